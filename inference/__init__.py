@@ -1,0 +1,1 @@
+"""Model bundle and raster in, georeferenced classes out."""

@@ -1,0 +1,1 @@
+"""From hand or prompt to clean labels, and from labels to tiles."""

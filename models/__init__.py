@@ -1,0 +1,1 @@
+"""What can be trained, and what a trained model is."""

@@ -1,0 +1,1 @@
+"""The ArcGIS Classified Tiles format, in one place."""

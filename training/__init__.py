@@ -1,0 +1,1 @@
+"""Tile set and settings in, model bundle out."""

@@ -1,0 +1,1 @@
+"""The project on disk: no raster library, no torch, no Streamlit."""

@@ -1,0 +1,202 @@
+"""Long work as its own process: a job is a folder with settings, a status file and a process.
+
+    <job folder>/
+        settings.json   what the job was asked to do (written by the caller)
+        status.json     JobStatus, rewritten as the job goes on
+        events.jsonl    one JSON object a line, appended (curves are drawn from it)
+        log.txt         everything the process printed
+        process.json    pid and start time, so that a reused pid is not mistaken for the job
+        cancel          exists once somebody asked it to stop
+
+The process is `python -m <module> <job folder>`: the same command reruns a job by hand, without a browser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from errors import JobCancelled, JobError, TerratuneError
+from workspace.files import disk_full_explained, read_json, write_json
+
+State = Literal["waiting", "running", "done", "cancelled", "failed", "interrupted"]
+REPOSITORY = Path(__file__).resolve().parent.parent
+SECONDS_BEFORE_FORCE = 5.0
+
+
+class JobStatus(BaseModel):
+    """What a page needs to know about a job; `interrupted` is found out, never written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: State = "waiting"
+    stage: str = ""
+    """What it is doing, in plain words."""
+    fraction: float = 0.0
+    """Done, 0..1."""
+    seconds_left: float | None = None
+    error: str = ""
+    remedy: str = ""
+    started: float = 0.0
+    """Unix time."""
+    updated: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in {"done", "cancelled", "failed", "interrupted"}
+
+
+def start_job(folder: Path, module: str) -> None:
+    """Start `python -m module folder` detached from this process: it outlives a restarted server.
+
+    Raises:
+        JobError: a process of this job is still at work.
+    """
+    if process_alive(folder):
+        raise JobError("This job is already running.", "Wait for it, or cancel it first.")
+    (folder / "cancel").unlink(missing_ok=True)
+    write_json(folder / "status.json", JobStatus(state="running", stage="Starting", started=time.time(), updated=time.time()).model_dump())
+    with disk_full_explained(folder / "log.txt"), (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=REPOSITORY,
+            start_new_session=True,
+        )
+    write_json(folder / "process.json", {"pid": process.pid, "born": _born(process.pid)})
+
+
+def job_status(folder: Path) -> JobStatus:
+    """The job's state now; `interrupted` when its process is gone without a last word (kill, power cut)."""
+    try:
+        status = JobStatus.model_validate(read_json(folder / "status.json"))
+    except (OSError, ValueError):
+        return JobStatus()
+    if status.state == "running" and not process_alive(folder) and time.time() - status.started > 2.0:
+        status = JobStatus.model_validate(read_json(folder / "status.json"))  # it may have ended just now
+        if status.state == "running":
+            return status.model_copy(
+                update={"state": "interrupted", "error": "The job stopped without finishing.", "remedy": "Press Resume to go on from where it was."}
+            )
+    return status
+
+
+def cancel_job(folder: Path, *, force_after: float = SECONDS_BEFORE_FORCE) -> None:
+    """Ask the job to stop; a job that does not look within `force_after` seconds is ended by a signal on the next call."""
+    flag = folder / "cancel"
+    if not flag.exists():
+        flag.touch()
+    elif process_alive(folder) and time.time() - flag.stat().st_mtime > force_after:
+        os.killpg(read_json(folder / "process.json")["pid"], signal.SIGKILL)
+        status = job_status(folder)
+        write_json(folder / "status.json", status.model_copy(update={"state": "cancelled", "updated": time.time()}).model_dump())
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """All complete events so far, oldest first; a half-written last line is left out."""
+    path = folder / "events.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def process_alive(folder: Path) -> bool:
+    """Is the process that process.json names still the job's, and running?"""
+    try:
+        noted = read_json(folder / "process.json")
+        pid = int(noted["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    try:
+        os.waitpid(pid, os.WNOHANG)  # reap it if it is our own child
+    except (ChildProcessError, OSError):
+        pass
+    return noted["born"] is not None and _born(pid) == noted["born"]
+
+
+def _born(pid: int) -> str | None:
+    """Start time of a process as the kernel tells it; None when there is no such (living) process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+@dataclass
+class JobReporter:
+    """The job's side: tell how far it is, and notice when it should stop."""
+
+    folder: Path
+    status: JobStatus = field(default_factory=JobStatus)
+
+    def progress(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
+        """Write the status.
+
+        Raises:
+            JobCancelled: the user asked to stop.
+        """
+        self.stop_if_cancelled()
+        self._write(stage=stage, fraction=min(max(fraction, 0.0), 1.0), seconds_left=seconds_left)
+
+    def event(self, **facts: Any) -> None:
+        """Append one event, with the time."""
+        with disk_full_explained(self.folder / "events.jsonl"), (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": time.time(), **facts}) + "\n")
+
+    def stop_if_cancelled(self) -> None:
+        """Call this at least every second.
+
+        Raises:
+            JobCancelled: the user asked to stop.
+        """
+        if (self.folder / "cancel").exists():
+            raise JobCancelled("Stopped as you asked.")
+
+    def _write(self, **changes: Any) -> None:
+        self.status = self.status.model_copy(update={"updated": time.time(), **changes})
+        write_json(self.folder / "status.json", self.status.model_dump())
+
+
+def run_job(folder: Path, work: Callable[[JobReporter], None]) -> int:
+    """Run `work` in this process, leaving a true last status whatever happens.
+
+    Returns:
+        Exit status: 0 done, 1 failed, 3 cancelled.
+    """
+    reporter = JobReporter(folder)
+    if not (folder / "process.json").exists() or read_json(folder / "process.json").get("pid") != os.getpid():
+        write_json(folder / "process.json", {"pid": os.getpid(), "born": _born(os.getpid())})
+    reporter._write(state="running", stage="Starting", started=time.time(), error="", remedy="")
+    try:
+        work(reporter)
+    except JobCancelled:
+        reporter._write(state="cancelled", seconds_left=None)
+        return 3
+    except TerratuneError as error:
+        reporter._write(state="failed", error=error.fact, remedy=error.remedy, seconds_left=None)
+        return 1
+    except BaseException as error:
+        reporter._write(state="failed", error=_unexpected(error), remedy="The log below says more; it is kept in log.txt.", seconds_left=None)
+        raise
+    reporter._write(state="done", stage="Done", fraction=1.0, seconds_left=None)
+    return 0
+
+
+def _unexpected(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "The computer ran out of memory."
+    return f"Something unexpected went wrong ({type(error).__name__}: {error})."

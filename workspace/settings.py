@@ -1,0 +1,40 @@
+"""What an installation may do, from the environment. Read once by app.py and the commands, then passed in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and places of one installation."""
+
+    data_folder: Path
+    """Holds projects/, models/ (downloaded weights) and the secret that signs tile addresses."""
+    imagery_roots: tuple[Path, ...]
+    """Server folders whose rasters may be opened in place."""
+    allow_private_addresses: bool
+    """Open URLs that resolve to private or loopback addresses (off unless this is your own network)."""
+    max_upload_bytes: int
+    """Largest single upload."""
+    device: str
+    """'auto', 'cpu' or 'cuda'."""
+
+    @property
+    def projects_folder(self) -> Path:
+        return self.data_folder / "projects"
+
+
+def settings_from_environment(environment: dict[str, str] | None = None) -> Settings:
+    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE."""
+    env = os.environ if environment is None else environment
+    roots = [Path(part).expanduser().resolve() for part in env.get("TERRATUNE_IMAGERY_ROOTS", "").split(os.pathsep) if part]
+    return Settings(
+        data_folder=Path(env.get("TERRATUNE_DATA", "terratune_data")).expanduser().resolve(),
+        imagery_roots=tuple(roots),
+        allow_private_addresses=env.get("TERRATUNE_ALLOW_PRIVATE_ADDRESSES", "").lower() in {"1", "true", "yes"},
+        max_upload_bytes=int(env.get("TERRATUNE_MAX_UPLOAD_MB", "4096")) * 1024 * 1024,
+        device=env.get("TERRATUNE_DEVICE", "auto"),
+    )
