@@ -1,0 +1,170 @@
+"""A tile set: a Classified Tiles folder and the record of how it came about (`terratune.json`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from affine import Affine
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from errors import TileSetFormatError
+from workspace.files import write_text
+
+FORMAT_VERSION = 1
+RECORD_FILE = "terratune.json"
+METADATA_FORMAT = "Classified_Tiles"
+IGNORE_LABEL = 255
+"""Label of pixels never to be learnt from; only in memory, never in a label file."""
+
+Split = Literal["train", "validation", "gap"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TileClass(_Strict):
+    """One learnt class."""
+
+    value: int = Field(ge=1, le=254)
+    name: str
+    colour: str
+    """#rrggbb."""
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green, blue, 0..255."""
+        return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
+
+
+class BandStatistics(_Strict):
+    """One band over the valid pixels of all tiles, in raw units. Pixels that several tiles share count once for each."""
+
+    min: float
+    max: float
+    mean: float
+    std: float
+    p2: float
+    """2 % percentile."""
+    p98: float
+    """98 % percentile."""
+    count: int
+    """Valid pixels."""
+
+
+class TileRecord(_Strict):
+    """One tile."""
+
+    name: str
+    """Nine digits: the stem of its files."""
+    raster: str
+    """Name of the raster it was cut from."""
+    column: int
+    row: int
+    """Upper left pixel of the tile in that raster."""
+    crs: str
+    """'EPSG:26911', or WKT; empty when the tile does not say where it lies."""
+    transform: tuple[float, float, float, float, float, float]
+    """Affine (a, b, c, d, e, f) of the tile: x = a*column + b*row + c, y = d*column + e*row + f, from the outer corner of its first pixel."""
+    place: str
+    """Tiles of one place lie together; scores are told per place."""
+    split: Split
+    pixels: dict[int, int]
+    """Pixels per class value; background (0) included, ignored pixels left out."""
+    ignored_pixels: int = 0
+    """Pixels not to be learnt from: uncertain, or without imagery."""
+    image: str
+    label: str
+    """Paths below the folder, with forward slashes."""
+    ignore: str | None = None
+    """Path of its ignore mask; None when every pixel counts."""
+
+    @property
+    def affine(self) -> Affine:
+        return Affine(*self.transform)
+
+
+class TileSetRecord(_Strict):
+    """What terratune.json holds."""
+
+    format_version: int = FORMAT_VERSION
+    metadata_format: str = METADATA_FORMAT
+    created: str = ""
+    """ISO 8601, UTC."""
+    settings: dict[str, Any] = {}
+    """The export's settings, as chosen; empty for a set made elsewhere."""
+    classes: tuple[TileClass, ...]
+    """Learnt classes in drawing order; background (0) is implied."""
+    band_names: tuple[str, ...]
+    dtype: str
+    nodata: float | None = None
+    band_statistics: tuple[BandStatistics, ...]
+    resolution_m: float | None
+    """Ground size of a pixel in metres, the finest of the rasters; None where unknown."""
+    crs: str
+    """Of the first tile; each tile has its own."""
+    tile_size: int
+    stride: int
+    seed: int
+    tiles: tuple[TileRecord, ...]
+
+    def in_split(self, split: Split) -> list[TileRecord]:
+        """The tiles of one side, in order."""
+        return [t for t in self.tiles if t.split == split]
+
+    def class_pixels(self, split: Split | None = None) -> dict[int, int]:
+        """Pixels per class value (0 too) over the tiles of one side, or over all."""
+        chosen: Sequence[TileRecord] = self.tiles if split is None else self.in_split(split)
+        return {v: sum(t.pixels.get(v, 0) for t in chosen) for v in (0, *(c.value for c in self.classes))}
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """A tile set on disk."""
+
+    folder: Path
+    record: TileSetRecord
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def train(self) -> list[TileRecord]:
+        return self.record.in_split("train")
+
+    @property
+    def validation(self) -> list[TileRecord]:
+        return self.record.in_split("validation")
+
+
+def open_tile_set(folder: Path) -> TileSet:
+    """Open a tile set: ours, or a Classified Tiles folder that ArcGIS wrote.
+
+    A folder without terratune.json is read through once (every label, a sample of the images); `save_record` keeps the result.
+
+    Raises:
+        TileSetFormatError: a side file is missing or wrong; the message names it.
+        EmptyTileSetError: it holds no tile.
+    """
+    path = folder / RECORD_FILE
+    if not path.exists():
+        from tiles.foreign import derive_record
+
+        return TileSet(folder, derive_record(folder))
+    try:
+        return TileSet(folder, TileSetRecord.model_validate_json(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, ValidationError, json.JSONDecodeError) as error:
+        raise TileSetFormatError(
+            f"{RECORD_FILE} in the tile set '{folder.name}' is damaged.",
+            "Export the tiles again, or delete that file to have it worked out anew from the tiles.",
+        ) from error
+
+
+def save_record(tile_set: TileSet) -> None:
+    """Write terratune.json beside the tiles."""
+    write_text(tile_set.folder / RECORD_FILE, tile_set.record.model_dump_json(indent=1) + "\n")
