@@ -32,7 +32,7 @@ def replaced_on_success(path: Path) -> Iterator[Path]:
     try:
         with disk_full_explained(path):
             yield temporary
-            os.replace(temporary, path)
+            temporary.replace(path)
     finally:
         for leftover in path.parent.glob(f"{temporary.stem}*"):
             leftover.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ The process is `python -m <module> <job folder>`: the same command reruns a job 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -88,7 +89,11 @@ def job_status(folder: Path) -> JobStatus:
         status = JobStatus.model_validate(read_json(folder / "status.json"))  # it may have ended just now
         if status.state == "running":
             return status.model_copy(
-                update={"state": "interrupted", "error": "The job stopped without finishing.", "remedy": "Press Resume to go on from where it was."}
+                update={
+                    "state": "interrupted",
+                    "error": "The job stopped without finishing.",
+                    "remedy": "Press Resume to go on from where it was.",
+                }
             )
     return status
 
@@ -120,10 +125,8 @@ def process_alive(folder: Path) -> bool:
         pid = int(noted["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    try:
+    with contextlib.suppress(OSError):
         os.waitpid(pid, os.WNOHANG)  # reap it if it is our own child
-    except (ChildProcessError, OSError):
-        pass
     return noted["born"] is not None and _born(pid) == noted["born"]
 
 
@@ -190,7 +193,9 @@ def run_job(folder: Path, work: Callable[[JobReporter], None]) -> int:
         reporter._write(state="failed", error=error.fact, remedy=error.remedy, seconds_left=None)
         return 1
     except BaseException as error:
-        reporter._write(state="failed", error=_unexpected(error), remedy="The log below says more; it is kept in log.txt.", seconds_left=None)
+        reporter._write(
+            state="failed", error=_unexpected(error), remedy="The log below says more; it is kept in log.txt.", seconds_left=None
+        )
         raise
     reporter._write(state="done", stage="Done", fraction=1.0, seconds_left=None)
     return 0

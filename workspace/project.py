@@ -1,16 +1,16 @@
 """A project is a folder of open formats; this module knows where each thing lies in it.
 
-    <data folder>/projects/<id>/
-        project.json        name, creation time, archived
-        classes.json        ClassSchema
-        imagery.json        the imagery list: references or copies, facts cached
-        imagery/            copies (uploads, the demo scene)
-        labels.gpkg         the labels, as QGIS and ArcGIS open them (rewritten from the journal)
-        labels.journal      SQLite; every edit, append-only: the state of record of the labels
-        tiles/<name>/       tile sets
-        models/<name>/      model bundles trained here
-        runs/<id>/          training runs: settings, status, events, log, checkpoint
-        predictions/<id>/   prediction jobs and what they made
+<data folder>/projects/<id>/
+project.json        name, creation time, archived
+classes.json        ClassSchema
+imagery.json        the imagery list: references or copies, facts cached
+imagery/            copies (uploads, the demo scene)
+labels.gpkg         the labels, as QGIS and ArcGIS open them (rewritten from the journal)
+labels.journal      SQLite; every edit, append-only: the state of record of the labels
+tiles/<name>/       tile sets
+models/<name>/      model bundles trained here
+runs/<id>/          training runs: settings, status, events, log, checkpoint
+predictions/<id>/   prediction jobs and what they made
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Project:
         try:
             return ClassSchema.model_validate(read_json(path))
         except (OSError, json.JSONDecodeError, ValidationError) as error:
-            raise ProjectDamagedError(f"The class list of {self.folder.name} cannot be read.", "Restore classes.json from a backup.") from error
+            raise ProjectDamagedError(
+                f"The class list of {self.folder.name} cannot be read.", "Restore classes.json from a backup."
+            ) from error
 
     def save_classes(self, schema: ClassSchema) -> None:
         write_json(self.folder / "classes.json", schema.model_dump())

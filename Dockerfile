@@ -1,0 +1,13 @@
+FROM python:3.12-slim
+
+ENV PYTHONUNBUFFERED=1 TERRATUNE_DATA=/data
+WORKDIR /app
+COPY requirements.txt requirements.lock ./
+RUN pip install --no-cache-dir uv && uv pip install --system --no-cache --requirements requirements.txt --constraints requirements.lock
+COPY . .
+RUN useradd --create-home --uid 1000 terratune && mkdir -p /data && chown terratune /data
+USER terratune
+VOLUME /data
+EXPOSE 8501
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
+CMD ["streamlit", "run", "app.py", "--server.port", "8501", "--server.address", "0.0.0.0"]

@@ -1,0 +1,48 @@
+# make app    set up and start the app          make test   set up and run every test
+# make check  ruff and mypy                     make lock   resolve requirements.lock anew
+# make results, make benchmarks                 measure what docs/ reports
+PYTHON ?= python3
+PORT ?= 8501
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+NICE_ADDRESS := http://localhost:$(PORT)
+
+.PHONY: app test check lock results benchmarks starter
+app: $(VENV)/.app-ready
+	@echo "Terratune: $(NICE_ADDRESS)   (stop it with Ctrl+C)"
+	@exec $(BIN)/streamlit run app.py --server.port $(PORT)
+
+test: $(VENV)/.test-ready
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy app.py errors.py workspace imagery labeling tiles models demo training inference server ui pages
+
+lock: $(UV)
+	$(UV) pip compile requirements-dev.txt --universal --python-version 3.11 --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
+
+results: $(VENV)/.test-ready
+	$(BIN)/python -m benchmarks.results
+
+benchmarks: $(VENV)/.test-ready
+	$(BIN)/python -m benchmarks.loop
+	$(BIN)/python -m benchmarks.prediction_memory
+
+# Train the bundled starter model again from nothing (an hour or more on two cores).
+starter: $(VENV)/.test-ready
+	$(BIN)/python -m training.starter
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit("Terratune needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv
+
+$(VENV)/.app-ready: requirements.txt requirements.lock | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --requirements requirements.txt --constraints requirements.lock
+	@touch $@
+
+$(VENV)/.test-ready: requirements.lock | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --requirements requirements-dev.txt --constraints requirements.lock
+	@touch $@ $(VENV)/.app-ready

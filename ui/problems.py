@@ -1,0 +1,42 @@
+"""Errors as screen text: what happened and what to do next, never a stack trace."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import RerunException, StopException
+
+from errors import TerratuneError
+
+_log = logging.getLogger("terratune.pages")
+
+
+def show_problem(fact: str, remedy: str = "") -> None:
+    """One red box: the fact in bold, the remedy below."""
+    st.error(f"**{_plain(fact)}**" + (f"  \n{_plain(remedy)}" if remedy else ""), icon=":material/error:")
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Run a block; show what goes wrong as text and let the rest of the page go on."""
+    try:
+        yield
+    except (RerunException, StopException):
+        raise
+    except TerratuneError as error:
+        show_problem(error.fact, error.remedy)
+    except Exception:
+        _log.exception("A page failed")
+        show_problem(
+            "Something unexpected went wrong.", "Nothing you made is lost. The server's log says more; reloading the page may help."
+        )
+
+
+def _plain(text: str) -> str:
+    """Keep names with markup characters from being read as Markdown."""
+    for mark in "\\`*_[]$<":
+        text = text.replace(mark, "\\" + mark)
+    return text
