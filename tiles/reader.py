@@ -50,12 +50,11 @@ def read_tile(tile_set: TileSet, tile: TileRecord) -> TilePixels:
 
 
 def _read_image(tile_set: TileSet, path: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Pixels and, for sets without ignore masks, which of them are imagery by the file's own nodata or mask."""
+    """Pixels, and which of them are imagery. Our own sets say so in ignore masks; others in the file's nodata, alpha or mask."""
     try:
         with rasterio.open(tile_set.folder / path) as file:
             image = file.read()
-            own_masks = tile_set.record.settings == {} and any("all_valid" not in [f.name for f in flags] for flags in file.mask_flag_enums)
-            valid = file.dataset_mask() > 0 if own_masks else np.ones(image.shape[1:], dtype=bool)
+            valid = file.dataset_mask() > 0 if tile_set.record.made_elsewhere else np.ones(image.shape[1:], dtype=bool)
     except RasterioIOError as error:
         raise _unreadable(tile_set, path) from error
     return image, valid

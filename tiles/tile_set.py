@@ -69,7 +69,7 @@ class TileRecord(_Strict):
     crs: str
     """'EPSG:26911', or WKT; empty when the tile does not say where it lies."""
     transform: tuple[float, float, float, float, float, float]
-    """Affine (a, b, c, d, e, f) of the tile: x = a*column + b*row + c, y = d*column + e*row + f, from the outer corner of its first pixel."""
+    """Affine (a, b, c, d, e, f): x = a*column + b*row + c, y = d*column + e*row + f, from the outer corner of the tile's first pixel."""
     place: str
     """Tiles of one place lie together; scores are told per place."""
     split: Split
@@ -93,6 +93,8 @@ class TileSetRecord(_Strict):
 
     format_version: int = FORMAT_VERSION
     metadata_format: str = METADATA_FORMAT
+    made_elsewhere: bool = False
+    """The record was worked out from a folder that another program wrote."""
     created: str = ""
     """ISO 8601, UTC."""
     settings: dict[str, Any] = {}
@@ -168,3 +170,9 @@ def open_tile_set(folder: Path) -> TileSet:
 def save_record(tile_set: TileSet) -> None:
     """Write terratune.json beside the tiles."""
     write_text(tile_set.folder / RECORD_FILE, tile_set.record.model_dump_json(indent=1) + "\n")
+
+
+def list_tile_sets(parent: Path) -> list[Path]:
+    """Folders below `parent` that hold a finished tile set of ours, newest first; what is being written or deleted is left out."""
+    found = [p.parent for p in parent.glob(f"*/{RECORD_FILE}") if not p.parent.name.startswith(".")]
+    return sorted(found, key=lambda p: (p / RECORD_FILE).stat().st_mtime, reverse=True)

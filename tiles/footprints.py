@@ -1,0 +1,48 @@
+"""Where tiles lie on the ground, in metres, whatever CRS each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+LONLAT = CRS.from_epsg(4326)
+
+
+def local_projection(lon: Sequence[float] | NDArray[np.float64], lat: Sequence[float] | NDArray[np.float64]) -> CRS:
+    """An azimuthal equidistant projection in metres around the middle of some points (degrees, WGS 84).
+
+    Within 500 km of the middle, lengths are right to 0.1 %. The middle is that of unit vectors, so the date line does not matter.
+    """
+    lambda_, phi = np.radians(np.asarray(lon, dtype=float)), np.radians(np.asarray(lat, dtype=float))
+    x, y, z = np.mean([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)], axis=1)
+    lon0, lat0 = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return CRS.from_proj4(f"+proj=aeqd +lat_0={lat0:.9f} +lon_0={lon0:.9f} +datum=WGS84 +units=m +no_defs")
+
+
+def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], tile_size: int) -> NDArray[np.object_]:
+    """Outlines of tiles in one common local projection, metres.
+
+    Args:
+        transforms: Affine of each tile.
+        crs: CRS of each tile, as text; none may be empty.
+        tile_size: Side of a tile, pixels.
+
+    Returns:
+        (n,) shapely polygons.
+    """
+    pixel_corners = np.array([(0, 0), (tile_size, 0), (tile_size, tile_size), (0, tile_size)], dtype=float)
+    corners = np.array([[t @ (c, r) for c, r in pixel_corners] for t in transforms]).reshape(-1, 4, 2)
+    lonlat = np.empty_like(corners)
+    names = np.asarray(crs, dtype=object)
+    for name in dict.fromkeys(crs):
+        mine = names == name
+        to_lonlat = Transformer.from_crs(CRS.from_user_input(name), LONLAT, always_xy=True)
+        lonlat[mine, :, 0], lonlat[mine, :, 1] = to_lonlat.transform(corners[mine, :, 0], corners[mine, :, 1])
+    local = local_projection(lonlat[..., 0].ravel(), lonlat[..., 1].ravel())
+    x, y = Transformer.from_crs(LONLAT, local, always_xy=True).transform(lonlat[..., 0], lonlat[..., 1])
+    return shapely.polygons(np.stack([x, y], axis=-1))
