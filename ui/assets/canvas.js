@@ -1,0 +1,295 @@
+// The map component. Loads the libraries from the app itself, draws the map document that ui/maps.py made, and keeps the
+// map when the page reruns: only layers that changed are touched. Labels are the business of label_editor.js.
+
+const HERE = new URL('.', import.meta.url);
+const APP = new URL('..', HERE);
+const VERSION = new URL(import.meta.url).search;
+const LIBRARIES = [
+  ['vendor/leaflet/leaflet.js', 'vendor/leaflet/leaflet.css'],
+  ['vendor/side-by-side/leaflet-side-by-side.js', 'vendor/side-by-side/layout.css', 'vendor/side-by-side/range.css'],
+];
+const EDIT_LIBRARIES = [['vendor/geoman/leaflet-geoman.min.js', 'vendor/geoman/leaflet-geoman.css']];
+const canvases = new Map(); // element -> MapCanvas
+const views = new Map(); // key -> {wanted, center, zoom}: survives leaving the page
+
+const fetched = new Map();
+function load(path) {
+  if (!fetched.has(path)) {
+    fetched.set(path, new Promise((resolve, reject) => {
+      const css = path.endsWith('.css');
+      const element = document.createElement(css ? 'link' : 'script');
+      if (css) element.rel = 'stylesheet';
+      element[css ? 'href' : 'src'] = new URL(path, HERE).href + VERSION;
+      element.onload = resolve;
+      element.onerror = () => { fetched.delete(path); element.remove(); reject(new Error(`${path} could not be loaded`)); };
+      document.head.appendChild(element);
+    }));
+  }
+  return fetched.get(path);
+}
+
+async function loadLibraries(editing) {
+  const sets = editing ? [...LIBRARIES, ...EDIT_LIBRARIES] : LIBRARIES;
+  await Promise.all([load('canvas.css'), ...sets.flatMap((files) => files.slice(1).map(load))]);
+  for (const [script] of sets) await load(script);
+}
+
+export async function render(component, box) {
+  let canvas = canvases.get(box);
+  if (!canvas) {
+    canvas = new MapCanvas(box, component.data);
+    canvases.set(box, canvas);
+  }
+  await canvas.update(component);
+}
+
+// Called when Streamlit lets go of the component: for good, or only to draw it again.
+export function leave(box) {
+  setTimeout(() => {
+    const canvas = canvases.get(box);
+    if (canvas && !box.isConnected) {
+      canvases.delete(box);
+      canvas.destroy();
+    }
+  }, 500);
+}
+
+class MapCanvas {
+  constructor(box, data) {
+    this.box = box;
+    this.key = data.key;
+    this.drawn = new Map(); // layer key -> {layer, described}
+    this.ready = this.start(data);
+  }
+
+  async start(data) {
+    this.box.classList.add('tt-loading');
+    await loadLibraries(data.mode === 'label');
+    this.box.classList.remove('tt-loading');
+    this.box.replaceChildren();
+    this.host = L.DomUtil.create('div', 'tt-map', this.box);
+    this.host.style.height = `${data.height}px`;
+    this.map = L.map(this.host, {
+      maxZoom: data.map.maxZoom, zoomSnap: 0.25, zoomDelta: 1, wheelPxPerZoomLevel: 90, zoomControl: true, boxZoom: data.mode !== 'label',
+      attributionControl: true, doubleClickZoom: data.mode !== 'label', keyboard: true, pmIgnore: false,
+    });
+    this.map.attributionControl.setPrefix(false);
+    L.control.scale({ imperial: false, position: 'bottomleft' }).addTo(this.map);
+    this.layerList = L.control.layers({}, {}, { position: 'topright', collapsed: true }).addTo(this.map);
+    this.addButtons();
+    this.addCoordinates();
+    this.map.on('moveend', () => this.rememberView());
+    this.resizing = new ResizeObserver(() => this.map.invalidateSize({ animate: false }));
+    this.resizing.observe(this.host);
+    this.box.mapCanvas = this;
+  }
+
+  async update(component) {
+    this.component = component;
+    await this.ready;
+    const { data } = this.component; // the latest, should several updates have waited
+    if (this.host.style.height !== `${data.height}px`) this.host.style.height = `${data.height}px`;
+    this.showBounds(data.map.bounds);
+    this.drawLayers(data.map.layers);
+    this.drawSwipe(data.map.swipe);
+    if (data.mode === 'label') await this.updateEditor();
+  }
+
+  async updateEditor() {
+    if (!this.editor) {
+      const { LabelEditor } = await import(`./label_editor.js${VERSION}`);
+      this.editor = this.editor || new LabelEditor(this, APP, VERSION);
+    }
+    await this.editor.update(this.component);
+  }
+
+  // The view asked for is shown when it is asked for the first time; then the view is the person's.
+  showBounds(bounds) {
+    if (!bounds) return;
+    const wanted = JSON.stringify(bounds);
+    if (this.wanted === wanted) return;
+    this.wanted = wanted;
+    const seen = views.get(this.key);
+    if (seen && seen.wanted === wanted) this.map.setView(seen.center, seen.zoom, { animate: false });
+    else this.fit(bounds);
+  }
+
+  fit([west, south, east, north], options = {}) {
+    this.map.fitBounds([[south, west], [north, east]], { animate: false, padding: [12, 12], ...options });
+  }
+
+  rememberView() {
+    if (this.wanted) views.set(this.key, { wanted: this.wanted, center: this.map.getCenter(), zoom: this.map.getZoom() });
+  }
+
+  drawLayers(layers) {
+    const wanted = new Map(layers.map((one) => [one.key, one]));
+    for (const [key, { layer }] of [...this.drawn]) {
+      if (wanted.has(key)) continue;
+      this.layerList.removeLayer(layer);
+      this.map.removeLayer(layer);
+      this.drawn.delete(key);
+    }
+    let order = 1;
+    for (const one of layers) {
+      let known = this.drawn.get(one.key);
+      if (!known) {
+        known = { layer: this.makeLayer(one), opacity: one.options && one.options.opacity };
+        this.drawn.set(one.key, known);
+        if (one.overlay) this.layerList.addOverlay(known.layer, text(one.name));
+        else this.layerList.addBaseLayer(known.layer, text(one.name));
+        if (one.show) known.layer.addTo(this.map);
+      }
+      if (known.layer.setZIndex) known.layer.setZIndex(order++);
+      if (one.options && one.options.opacity !== known.opacity) {
+        known.opacity = one.options.opacity;
+        known.layer.setOpacity(known.opacity);
+      }
+    }
+    if (!this.nothing && layers.some((one) => !one.overlay)) {
+      this.nothing = L.layerGroup();
+      this.layerList.addBaseLayer(this.nothing, 'No basemap');
+    }
+  }
+
+  makeLayer(one) {
+    if (one.kind === 'tiles') {
+      const own = !/^[a-z]+:\/\//i.test(one.url);
+      const address = own ? APP.href + one.url : one.url;
+      return new (seamlessTiles())(address, {
+        ...one.options, maxZoom: this.map.options.maxZoom, attribution: own ? text(one.options.attribution) : one.options.attribution,
+        keepBuffer: 4, updateWhenZooming: false, className: own ? 'tt-tiles' : 'tt-basemap',
+      });
+    }
+    const group = L.featureGroup();
+    for (const feature of one.features) {
+      if (!feature.geometry) continue;
+      const shape = L.GeoJSON.geometryToLayer({ type: 'Feature', geometry: feature.geometry }, {
+        pointToLayer: (_, at) => L.circleMarker(at, { radius: 5 }),
+      });
+      shape.options.pmIgnore = true;
+      if (shape.setStyle) shape.setStyle(feature.style);
+      if (feature.text) shape.bindTooltip(text(feature.text), { sticky: true });
+      group.addLayer(shape);
+    }
+    return group;
+  }
+
+  drawSwipe(swipe) {
+    const described = JSON.stringify(swipe);
+    if (this.swipeDrawn === described) return;
+    this.swipeDrawn = described;
+    const position = this.swipe && this.swipe._range ? this.swipe._range.value : 0.5;
+    if (this.swipe) this.swipe.remove();
+    this.swipe = null;
+    this.box.querySelectorAll('.tt-side').forEach((label) => label.remove());
+    if (!swipe) return;
+    const layers = (keys) => keys.map((key) => this.drawn.get(key)).filter(Boolean).map((known) => known.layer);
+    this.swipe = new (swipeControl())(layers(swipe.left), layers(swipe.right)).addTo(this.map);
+    this.swipe._range.value = position;
+    this.swipe._range.setAttribute('aria-label', `Divider between ${swipe.labels[0]} and ${swipe.labels[1]}`);
+    this.swipe._updateClip();
+    swipe.labels.forEach((label, side) => {
+      const element = L.DomUtil.create('div', `tt-side tt-side-${side ? 'right' : 'left'}`, this.host);
+      element.textContent = label;
+    });
+  }
+
+  addButtons() {
+    const bar = L.control({ position: 'topleft' });
+    bar.onAdd = () => {
+      const element = L.DomUtil.create('div', 'leaflet-bar tt-view-buttons');
+      const button = (label, sign, action) => {
+        const link = L.DomUtil.create('a', '', element);
+        link.href = '#';
+        link.role = 'button';
+        link.title = label;
+        link.setAttribute('aria-label', label);
+        link.innerHTML = sign;
+        L.DomEvent.on(link, 'click', (event) => { L.DomEvent.stop(event); action(); });
+      };
+      button('Show everything', ICONS.home, () => this.wanted && this.fit(JSON.parse(this.wanted)));
+      button('Full screen', ICONS.full, () => (document.fullscreenElement ? document.exitFullscreen() : this.box.requestFullscreen()));
+      L.DomEvent.disableClickPropagation(element);
+      return element;
+    };
+    bar.addTo(this.map);
+  }
+
+  addCoordinates() {
+    const place = L.control({ position: 'bottomleft' });
+    let element;
+    place.onAdd = () => { element = L.DomUtil.create('div', 'tt-coordinates'); return element; };
+    place.addTo(this.map);
+    this.map.on('mousemove', (event) => {
+      const at = event.latlng.wrap();
+      element.textContent = `${at.lat.toFixed(6)}, ${at.lng.toFixed(6)}`;
+    });
+    this.map.on('mouseout', () => { element.textContent = ''; });
+  }
+
+  destroy() {
+    this.rememberView();
+    if (this.editor) this.editor.destroy();
+    this.resizing.disconnect();
+    if (this.swipe) this.swipe.remove();
+    this.map.remove();
+  }
+}
+
+const ICONS = {
+  home: '<svg viewBox="0 0 24 24"><path d="M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5" /><circle cx="12" cy="12" r="2.5" /></svg>',
+  full: '<svg viewBox="0 0 24 24"><path d="M14 10l6-6M15 4h5v5M10 14l-6 6M9 20H4v-5" /></svg>',
+};
+
+// Names come from people: shown as text, never read as markup.
+export function text(value) {
+  const element = document.createElement('span');
+  element.textContent = value;
+  return element.innerHTML;
+}
+
+// At zooms between two levels neighbouring tiles leave hairlines; a pixel of overlap closes them.
+let SeamlessTiles;
+function seamlessTiles() {
+  SeamlessTiles = SeamlessTiles || L.TileLayer.extend({
+    _initTile(tile) {
+      L.TileLayer.prototype._initTile.call(this, tile);
+      const size = this.getTileSize();
+      tile.style.width = `${size.x + 1}px`;
+      tile.style.height = `${size.y + 1}px`;
+    },
+  });
+  return SeamlessTiles;
+}
+
+// The library clips one layer a side; here all of a side's layers are clipped.
+let SwipeControl;
+function swipeControl() {
+  SwipeControl = SwipeControl || L.Control.SideBySide.extend({
+    _updateClip() {
+      const map = this._map;
+      const northWest = map.containerPointToLayerPoint([0, 0]);
+      const southEast = map.containerPointToLayerPoint(map.getSize());
+      const divider = this.getPosition();
+      const x = northWest.x + divider;
+      this._divider.style.left = `${divider}px`;
+      const clip = (layers, from, to) => layers.forEach((layer) => {
+        const element = layer.getContainer && layer.getContainer();
+        if (element) element.style.clip = `rect(${northWest.y}px,${to}px,${southEast.y}px,${from}px)`;
+      });
+      clip(this._leftLayers, northWest.x, x);
+      clip(this._rightLayers, x, southEast.x);
+    },
+    remove() {
+      if (!this._map) return this;
+      for (const layer of [...this._leftLayers, ...this._rightLayers]) {
+        const element = layer.getContainer && layer.getContainer();
+        if (element) element.style.clip = '';
+      }
+      this._leftLayer = this._rightLayer = null;
+      return L.Control.SideBySide.prototype.remove.call(this);
+    },
+  });
+  return SwipeControl;
+}
