@@ -1,0 +1,139 @@
+"""Networks: a timm encoder, a decoder, a head; for any number of bands and outputs, and any image size.
+
+The default was chosen by measurement: see docs/networks.md, made by benchmarks/networks.py.
+"""
+
+from __future__ import annotations
+
+import timm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.architecture import Architecture
+
+__all__ = ["Architecture", "SegmentationNetwork", "build_network"]
+
+
+class SegmentationNetwork(nn.Module):
+    """Encoder, decoder and head: normalised image in, one logit per output and pixel out.
+
+    `encode` and `decode` are separate so that what a frozen encoder says about a tile could be kept and reused.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, *, stride: int, bands: int, outputs: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.head = head
+        self.stride = stride
+        self.bands = bands
+        self.outputs = outputs
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Features of `image` (n, bands, height, width; both sides a multiple of `stride`), finest first."""
+        return list(self.encoder(image))
+
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Logits (n, outputs, *size) from what `encode` gave; `size` (rows, columns) is cut out of the padded image's top left."""
+        logits = self.head(self.decoder(features)).float()
+        return logits[..., : size[0], : size[1]]
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Mirror the right and bottom edges out to a multiple of `stride` (the last pixel repeats where the image is smaller)."""
+        rows, columns = image.shape[-2:]
+        down, across = -rows % self.stride, -columns % self.stride
+        if not (down or across):
+            return image
+        mode = "reflect" if down < rows and across < columns else "replicate"
+        return F.pad(image, (0, across, 0, down), mode=mode)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(n, bands, height, width) float -> logits (n, outputs, height, width) float32; any height and width."""
+        return self.decode(self.encode(self.pad(image)), (image.shape[-2], image.shape[-1]))
+
+
+def build_network(architecture: Architecture, bands: int, outputs: int, *, pretrained: bool = False) -> SegmentationNetwork:
+    """A network with fresh weights, or with timm's pretrained encoder.
+
+    Args:
+        architecture: Which encoder and decoder.
+        bands: Input bands.
+        outputs: Background and classes.
+        pretrained: Load the encoder's published weights (from the local cache, or over the network).
+    """
+    if architecture.decoder == "light":
+        return _light(architecture, bands, outputs, pretrained)
+    return _from_smp(architecture, bands, outputs, pretrained)
+
+
+def _light(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> SegmentationNetwork:
+    levels = tuple(range(architecture.encoder_levels))
+    encoder = timm.create_model(architecture.encoder, pretrained=pretrained, features_only=True, in_chans=bands, out_indices=levels)
+    channels, strides = encoder.feature_info.channels(), encoder.feature_info.reduction()
+    decoder = LightDecoder(channels, strides, architecture.decoder_channels, architecture.output_stride)
+    head = nn.Sequential(nn.Conv2d(decoder.out_channels, outputs, 1), Upscale(decoder.out_stride))
+    return SegmentationNetwork(encoder, decoder, head, stride=max(strides), bands=bands, outputs=outputs)
+
+
+def _from_smp(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> SegmentationNetwork:
+    import segmentation_models_pytorch as smp
+
+    kinds = {"unet": smp.Unet, "fpn": smp.FPN, "deeplabv3plus": smp.DeepLabV3Plus}
+    weights = "imagenet" if pretrained else None
+    made = kinds[architecture.decoder](
+        encoder_name=f"tu-{architecture.encoder}", encoder_weights=weights, in_channels=bands, classes=outputs
+    )
+    return SegmentationNetwork(made.encoder, made.decoder, made.segmentation_head, stride=32, bands=bands, outputs=outputs)
+
+
+class LightDecoder(nn.Module):
+    """Feature pyramid that ends early: every level through a 1x1, summed from coarse to fine, one convolution a level.
+
+    It ends at `out_stride` (4 or 2); the head's 1x1 and a bilinear enlargement do the rest. After Lin et al. 2017 (FPN); depthwise-separable
+    convolutions at stride 2, where full ones would cost more than the encoder.
+    """
+
+    def __init__(self, channels: list[int], strides: list[int], width: int, out_stride: int) -> None:
+        super().__init__()
+        used = [i for i, stride in enumerate(strides) if stride >= out_stride]
+        if not used:
+            raise ValueError(f"The encoder has no level at stride {out_stride} or coarser.")
+        self.used = used
+        self.out_stride = strides[used[0]]
+        self.out_channels = width
+        self.laterals = nn.ModuleList(nn.Sequential(nn.Conv2d(channels[i], width, 1, bias=False), nn.BatchNorm2d(width)) for i in used)
+        self.smooth = nn.ModuleList(_separable(width) if strides[i] < 4 else _full(width) for i in used[:-1])
+        self.finish = _separable(width)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Features, finest first -> (n, width, height / out_stride, width / out_stride)."""
+        levels = [lateral(features[i]) for lateral, i in zip(self.laterals, self.used, strict=True)]
+        x = levels[-1]
+        for i in range(len(levels) - 2, -1, -1):
+            x = F.interpolate(x, size=levels[i].shape[-2:], mode="bilinear", align_corners=False)
+            x = self.smooth[i](F.relu(x + levels[i]))
+        return self.finish(x)
+
+
+class Upscale(nn.Module):
+    """Bilinear enlargement by a whole factor."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.factor == 1 else F.interpolate(x, scale_factor=float(self.factor), mode="bilinear", align_corners=False)
+
+
+def _separable(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+        nn.Conv2d(width, width, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _full(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from models.architecture import Architecture
+from models.network import build_network
+
+
+@pytest.mark.parametrize("decoder", ["light", "unet", "fpn", "deeplabv3plus"])
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (70, 45), (5, 9)])
+def test_logits_have_the_image_size_whatever_it_is(decoder, rows, columns):
+    network = build_network(Architecture(encoder="resnet10t", decoder=decoder, decoder_channels=16), 4, 3).eval()
+    with torch.no_grad():
+        assert network(torch.randn(1, 4, rows, columns)).shape == (1, 3, rows, columns)
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+@pytest.mark.parametrize("levels", [3, 5])
+def test_light_decoder_ends_where_it_is_told(stride, levels):
+    network = build_network(Architecture(encoder="resnet10t", output_stride=stride, encoder_levels=levels), 3, 2)
+    assert network.decoder.out_stride == stride
+    assert network.stride == 2**levels
+    assert network(torch.randn(2, 3, 96, 96)).shape == (2, 2, 96, 96)
+
+
+def test_padding_does_not_move_the_picture():
+    """A one-pixel shift would show as a difference in the top left corner."""
+    torch.manual_seed(0)
+    network = build_network(Architecture(encoder="resnet10t", encoder_levels=3), 1, 2).eval()
+    image = torch.randn(1, 1, 128, 128)
+    with torch.no_grad():
+        whole, part = network(image), network(image[..., :123, :121])
+    assert torch.allclose(whole[..., :32, :32], part[..., :32, :32], atol=1e-4)
+
+
+def test_default_is_small():
+    network = build_network(Architecture(), 3, 3)
+    assert sum(p.numel() for p in network.parameters()) < 8e6
