@@ -102,6 +102,7 @@ def add_tiles(
     """Add an overlay of XYZ tiles; later layers lie above earlier ones.
 
     Args:
+        m: From `new_map`.
         url: From `tile_url`, or any XYZ template.
         name: Shown in the layer list (plain text).
         opacity: 0..1.
@@ -140,6 +141,7 @@ def add_shapes(
     """Add outlines (scene footprints, blocks, test places) that cannot be edited.
 
     Args:
+        m: From `new_map`.
         geojson: A FeatureCollection in EPSG:4326. A feature's own `style` property (`color`, `weight`, `fillColor`,
             `fillOpacity`, `dashArray`) wins over the arguments.
         name: Shown in the layer list (plain text).
