@@ -1,0 +1,146 @@
+"""Labels into pixels: widen lines and points in metres, put classes in drawing order, burn a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.features import rasterize
+
+from errors import LabelError
+from imagery.grid import Grid
+from tiles.footprints import LONLAT, local_projection
+from workspace.classes import UNCERTAIN_VALUE, ClassSchema
+
+SCALE_TOLERANCE = 0.002
+"""A projected CRS whose metre is right to this share (any UTM zone) is used for widening as it is."""
+METRES_PER_DEGREE = 111_320.0
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Areas to burn, in the CRS of one image, in drawing order: later ones win."""
+
+    areas: NDArray[np.object_]
+    """(n,) shapely polygons (lines and points only where their width is 0)."""
+    values: NDArray[np.uint8]
+    """(n,) class values; 255 for every class that is not learnt."""
+    tree: shapely.STRtree
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    @property
+    def learnt(self) -> NDArray[np.bool_]:
+        """(n,) which are of a class to be learnt."""
+        return self.values != UNCERTAIN_VALUE
+
+
+def half_widths_m(labels: gpd.GeoDataFrame, buffer_m: float) -> NDArray[np.float64]:
+    """(n,) metres to either side of each label: half its own `width_m` where it has one, else `buffer_m`; 0 for areas."""
+    half = np.full(len(labels), float(buffer_m))
+    if "width_m" in labels.columns:
+        own = np.asarray(pd.to_numeric(labels["width_m"], errors="coerce"), dtype=float)
+        half = np.where(own > 0, own / 2.0, half)
+    half[shapely.get_dimensions(labels.geometry.values) == 2] = 0.0
+    return half
+
+
+def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_m: float) -> Shapes:
+    """The labels that may touch an image, as areas in its CRS.
+
+    Args:
+        grid: The image.
+        labels: Any CRS and geometry type, with `class_value` (and perhaps `width_m`, metres).
+        schema: Classes in drawing order; ignored classes lie below all others.
+        buffer_m: Metres on the ground to either side of lines and around points.
+
+    Raises:
+        UnknownClassError: a label carries a value that the schema lacks.
+        LabelError: the labels do not say their CRS.
+    """
+    if labels.crs is None:
+        raise LabelError("The labels do not say which coordinate system they are in.", "Give it when importing them.")
+    labels = labels.assign(_rank=_drawing_ranks(labels, schema))
+    labels = labels[~(labels.geometry.isna() | labels.geometry.is_empty)].explode(ignore_index=True)
+    labels["_half"] = half_widths_m(labels, buffer_m)
+    labels = labels[_may_touch(labels, grid)].sort_values("_rank", kind="stable")
+    areas = _widened(labels, grid)
+    keep = ~(shapely.is_empty(areas) | shapely.is_missing(areas))
+    ignored = [c.value for c in schema.classes if c.ignore]
+    values = np.where(labels["class_value"].isin(ignored), UNCERTAIN_VALUE, labels["class_value"]).astype(np.uint8)
+    return Shapes(areas[keep], values[keep], shapely.STRtree(areas[keep]))
+
+
+def burn(shapes: Shapes, grid: Grid) -> NDArray[np.uint8]:
+    """(rows, columns) class values of a window: 0 background, 255 ignore. A pixel belongs to what covers its centre."""
+    chosen = np.sort(shapes.tree.query(outline(grid), predicate="intersects"))
+    if len(chosen) == 0:
+        return np.zeros(grid.shape, dtype=np.uint8)
+    pairs = zip(shapes.areas[chosen], shapes.values[chosen].tolist(), strict=True)
+    return rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=np.uint8)
+
+
+def outline(grid: Grid) -> shapely.Polygon:
+    """The outline of a grid in its CRS."""
+    return shapely.Polygon(grid.corners())
+
+
+def _drawing_ranks(labels: gpd.GeoDataFrame, schema: ClassSchema) -> NDArray[np.int64]:
+    """(n,) place of each label in the drawing order; ignored classes come first, so that every class lies over them."""
+    order = [c.value for c in schema.classes if c.ignore] + [c.value for c in schema.learnt]
+    ranks = {schema.by_value(int(value)).value: order.index(int(value)) for value in labels["class_value"].unique()}
+    return np.array([ranks[int(value)] for value in labels["class_value"]], dtype=np.int64)
+
+
+def _may_touch(labels: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.bool_]:
+    """(n,) whose box, in degrees and widened, meets the image's. Keeps far away labels out of a projection that cannot hold them."""
+    boxes = labels.geometry.to_crs(LONLAT).bounds.to_numpy()
+    west, south, east, north = grid.lonlat_bounds
+    dy = labels["_half"].to_numpy() / METRES_PER_DEGREE * 1.1
+    dx = dy / max(np.cos(np.radians(max(abs(south), abs(north), 0.0))), 0.01)
+    inside = (boxes[:, 0] - dx <= east) & (boxes[:, 2] + dx >= west) & (boxes[:, 1] - dy <= north) & (boxes[:, 3] + dy >= south)
+    return np.asarray(inside, dtype=bool)
+
+
+def _widened(labels: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.object_]:
+    """Areas in the image's CRS; widened there where its metre is true, else in a local projection in metres."""
+    half = labels["_half"].to_numpy()
+    units_per_m = _units_per_metre(grid)
+    if units_per_m is not None:
+        geometry = labels.geometry.to_crs(grid.crs).to_numpy()
+        return _buffered(geometry, half * units_per_m)
+    lon, lat = grid.centre_lonlat
+    local = local_projection([lon], [lat])
+    widened = _buffered(labels.geometry.to_crs(local).to_numpy(), half)
+    wide = half > 0
+    areas = labels.geometry.to_crs(grid.crs).to_numpy().copy()
+    areas[wide] = gpd.GeoSeries(widened[wide], crs=local).to_crs(grid.crs).to_numpy()
+    return _buffered(areas, np.zeros(len(areas)))
+
+
+def _buffered(geometry: NDArray[np.object_], half: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Widen where `half` > 0; repair areas that cross themselves."""
+    wide = half > 0
+    result = np.asarray(geometry, dtype=object).copy()
+    result[wide] = shapely.buffer(result[wide], half[wide], quad_segs=16)
+    broken = (shapely.get_dimensions(result) == 2) & ~shapely.is_valid(result)
+    result[broken] = shapely.make_valid(result[broken])
+    return result
+
+
+def _units_per_metre(grid: Grid) -> float | None:
+    """CRS units per metre on the ground; None for degrees, and for projections that stretch (Web Mercator)."""
+    crs = CRS.from_user_input(grid.crs)
+    if not crs.is_projected:
+        return None
+    factor = float(grid.crs.linear_units_factor[1])
+    x, y = grid.pixel_size_m
+    across, down = np.hypot(grid.transform.a, grid.transform.d) * factor, np.hypot(grid.transform.b, grid.transform.e) * factor
+    true = abs(x / across - 1) < SCALE_TOLERANCE and abs(y / down - 1) < SCALE_TOLERANCE
+    return 1.0 / factor if true else None

@@ -1,0 +1,388 @@
+"""Imagery and labels into a tile set. `python -m labeling.export --help` is the same as a command."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from errors import EmptyTileSetError, InputMismatchError, NoLabelsError, NoOverlapError, UnsupportedRasterError
+from imagery.grid import Grid
+from imagery.raster import RasterInfo, inspect_raster
+from imagery.read import Pixels, open_raster, read_window
+from labeling.burn import Shapes, burn, outline, shapes_on
+from tiles.footprints import LONLAT, footprints_m
+from tiles.split import split_by_place
+from tiles.statistics import RunningStatistics, pixels_per_class
+from tiles.tile_set import IGNORE_LABEL, TileClass, TileRecord, TileSet, TileSetRecord
+from tiles.windows import tile_windows
+from tiles.writer import TileSetWriter, require_space
+from workspace.classes import ClassSchema
+
+Progress = Callable[[str, float], None]
+
+
+class ExportSettings(BaseModel):
+    """What a person chooses for an export; the form shows titles and descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tile_size: int = Field(
+        default=256,
+        ge=32,
+        le=1024,
+        multiple_of=32,
+        title="Tile size (pixels)",
+        description="Side of the squares that imagery and labels are cut into. 256 suits most things a few metres wide; "
+        "128 gives more, smaller squares when your labels lie close together.",
+    )
+    stride: int = Field(
+        default=128,
+        ge=16,
+        le=1024,
+        title="Step (pixels)",
+        description="How far the next square starts from the one before. Half the tile size shows the model everything in several "
+        "positions; the full tile size makes fewer squares and trains faster.",
+    )
+    buffer_m: float = Field(
+        default=2.0,
+        ge=0,
+        le=500,
+        title="Width to either side of lines and points (metres)",
+        description="A line becomes a band this wide to its left and to its right; a point becomes a disc of this radius. "
+        "For a track 4 m wide give 2. Labels with a width of their own (width_m) keep it.",
+    )
+    tiles: Literal["features_only", "all"] = Field(
+        default="features_only",
+        title="Which tiles",
+        description="Only squares with something labelled (what is not labelled in them is taken as background), or all of the imagery: "
+        "only if you labelled everything in it.",
+    )
+    validation_share: float = Field(
+        default=0.2,
+        ge=0.05,
+        le=0.5,
+        title="Share kept for validation",
+        description="Part of the squares that the model is tested on and never learns from. They are taken from places of their own, "
+        "with a gap around them, so that the test is honest.",
+    )
+    seed: int = Field(default=0, ge=0, title="Seed", description="Another number draws other places for validation.")
+    image_format: Literal["TIFF"] = Field(default="TIFF", title="Image format", description="TIFF keeps all bands as they are.")
+
+    @model_validator(mode="after")
+    def _stride_within_tile(self) -> ExportSettings:
+        if self.stride > self.tile_size:
+            raise ValueError(f"The step ({self.stride}) is larger than the tile size ({self.tile_size}), so parts would be skipped.")
+        return self
+
+
+class ImageSource(BaseModel):
+    """One raster to cut."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Shown to people."""
+    source: str
+    """Absolute path, or http(s) URL."""
+    crs: str | None = None
+    """Used instead of the file's own."""
+
+
+@dataclass(frozen=True)
+class TileEstimate:
+    """What an export would make, before anything is read."""
+
+    tiles: int
+    """Labelled areas that are hidden by missing imagery may make it a few fewer."""
+    bytes: int
+    """Uncompressed."""
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One raster with the labels on it and the windows to cut."""
+
+    source: ImageSource
+    info: RasterInfo
+    grid: Grid
+    bands: tuple[int, ...]
+    """1-based numbers of the bands to write."""
+    shapes: Shapes
+    windows: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One tile as written."""
+
+    image: _Image
+    column: int
+    row: int
+    transform: Affine
+    name: str
+    paths: tuple[str, str, str | None]
+    pixels: dict[int, int]
+    ignored: int
+
+
+def export_tiles(
+    images: Sequence[ImageSource],
+    labels: gpd.GeoDataFrame,
+    schema: ClassSchema,
+    settings: ExportSettings,
+    out: Path,
+    progress: Progress | None = None,
+) -> TileSet:
+    """Cut imagery and labels into a Classified Tiles set, split by place.
+
+    Args:
+        images: Rasters with the same bands and type; any CRS each. All bands but alpha are written, in the raster's own values.
+        labels: Any CRS, with `class_value`, and perhaps `width_m` (metres, full width) which wins over `settings.buffer_m`.
+        schema: Classes in drawing order: the later class wins; ignored classes ("Uncertain") never cover another.
+        settings: As chosen.
+        out: Folder to make; an older tile set there is replaced when everything went well.
+        progress: Called with a stage in plain words and the share done; may raise to stop.
+
+    Returns:
+        The tile set on disk.
+
+    Raises:
+        NoLabelsError: nothing is labelled.
+        NoOverlapError: no label touches any image; says where both lie.
+        EmptyTileSetError: no tile holds a pixel of a class.
+        SplitError: everything lies in one place.
+        InputMismatchError: the images differ in bands or type.
+        UnknownClassError: a label carries a class that the schema lacks.
+        DiskFullError: no room; nothing was changed.
+        TileSetError: `out` holds something else.
+    """
+    tell = progress or (lambda stage, share: None)
+    tell("Reading what the images are", 0.0)
+    planned = _plan(images, labels, schema, settings)
+    _refuse_hopeless(planned, settings)
+    size = settings.tile_size
+    statistics = RunningStatistics(len(planned[0].bands), planned[0].info.dtype, settings.seed)
+    require_space(out, _bytes(planned, size))
+    with TileSetWriter(out) as writer:
+        cuts = list(_cut_all(planned, settings, writer, statistics, tell))
+        if not cuts:
+            raise EmptyTileSetError(
+                "No tile holds a labelled pixel: the labels lie where there is no imagery, are smaller than a pixel, or are all uncertain.",
+                "Label something visible, or give lines and points a larger width.",
+            )
+        tell("Keeping training and validation places apart", 0.97)
+        splits, places = _split(cuts, schema, settings)
+        tiles = tuple(_record_of(cut, split, place) for cut, split, place in zip(cuts, splits, places, strict=True))
+        tell("Writing the lists", 0.99)
+        return writer.finish(_record(planned, schema, settings, statistics, tiles))
+
+
+def estimate_tiles(infos: Sequence[RasterInfo], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> TileEstimate:
+    """How many tiles an export would make. Pure: no image is opened."""
+    count = band_bytes = 0
+    for info in infos:
+        shapes = shapes_on(info.grid, labels, schema, settings.buffer_m)
+        here = len(_windows(info.grid, shapes, settings))
+        count += here
+        band_bytes += here * (len(info.image_bands) * np.dtype(info.dtype).itemsize + 1)
+    return TileEstimate(count, band_bytes * settings.tile_size**2)
+
+
+def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> list[_Image]:
+    if len(labels) == 0:
+        raise NoLabelsError("There are no labels yet.", "Draw some on the Label page, or import a file, then export.")
+    if not images:
+        raise EmptyTileSetError("There is no imagery to cut.", "Add imagery first.")
+    infos = [inspect_raster(source.source, source.crs) for source in images]
+    bands = _bands([source.name for source in images], infos)
+    planned = []
+    for source, info, own in zip(images, infos, bands, strict=True):
+        shapes = shapes_on(info.grid, labels, schema, settings.buffer_m)
+        planned.append(_Image(source, info, info.grid, own, shapes, _windows(info.grid, shapes, settings)))
+    if not any(image.shapes.tree.query(outline(image.grid), predicate="intersects").size for image in planned):
+        raise _no_overlap(planned, labels)
+    return planned
+
+
+def _windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[tuple[int, int]]:
+    """Windows to cut: all, or those that something to be learnt touches."""
+    every = tile_windows(grid.width, grid.height, settings.tile_size, settings.stride)
+    if settings.tiles == "all":
+        return every
+    size = settings.tile_size
+    corners = np.array(every, dtype=float)[:, None, :] + np.array([(0, 0), (size, 0), (size, size), (0, size)], dtype=float)
+    t = grid.transform
+    x = t.a * corners[..., 0] + t.b * corners[..., 1] + t.c
+    y = t.d * corners[..., 0] + t.e * corners[..., 1] + t.f
+    boxes = shapely.polygons(np.stack([x, y], axis=-1))
+    touched, by = shapes.tree.query(boxes, predicate="intersects")
+    return [every[i] for i in np.unique(touched[shapes.learnt[by]])] if len(touched) else []
+
+
+def _bands(names: Sequence[str], infos: Sequence[RasterInfo]) -> list[tuple[int, ...]]:
+    """Bands to write of each raster: all but alpha.
+
+    Where the rasters have the same number of bands and only some call their last one alpha, it is near infrared under a wrong name
+    (some programs tag the fourth band so): it is written for all.
+    """
+    for name, info in zip(names, infos, strict=True):
+        if info.palette:
+            raise UnsupportedRasterError(
+                f"{name} holds colour numbers from a table, not brightness, so a model cannot learn from it.",
+                "Convert it to RGB (QGIS: Raster > Conversion > PCT to RGB) and add the result.",
+            )
+    bands = [info.image_bands for info in infos]
+    if len({len(own) for own in bands}) > 1 and len({info.count for info in infos}) == 1:
+        bands = [tuple(range(1, info.count + 1)) for info in infos]
+    for name, info, own in zip(names, infos, bands, strict=True):
+        if (len(own), info.dtype) != (len(bands[0]), infos[0].dtype):
+            raise InputMismatchError(
+                f"{name} has {len(own)} bands of {info.dtype}, "
+                f"but {names[0]} has {len(bands[0])} of {infos[0].dtype}: one model cannot learn from both.",
+                "Export only images of one kind together.",
+            )
+    return bands
+
+
+def _refuse_hopeless(planned: Sequence[_Image], settings: ExportSettings) -> None:
+    """Find out before the long part whether training and validation can be kept apart at all."""
+    windows = [(image.grid.window(c, r, settings.tile_size, settings.tile_size)) for image in planned for c, r in image.windows]
+    if windows:
+        outlines = footprints_m([w.transform for w in windows], [_crs(w) for w in windows], settings.tile_size)
+        split_by_place(
+            outlines, np.zeros((len(windows), 1), dtype=np.int64), settings.validation_share, settings.seed, _gap_m(planned, settings)
+        )
+
+
+def _gap_m(planned: Sequence[_Image], settings: ExportSettings) -> float:
+    """A little more than a tile's side on the ground; its diagonal where tiles overlap."""
+    side = settings.tile_size * max(image.info.resolution_m for image in planned)
+    return side * (math.sqrt(2) if settings.stride < settings.tile_size else 1.001)
+
+
+def _bytes(planned: Sequence[_Image], size: int) -> int:
+    """Uncompressed; the label and a possible ignore mask included."""
+    return sum(len(i.windows) * (len(i.bands) * np.dtype(i.info.dtype).itemsize + 2) * size * size for i in planned)
+
+
+def _cut_all(
+    planned: Sequence[_Image], settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics, tell: Progress
+) -> Iterator[_Cut]:
+    total = sum(len(image.windows) for image in planned)
+    done = 0
+    for image in planned:
+        if not image.windows:
+            continue
+        with open_raster(image.source.source) as dataset:
+            for column, row in image.windows:
+                tell(f"Cutting tile {done + 1} of {total} ({image.source.name})", 0.01 + 0.95 * done / total)
+                pixels = read_window(dataset, column, row, settings.tile_size, settings.tile_size, image.bands)
+                cut = _cut(image, column, row, pixels, settings, writer)
+                if cut is not None:
+                    statistics.add(pixels.values, pixels.valid)
+                    yield cut
+                done += 1
+
+
+def _cut(image: _Image, column: int, row: int, pixels: Pixels, settings: ExportSettings, writer: TileSetWriter) -> _Cut | None:
+    """Burn and write one window; None when it holds nothing to learn from."""
+    grid = image.grid.window(column, row, settings.tile_size, settings.tile_size)
+    label = burn(image.shapes, grid)
+    label[~pixels.valid] = IGNORE_LABEL
+    counts = pixels_per_class(label)
+    if not counts or (settings.tiles == "features_only" and not any(value for value in counts)):
+        return None
+    values = _filled(pixels, image.info.nodata)
+    name, *paths = writer.add(values, pixels.valid, label, grid.transform, _crs(grid), image.info.nodata)
+    ignored = int((label == IGNORE_LABEL).sum())
+    return _Cut(image, column, row, grid.transform, name, (paths[0] or "", paths[1] or "", paths[2]), counts, ignored)
+
+
+def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
+    """Values with nodata (0 where there is none) where there is no imagery: never a NaN that another reader would choke on."""
+    fill = nodata if nodata is not None and np.isfinite(nodata) else 0
+    return np.where(pixels.valid, pixels.values, np.asarray(fill).astype(pixels.values.dtype))
+
+
+def _split(cuts: Sequence[_Cut], schema: ClassSchema, settings: ExportSettings) -> tuple[list[Any], list[str]]:
+    planned = [cut.image for cut in cuts]
+    outlines = footprints_m([cut.transform for cut in cuts], [_crs(cut.image.grid) for cut in cuts], settings.tile_size)
+    pixels = np.array([[cut.pixels.get(c.value, 0) for c in schema.learnt] for cut in cuts], dtype=np.int64)
+    return split_by_place(outlines, pixels, settings.validation_share, settings.seed, _gap_m(planned, settings))
+
+
+def _record_of(cut: _Cut, split: Any, place: str) -> TileRecord:
+    t = cut.transform
+    return TileRecord(
+        name=cut.name,
+        raster=cut.image.source.name,
+        column=cut.column,
+        row=cut.row,
+        crs=_crs(cut.image.grid),
+        transform=(t.a, t.b, t.c, t.d, t.e, t.f),
+        place=place,
+        split=split,
+        pixels=cut.pixels,
+        ignored_pixels=cut.ignored,
+        image=cut.paths[0],
+        label=cut.paths[1],
+        ignore=cut.paths[2],
+    )
+
+
+def _record(
+    planned: Sequence[_Image], schema: ClassSchema, settings: ExportSettings, statistics: RunningStatistics, tiles: tuple[TileRecord, ...]
+) -> TileSetRecord:
+    info = planned[0].info
+    used = {tile.raster for tile in tiles}
+    return TileSetRecord(
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        settings=settings.model_dump(),
+        classes=tuple(TileClass(value=c.value, name=c.name, colour=c.colour) for c in schema.learnt),
+        band_names=tuple(info.band_names[b - 1] for b in planned[0].bands),
+        dtype=info.dtype,
+        nodata=info.nodata,
+        band_statistics=statistics.result(),
+        resolution_m=min(image.info.resolution_m for image in planned if image.source.name in used),
+        crs=tiles[0].crs,
+        tile_size=settings.tile_size,
+        stride=settings.stride,
+        seed=settings.seed,
+        tiles=tiles,
+    )
+
+
+def _crs(grid: Grid) -> str:
+    return str(grid.crs.to_string())
+
+
+def _no_overlap(planned: Sequence[_Image], labels: gpd.GeoDataFrame) -> NoOverlapError:
+    """Say where both lie: mostly a wrong CRS or the wrong image."""
+    boxes = np.array([image.grid.lonlat_bounds for image in planned])
+    imagery = (boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max())
+    return NoOverlapError(
+        f"No label touches the imagery. The labels lie at {_where(labels.to_crs(LONLAT).total_bounds)}, the imagery at {_where(imagery)}.",
+        "Check that the labels belong to this imagery and that their coordinate system was read right, or add the imagery they belong to.",
+    )
+
+
+def _where(bounds: Sequence[float] | NDArray[np.float64]) -> str:
+    west, south, east, north = (float(v) for v in bounds)
+    return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
+
+
+if __name__ == "__main__":
+    from labeling.export_command import app
+
+    app(prog_name="python -m labeling.export")

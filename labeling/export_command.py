@@ -1,0 +1,188 @@
+"""The command `python -m labeling.export`: imagery and label files in, a tile set out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+import typer
+from pydantic import ValidationError
+
+from errors import LabelFileError, TerratuneError
+from imagery.read import display_name, is_url
+from labeling.exchange import read_labels
+from labeling.export import ExportSettings, ImageSource, export_tiles
+from tiles.tile_set import METADATA_FORMAT, TileSet
+from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, starter_schema
+
+IGNORE_NAMES = {"uncertain", "ignore"}
+COLOURS = ("#4361ee", "#ff9f1c", "#2ec4b6", "#e71d36", "#8338ec", "#ffd60a", "#6a994e", "#bc4749")
+UNCERTAIN = ClassDef(value=UNCERTAIN_VALUE, name="Uncertain", colour="#9aa0a6", ignore=True)
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+_DEFAULTS = ExportSettings()
+
+
+def _help(field: str) -> str:
+    return ExportSettings.model_fields[field].description or ""
+
+
+@app.command()
+def export(
+    image: Annotated[list[str], typer.Option(help="Raster to cut: a GeoTIFF or an http(s) address. May be given several times.")],
+    labels: Annotated[
+        list[Path], typer.Option(help="Vector file with labels (GeoJSON, GeoPackage, Shapefile). May be given several times.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make. An older tile set of this name is replaced.")],
+    class_field: Annotated[str, typer.Option(help="Field of the labels that holds class values or names.")] = "classvalue",
+    classes: Annotated[
+        Path | None, typer.Option(help="classes.json of a project: values, names, colours, drawing order. Else taken from the field.")
+    ] = None,
+    labels_crs: Annotated[str | None, typer.Option(help="CRS of label files that do not say theirs, for example EPSG:26911.")] = None,
+    format: Annotated[str, typer.Option(help="Metadata format.")] = METADATA_FORMAT,
+    tile_size: Annotated[int, typer.Option(help=_help("tile_size"))] = _DEFAULTS.tile_size,
+    stride: Annotated[int, typer.Option(help=_help("stride"))] = _DEFAULTS.stride,
+    buffer_m: Annotated[float, typer.Option(help=_help("buffer_m"))] = _DEFAULTS.buffer_m,
+    tiles: Annotated[str, typer.Option(help="features_only or all. " + _help("tiles"))] = _DEFAULTS.tiles,
+    validation_share: Annotated[float, typer.Option(help=_help("validation_share"))] = _DEFAULTS.validation_share,
+    seed: Annotated[int, typer.Option(help=_help("seed"))] = _DEFAULTS.seed,
+) -> None:
+    """Cut imagery and labels into a Classified Tiles folder, split into training and validation by place."""
+    if format != METADATA_FORMAT:
+        raise typer.BadParameter(f"only {METADATA_FORMAT} is written.", param_hint="--format")
+    try:
+        settings = ExportSettings.model_validate(
+            {
+                "tile_size": tile_size,
+                "stride": stride,
+                "buffer_m": buffer_m,
+                "tiles": tiles,
+                "validation_share": validation_share,
+                "seed": seed,
+            }
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(_explained(error)) from error
+    try:
+        schema, value_map = _classes(classes, labels, class_field)
+        table = _read_all(labels, class_field, value_map, schema, labels_crs)
+        made = export_tiles(_sources(image), table, schema, settings, out)
+    except TerratuneError as error:
+        typer.echo(f"{error.fact}\n{error.remedy}".strip(), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(summary(made))
+
+
+def summary(tile_set: TileSet) -> str:
+    """What was made, in a few lines."""
+    record = tile_set.record
+    counts = {split: len(record.in_split(split)) for split in ("train", "validation", "gap")}  # type: ignore[arg-type]
+    lines = [
+        f"{len(record.tiles)} tiles of {record.tile_size} pixels in {tile_set.folder}",
+        f"{counts['train']} for training, {counts['validation']} for validation, {counts['gap']} between them used by neither",
+    ]
+    for c in record.classes:
+        train, validation = record.class_pixels("train")[c.value], record.class_pixels("validation")[c.value]
+        lines.append(f"{c.value} {c.name}: {train} pixels for training, {validation} for validation")
+    return "\n".join(lines)
+
+
+def derived_schema(values: Sequence[Any]) -> tuple[ClassSchema, dict[str, int]]:
+    """Classes from the values of a field.
+
+    Names that the road story knows ("paved", "Unpaved road") become its classes, with its drawing order. Numbers keep their value.
+    Other names are numbered in alphabetical order. 255, "uncertain" and "ignore" are areas not to be learnt from.
+
+    Returns:
+        The classes, and the class value of each field value (as text).
+
+    Raises:
+        LabelFileError: a number that cannot be a class value.
+    """
+    names = sorted(
+        {_text(v) for v in values if not pd.isna(v) and _text(v)}, key=lambda t: (len(t), t) if t.isdigit() else (0, t.casefold())
+    )
+    ignored = [n for n in names if n.casefold() in IGNORE_NAMES or n == str(UNCERTAIN_VALUE)]
+    learnt = [n for n in names if n not in ignored and n != "0"]
+    if not learnt:
+        raise LabelFileError("The class field holds no class.", "Name another field with --class-field.")
+    starter = starter_schema()
+    known = {n: starter.by_name(n) or starter.by_name(f"{n} road") for n in learnt}
+    value_map = {n: UNCERTAIN_VALUE for n in ignored}
+    if all(known.values()):
+        value_map |= {n: c.value for n, c in known.items() if c is not None}
+        return starter, value_map
+    if all(n.lstrip("-").isdigit() for n in learnt):
+        value_map |= {n: int(n) for n in learnt}
+    else:
+        value_map |= {n: number for number, n in enumerate(learnt, 1)}
+    wrong = next((n for n in learnt if not 1 <= value_map[n] <= 254), None)
+    if wrong is not None:
+        raise LabelFileError(f"The class field holds {wrong}; class values are 1 to 254.", "Name another field, or give --classes.")
+    found = tuple(ClassDef(value=value_map[n], name=n, colour=COLOURS[i % len(COLOURS)]) for i, n in enumerate(learnt))
+    return ClassSchema(classes=(*found, UNCERTAIN)), value_map
+
+
+def _classes(path: Path | None, labels: Sequence[Path], field: str) -> tuple[ClassSchema, dict[str, int]]:
+    values = [v for file in labels for v in _field_values(file, field)]
+    if path is None:
+        return derived_schema(values)
+    try:
+        schema = ClassSchema.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise LabelFileError(f"{path.name} cannot be read as a class list.", "Take the classes.json of a project as an example.") from error
+    return schema, {text: _in_schema(text, schema) for text in sorted({_text(v) for v in values if not pd.isna(v)})}
+
+
+def _in_schema(text: str, schema: ClassSchema) -> int:
+    named = schema.by_name(text) or (schema.by_name("Uncertain") if text.casefold() in IGNORE_NAMES else None)
+    if named is not None:
+        return named.value
+    if text.isdigit():
+        return schema.by_value(int(text)).value
+    known = ", ".join(f"{c.value} ({c.name})" for c in schema.classes)
+    raise LabelFileError(f"The class field holds '{text}', which is not in the class list.", f"Known: {known}.")
+
+
+def _field_values(path: Path, field: str) -> list[Any]:
+    try:
+        table = gpd.read_file(path, ignore_geometry=True)
+    except (pyogrio.errors.DataSourceError, OSError, ValueError) as error:
+        raise LabelFileError(f"{path.name} cannot be read as a vector file.", "Give a GeoJSON, GeoPackage or Shapefile.") from error
+    column = next((c for c in table.columns if c.casefold() == field.casefold()), None)
+    if column is None:
+        there = ", ".join(map(str, table.columns)) or "none"
+        raise LabelFileError(f"{path.name} has no field '{field}'.", f"Its fields: {there}. Name one with --class-field.")
+    return table[column].tolist()
+
+
+def _read_all(paths: Sequence[Path], field: str, value_map: dict[str, int], schema: ClassSchema, crs: str | None) -> gpd.GeoDataFrame:
+    tables = [read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs) for path in paths]
+    return gpd.GeoDataFrame(pd.concat([t.to_crs(tables[0].crs) for t in tables], ignore_index=True), crs=tables[0].crs)
+
+
+def _sources(images: Sequence[str]) -> list[ImageSource]:
+    """Names tell the images apart: the file's, with a number where two files have the same."""
+    found: list[ImageSource] = []
+    for image in images:
+        source = image if is_url(image) else str(Path(image).absolute())
+        stem = Path(display_name(source)).stem
+        twins = sum(s.name == stem or s.name.startswith(f"{stem} (") for s in found)
+        found.append(ImageSource(name=f"{stem} ({twins + 1})" if twins else stem, source=source))
+    return found
+
+
+def _text(value: Any) -> str:
+    """A field value as people write it: 1.0 is '1'."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return " ".join(str(value).split())
+
+
+def _explained(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors())
