@@ -95,8 +95,6 @@ class ImageSource(BaseModel):
     """Shown to people."""
     source: str
     """Absolute path, or http(s) URL."""
-    crs: str | None = None
-    """Used instead of the file's own."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: Class
         raise NoLabelsError("There are no labels yet.", "Draw some on the Label page, or import a file, then export.")
     if not images:
         raise EmptyTileSetError("There is no imagery to cut.", "Add imagery first.")
-    infos = [inspect_raster(source.source, source.crs) for source in images]
+    infos = [inspect_raster(source.source) for source in images]
     bands = _bands([source.name for source in images], infos)
     planned = []
     for source, info, own in zip(images, infos, bands, strict=True):

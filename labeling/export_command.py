@@ -81,7 +81,7 @@ def export(
 def summary(tile_set: TileSet) -> str:
     """What was made, in a few lines."""
     record = tile_set.record
-    counts = {split: len(record.in_split(split)) for split in ("train", "validation", "gap")}  # type: ignore[arg-type]
+    counts = {split: len(record.in_split(split)) for split in ("train", "validation", "gap")}
     lines = [
         f"{len(record.tiles)} tiles of {record.tile_size} pixels in {tile_set.folder}",
         f"{counts['train']} for training, {counts['validation']} for validation, {counts['gap']} between them used by neither",
@@ -113,7 +113,7 @@ def derived_schema(values: Sequence[Any]) -> tuple[ClassSchema, dict[str, int]]:
         raise LabelFileError("The class field holds no class.", "Name another field with --class-field.")
     starter = starter_schema()
     known = {n: starter.by_name(n) or starter.by_name(f"{n} road") for n in learnt}
-    value_map = {n: UNCERTAIN_VALUE for n in ignored}
+    value_map = dict.fromkeys(ignored, UNCERTAIN_VALUE)
     if all(known.values()):
         value_map |= {n: c.value for n, c in known.items() if c is not None}
         return starter, value_map

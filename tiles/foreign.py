@@ -215,8 +215,8 @@ def _split_by_number(count: int) -> tuple[list[Split], list[str]]:
     held = max(1, round(VALIDATION_SHARE * count))
     gap = max(1, round(0.05 * count))
     train = count - held - gap
-    splits: list[Split] = ["train"] * train + ["gap"] * gap + ["validation"] * held
-    return splits, ["first tiles"] * train + ["gap"] * gap + ["last tiles"] * held
+    order: list[tuple[Split, int]] = [("train", train), ("gap", gap), ("validation", held)]
+    return [split for split, times in order for _ in range(times)], ["first tiles"] * train + ["gap"] * gap + ["last tiles"] * held
 
 
 def _tile_record(chip: _Chip, split: Split, place: str) -> TileRecord:
@@ -240,9 +240,9 @@ def _band_names(definition: Mapping[str, Any], accumulated: Mapping[str, Any], b
     for source in (definition, accumulated):
         properties = source.get("InputRastersProps")
         names = properties.get("BandNames") if isinstance(properties, dict) else None
-        if isinstance(names, list) and len(names) == bands and all(isinstance(n, str) and n for n in names):
-            return tuple(names)
-    return ("Red", "Green", "Blue") if bands == 3 else tuple(f"Band_{i + 1}" for i in range(bands))
+        if isinstance(names, list) and len(names) == bands and all(isinstance(n, str) and n.strip() for n in names):
+            return layout.our_band_names(names)
+    return ("red", "green", "blue") if bands == 3 else tuple(f"band_{i + 1}" for i in range(bands))
 
 
 def _band_statistics(folder: Path, images: list[str], facts: _Facts) -> tuple[BandStatistics, ...]:

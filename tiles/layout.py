@@ -48,6 +48,18 @@ WELL_KNOWN_BANDS = [
     "PseudoBlue",
     "QA",
 ]
+_ARCGIS_BANDS = {
+    "red": "Red",
+    "green": "Green",
+    "blue": "Blue",
+    "nir": "NearInfrared",
+    "coastal": "CoastalBlue",
+    "yellow": "Yellow",
+    "rededge": "RedEdge",
+    "swir": "ShortWaveInfrared",
+    "pan": "Panchromatic",
+}
+"""Our names of bands, and ArcGIS's."""
 _MAP_LINE = re.compile(r"^\s*(\S+)\s+(\S+)\s*$")
 
 
@@ -141,10 +153,25 @@ def model_definition(record: TileSetRecord) -> dict[str, Any]:
         "InputRastersProps": _raster_properties(record),
         "AllTilesStats": [
             {"BandName": name, "Min": _plain(b.min), "Max": _plain(_above(b)), "Mean": b.mean, "StdDev": b.std}
-            for name, b in zip(record.band_names, record.band_statistics, strict=True)
+            for name, b in zip(arcgis_band_names(record.band_names), record.band_statistics, strict=True)
         ],
         "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": list(WELL_KNOWN_BANDS),
     }
+
+
+def our_band_names(arcgis: Sequence[str]) -> tuple[str, ...]:
+    """Band names as `imagery.raster` gives them: lower case, and distinct."""
+    ours = {theirs.casefold(): name for name, theirs in _ARCGIS_BANDS.items()}
+    names: list[str] = []
+    for number, name in enumerate(arcgis, 1):
+        tidy = ours.get(name.strip().casefold(), re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_"))
+        names.append(tidy if tidy and tidy not in names else f"band_{number}")
+    return tuple(names)
+
+
+def arcgis_band_names(ours: Sequence[str]) -> list[str]:
+    """Band names as ArcGIS knows them, where it does."""
+    return [_ARCGIS_BANDS.get(name, name) for name in ours]
 
 
 def json_text(value: dict[str, Any]) -> str:
@@ -173,7 +200,7 @@ def _spread(numbers: np.ndarray) -> dict[str, Any]:
 
 
 def _raster_properties(record: TileSetRecord) -> dict[str, Any]:
-    return {"RasterCount": 1, "SensorName": "", "BandNames": list(record.band_names)}
+    return {"RasterCount": 1, "SensorName": "", "BandNames": arcgis_band_names(record.band_names)}
 
 
 def _band_state(band: BandStatistics) -> dict[str, Any]:
