@@ -1,0 +1,158 @@
+"""What the map sends, checked: GeoJSON in EPSG:4326 -> operations that may go into the journal. Nothing here touches the disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import shapely
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
+
+from errors import LabelError
+from labeling.journal import Label, Operation
+from workspace.classes import ClassSchema
+
+ORIGINS = ("drawn", "imported", "sam")
+MAX_VERTICES = 200_000
+MAX_NOTE = 1_000
+DECIMALS = 9
+"""Of a degree: 0.1 mm on the ground."""
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_KINDS = {
+    "Point": "point",
+    "MultiPoint": "point",
+    "LineString": "line",
+    "MultiLineString": "line",
+    "Polygon": "area",
+    "MultiPolygon": "area",
+}
+_PARTS = {
+    "point": ("Point", shapely.MultiPoint),
+    "line": ("LineString", shapely.MultiLineString),
+    "area": ("Polygon", shapely.MultiPolygon),
+}
+
+
+def kind_of(geometry_type: str) -> Literal["point", "line", "area"] | None:
+    """What a geometry type is on the map; None when it cannot be a label."""
+    return _KINDS.get(geometry_type)  # type: ignore[return-value]
+
+
+def operation_from_map(raw: Any, schema: ClassSchema) -> Operation:
+    """One operation as the browser sent it, checked and its geometry repaired.
+
+    Args:
+        raw: `{"operation_id", "kind": "upsert" | "delete", "object_id", "feature"}`; the feature is GeoJSON with the properties
+            class_value, origin and note.
+        schema: Classes that exist.
+
+    Raises:
+        LabelError: it cannot be stored; says why and what to do.
+        UnknownClassError: its class is not in the schema.
+    """
+    if not isinstance(raw, Mapping):
+        raise _malformed("an operation is not an object")
+    operation_id, object_id, kind = raw.get("operation_id"), raw.get("object_id"), raw.get("kind")
+    for name, value in (("operation_id", operation_id), ("object_id", object_id)):
+        if not isinstance(value, str) or not _ID.fullmatch(value):
+            raise _malformed(f"{name} is not an id")
+    if kind == "delete":
+        return Operation(str(operation_id), "delete", str(object_id))
+    if kind != "upsert":
+        raise _malformed("its kind is neither upsert nor delete")
+    return Operation(str(operation_id), "upsert", str(object_id), _label(raw.get("feature"), schema))
+
+
+def _label(feature: Any, schema: ClassSchema) -> Label:
+    properties = feature.get("properties") if isinstance(feature, Mapping) else None
+    if not isinstance(properties, Mapping):
+        raise _malformed("it has no feature with properties")
+    class_value, origin, note = properties.get("class_value"), properties.get("origin", "drawn"), properties.get("note", "")
+    if not isinstance(class_value, int) or isinstance(class_value, bool):
+        raise LabelError("A label has no class.", "Choose a class, then draw it again.")
+    schema.by_value(class_value)
+    if origin not in ORIGINS:
+        raise _malformed(f"its origin is none of {', '.join(ORIGINS)}")
+    if not isinstance(note, str) or len(note) > MAX_NOTE:
+        raise LabelError("A note is too long.", f"Keep it below {MAX_NOTE} characters.")
+    return Label(geojson_of(repaired(geometry_of(feature.get("geometry")))), class_value, origin, note)
+
+
+def geometry_of(geojson: Any) -> BaseGeometry:
+    """Parse a GeoJSON geometry in longitude and latitude.
+
+    Raises:
+        LabelError: it is not a geometry, is empty, is not finite, or lies off the Earth.
+    """
+    if not isinstance(geojson, Mapping) or kind_of(str(geojson.get("type"))) is None:
+        raise LabelError("A label is neither point, line nor area.", "Draw it with one of the tools of the map.")
+    try:
+        geometry = shapely.force_2d(shapely.from_geojson(json.dumps(geojson, allow_nan=False)))
+    except (ValueError, TypeError, RecursionError, shapely.errors.ShapelyError) as error:
+        raise LabelError("The shape of a label cannot be read.", "Delete it and draw it again.") from error
+    return checked_lonlat(geometry)
+
+
+def checked_lonlat(geometry: BaseGeometry) -> BaseGeometry:
+    """The geometry, when every vertex is a place on Earth.
+
+    Raises:
+        LabelError: it is empty, too large, or a vertex is not a longitude and latitude.
+    """
+    if geometry.is_empty:
+        raise LabelError("A label has no vertices.", "Draw it again.")
+    vertices = shapely.get_num_coordinates(geometry)
+    if vertices > MAX_VERTICES:
+        raise LabelError(f"A label has {vertices:,} vertices.", f"Simplify it to at most {MAX_VERTICES:,}, or split it.")
+    longitude, latitude = np.abs(shapely.get_coordinates(geometry)).T
+    if not (bool((longitude <= 180).all()) and bool((latitude <= 90).all())):  # NaN compares as False
+        raise LabelError(
+            "A label lies off the map.", "Longitudes go from -180 to 180, latitudes from -90 to 90: move the map back and draw it again."
+        )
+    return geometry
+
+
+def repaired(geometry: BaseGeometry) -> BaseGeometry:
+    """A valid geometry of the same kind: rings that cross themselves are split (`shapely.make_valid`), repeated vertices dropped.
+
+    Raises:
+        LabelError: nothing of its kind is left (an area without extent, a line of one place).
+    """
+    kind = _KINDS[geometry.geom_type]
+    geometry = shapely.set_precision(geometry, 10.0**-DECIMALS, mode="pointwise")
+    if kind == "point":
+        return geometry
+    geometry = (
+        shapely.remove_repeated_points(geometry)
+        if kind == "line"
+        else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    )
+    single, multiple = _PARTS[kind]
+    parts = [p for p in _simple_parts(geometry) if p.geom_type == single and (p.length > 0 if kind == "line" else p.area > 0)]
+    if not parts:
+        what = "A line has no length." if kind == "line" else "An area has no extent."
+        raise LabelError(what, "Place its vertices further apart.")
+    return parts[0] if len(parts) == 1 else multiple(parts)
+
+
+def _simple_parts(geometry: BaseGeometry) -> list[BaseGeometry]:
+    if not hasattr(geometry, "geoms"):
+        return [geometry]
+    return [part for inner in geometry.geoms for part in _simple_parts(inner)]
+
+
+def geojson_of(geometry: BaseGeometry) -> dict[str, Any]:
+    """The geometry as a GeoJSON object of plain lists, rings wound as RFC 7946 asks (outer counter-clockwise)."""
+    oriented = shapely.orient_polygons(geometry) if _KINDS[geometry.geom_type] == "area" else geometry
+    return dict(json.loads(json.dumps(mapping(oriented))))
+
+
+def _malformed(why: str) -> LabelError:
+    return LabelError(
+        f"An edit could not be understood: {why}.", "Reload the page; if it happens again, delete that label and draw it anew."
+    )

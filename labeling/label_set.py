@@ -1,0 +1,190 @@
+"""LabelSet: the table of labels every stage agrees on, and the GeoPackage it is kept in for other programs.
+
+A label set is a GeoDataFrame in EPSG:4326 (longitude, latitude) with one row an object and the columns
+
+    object_id    str      unique
+    class_value  int64    1..255, a value of the class schema
+    origin       str      "drawn", "imported" or "sam"
+    note         str      free text, may be empty
+    created      str      UTC, ISO 8601
+    changed      str      UTC, ISO 8601
+    geometry     Point, LineString, Polygon or their Multi kinds; valid, not empty
+
+in the order in which the objects were made: where they overlap, the class schema decides, then the later one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import Geod
+
+from errors import LabelFileError
+from labeling.draw import kind_of
+from labeling.journal import open_journal
+from workspace.classes import ClassDef, ClassSchema
+from workspace.files import disk_full_explained, replaced_on_success
+
+CRS = "EPSG:4326"
+ATTRIBUTES = ("object_id", "class_value", "origin", "note", "created", "changed")
+LAYERS = {"area": "label_polygons", "line": "label_lines", "point": "label_points"}
+_MULTI = {"area": "MultiPolygon", "line": "MultiLineString", "point": "MultiPoint"}
+_GEOD = Geod(ellps="WGS84")
+
+
+def label_set(rows: Iterable[Mapping[str, Any]] = ()) -> gpd.GeoDataFrame:
+    """A label set of rows with the keys `ATTRIBUTES` and `geometry`."""
+    rows = list(rows)
+    data: dict[str, Any] = {
+        name: pd.Series([row[name] for row in rows], dtype="int64" if name == "class_value" else object) for name in ATTRIBUTES
+    }
+    return gpd.GeoDataFrame(data, geometry=gpd.GeoSeries([row["geometry"] for row in rows], crs=CRS), crs=CRS)
+
+
+def current_labels(journal_file: Path) -> gpd.GeoDataFrame:
+    """The project's labels as they are now. A project without a journal has none."""
+    if not journal_file.exists():
+        return label_set()
+    features = open_journal(journal_file).changes().features
+    geometries = shapely.from_geojson([json.dumps(feature["geometry"]) for feature in features])
+    return label_set({"object_id": f["id"], **f["properties"], "geometry": g} for f, g in zip(features, geometries, strict=True))
+
+
+def kinds(labels: gpd.GeoDataFrame) -> pd.Series:
+    """What each label is: area, line or point."""
+    return labels.geometry.geom_type.map(kind_of)
+
+
+def sizes(labels: gpd.GeoDataFrame) -> pd.Series:
+    """Geodesic length in metres of each line, area in square metres of each area, 0 for points (WGS 84 ellipsoid)."""
+    return pd.Series([_size(geometry) for geometry in labels.geometry], index=labels.index, dtype="float64")
+
+
+def _size(geometry: shapely.Geometry) -> float:
+    kind = kind_of(geometry.geom_type)
+    if kind == "line":
+        return float(_GEOD.geometry_length(geometry))
+    return abs(float(_GEOD.geometry_area_perimeter(geometry)[0])) if kind == "area" else 0.0
+
+
+def outside(labels: gpd.GeoDataFrame, footprints: Sequence[shapely.Geometry]) -> NDArray[np.bool_]:
+    """For each label whether it touches none of the footprints (polygons in EPSG:4326)."""
+    if not len(labels):
+        return np.zeros(0, dtype=bool)
+    if not footprints:
+        return np.ones(len(labels), dtype=bool)
+    hit = shapely.STRtree(list(footprints)).query(labels.geometry.to_numpy(), predicate="intersects")[0]
+    touched = np.zeros(len(labels), dtype=bool)
+    touched[hit] = True
+    return ~touched
+
+
+def with_arcgis_fields(labels: gpd.GeoDataFrame, schema: ClassSchema) -> gpd.GeoDataFrame:
+    """The labels as ArcGIS training samples: Classname, Classvalue, RED, GREEN, BLUE before our own columns."""
+    classes = {c.value: c for c in schema.classes}
+    missing = ClassDef(value=1, name="(removed class)", colour="#888888")
+    of = [classes.get(int(value), missing) for value in labels["class_value"]]
+    table: dict[str, Any] = {
+        "Classname": pd.Series([c.name for c in of], dtype=object),
+        "Classvalue": labels["class_value"].to_numpy(dtype="int32"),
+        **{name: np.array([c.rgb[i] for c in of], dtype="int32") for i, name in enumerate(("RED", "GREEN", "BLUE"))},
+        **{name: labels[name].to_numpy() for name in ATTRIBUTES if name != "class_value"},
+    }
+    return gpd.GeoDataFrame(table, geometry=labels.geometry.to_numpy(), crs=CRS)
+
+
+def write_geopackage(labels: gpd.GeoDataFrame, schema: ClassSchema, path: Path) -> None:
+    """Write the three layers `LAYERS` (each present even when empty) with ArcGIS training-sample fields and QGIS styles.
+
+    Raises:
+        DiskFullError: nothing was changed.
+    """
+    table, kind = with_arcgis_fields(labels, schema), kinds(labels).to_numpy()
+    with replaced_on_success(path) as temporary:
+        for name, layer in LAYERS.items():
+            part = table[kind == name]
+            pyogrio.write_dataframe(part, temporary, layer=layer, driver="GPKG", geometry_type=_MULTI[name], promote_to_multi=True)
+        with disk_full_explained(path), contextlib.closing(sqlite3.connect(temporary)) as connection, connection:
+            _add_styles(connection, schema)
+
+
+def read_geopackage(path: Path) -> gpd.GeoDataFrame:
+    """The labels of a GeoPackage made by `write_geopackage`.
+
+    Raises:
+        LabelFileError: it is not one.
+    """
+    try:
+        parts = [pyogrio.read_dataframe(path, layer=layer) for layer in LAYERS.values()]
+        table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        table = table.rename(columns={"Classvalue": "class_value"}).fillna({"note": ""})
+        rows = table[list(ATTRIBUTES)].to_dict("records")
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, KeyError) as error:
+        raise LabelFileError(f"{path.name} does not hold Terratune labels.", "Import it as a vector file instead.") from error
+    ordered = label_set({**row, "geometry": _single(geometry)} for row, geometry in zip(rows, table.geometry, strict=True))
+    return ordered.sort_values(["created", "object_id"], ignore_index=True)
+
+
+def _single(geometry: shapely.Geometry) -> shapely.Geometry:
+    parts = shapely.get_parts(geometry)
+    return parts[0] if len(parts) == 1 else geometry
+
+
+def _add_styles(connection: sqlite3.Connection, schema: ClassSchema) -> None:
+    """The `layer_styles` table in which QGIS looks for a layer's default style."""
+    connection.execute(
+        "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), f_table_schema TEXT(256),"
+        " f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN,"
+        " description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
+    )
+    connection.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')"
+    )
+    for kind, layer in LAYERS.items():
+        column = connection.execute("SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)).fetchone()[0]
+        connection.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, useAsDefault,"
+            " description) VALUES ('', '', ?, ?, 'classes', ?, 1, 'Class colours')",
+            (layer, column, style_qml(kind, schema)),
+        )
+
+
+def style_qml(kind: str, schema: ClassSchema) -> str:
+    """A QGIS layer style (QML): one symbol a class, by Classvalue. `kind` is "area", "line" or "point"."""
+    categories = "".join(
+        f'<category render="true" type="long" value="{c.value}" symbol="{i}" label={quoteattr(c.name)}/>'
+        for i, c in enumerate(schema.classes)
+    )
+    symbols = "".join(_symbol(kind, i, c) for i, c in enumerate(schema.classes))
+    return (
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'><qgis styleCategories=\"Symbology\" version=\"3.28.0\">"
+        '<renderer-v2 type="categorizedSymbol" attr="Classvalue" enableorderby="0" forceraster="0" symbollevels="0">'
+        f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2></qgis>"
+    )
+
+
+def _symbol(kind: str, index: int, c: ClassDef) -> str:
+    red, green, blue = c.rgb
+    solid, pale = f"{red},{green},{blue},255", f"{red},{green},{blue},70"
+    symbol_type, layer_class, options = {
+        "area": ("fill", "SimpleFill", {"color": pale, "outline_color": solid, "outline_width": "0.5", "style": "solid"}),
+        "line": ("line", "SimpleLine", {"line_color": solid, "line_width": "0.7", "capstyle": "round", "joinstyle": "round"}),
+        "point": ("marker", "SimpleMarker", {"color": solid, "name": "circle", "size": "2.6", "outline_color": "255,255,255,255"}),
+    }[kind]
+    listed = "".join(f'<Option type="QString" name="{name}" value="{value}"/>' for name, value in options.items())
+    return (
+        f'<symbol type="{symbol_type}" name="{index}" alpha="1" clip_to_extent="1" force_rhr="0">'
+        f'<layer class="{layer_class}" enabled="1" locked="0" pass="0"><Option type="Map">{listed}</Option></layer></symbol>'
+    )

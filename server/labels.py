@@ -1,0 +1,257 @@
+"""Labels between the map and the journal, past the page: `GET labels`, `POST operations`. Answers come after the disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from errors import DiskFullError, LabelError, ProjectNotFoundError, TerratuneError
+from labeling.draw import operation_from_map
+from labeling.journal import Appended, Operation, open_journal
+from labeling.label_set import current_labels, write_geopackage
+from server.tokens import project_of_token
+from workspace.classes import ClassSchema
+from workspace.project import Project, open_project
+from workspace.settings import Settings
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_OPERATIONS = 2_000
+WRITE_AFTER_S = 0.6
+"""labels.gpkg is written this long after the last edit ..."""
+WRITE_AT_LATEST_S = 5.0
+"""... or this long after the first unwritten one, should edits never pause."""
+
+_log = logging.getLogger("terratune.labels")
+
+
+class _Refused(Exception):
+    """The request as a whole is answered with an HTTP status."""
+
+    def __init__(self, status: int, fact: str, remedy: str) -> None:
+        super().__init__(fact)
+        self.response = JSONResponse({"fact": fact, "remedy": remedy}, status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def routes(settings: Settings) -> list[BaseRoute]:
+    """`GET /api/<token>/labels[?since=<revision>]` and `POST /api/<token>/operations`."""
+
+    def get_labels(request: Request) -> Response:
+        try:
+            return _labels(_project(settings, request), request)
+        except _Refused as refused:
+            return refused.response
+        except TerratuneError as error:
+            return _problem(error)
+
+    async def post_operations(request: Request) -> Response:
+        try:
+            raw = _parsed(await _body(request))
+            project = await run_in_threadpool(_project, settings, request)
+            return await run_in_threadpool(_operations, project, raw)
+        except _Refused as refused:
+            return refused.response
+        except TerratuneError as error:
+            return _problem(error)
+
+    return [
+        Route("/api/{token}/labels", get_labels, methods=["GET"]),
+        Route("/api/{token}/operations", post_operations, methods=["POST"]),
+    ]
+
+
+def _project(settings: Settings, request: Request) -> Project:
+    project_id = project_of_token(settings.data_folder, request.path_params["token"])
+    if project_id is None:
+        raise _Refused(
+            403, "This page has been open for too long.", "Reload it. Edits not saved yet are kept in this browser and sent then."
+        )
+    return open_project(settings.projects_folder, project_id)
+
+
+def _labels(project: Project, request: Request) -> Response:
+    journal = open_journal(project.journal_file)
+    since = _number(request.query_params.get("since"))
+    etag = f'"{journal.id}-{journal.revision()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    if since is None:
+        _catch_up(project)
+    changes = journal.changes(since)
+    body = {
+        "type": "FeatureCollection",
+        "journal": journal.id,
+        "revision": changes.revision,
+        "since": since,
+        "features": changes.features,
+        "deleted": changes.deleted,
+    }
+    return JSONResponse(body, headers={**headers, "ETag": f'"{journal.id}-{changes.revision}"'})
+
+
+def _operations(project: Project, raw: dict[str, Any]) -> Response:
+    journal = open_journal(project.journal_file)
+    if raw.get("journal") not in {None, journal.id}:
+        raise _Refused(409, "These edits belong to other labels than the ones stored here.", "Reload the page.")
+    operations, rejected = _checked(raw["operations"], project.classes())
+    appended = journal.append(operations) if operations else Appended(journal.revision(), journal.revision(), ())
+    if appended.revision > appended.base:
+        schedule_geopackage(project)
+    answer: dict[str, Any] = {
+        "base": appended.base,
+        "revision": appended.revision,
+        "acknowledged": list(appended.acknowledged),
+        "repaired": _repaired(raw["operations"], operations),
+    }
+    if rejected:
+        answer |= {"rejected": rejected, "fact": rejected[0]["fact"], "remedy": rejected[0]["remedy"]}
+    return JSONResponse(answer, status_code=422 if rejected else 200)
+
+
+def _checked(raw: Sequence[Any], schema: ClassSchema) -> tuple[list[Operation], list[dict[str, str]]]:
+    """The operations that may be stored, and why the others may not."""
+    good: list[Operation] = []
+    bad: list[dict[str, str]] = []
+    for one in raw:
+        try:
+            good.append(operation_from_map(one, schema))
+        except LabelError as error:
+            operation_id = one.get("operation_id") if isinstance(one, dict) else None
+            bad.append({"operation_id": str(operation_id), "fact": error.fact, "remedy": error.remedy})
+    return good, bad
+
+
+def _repaired(raw: Sequence[Any], stored: Sequence[Operation]) -> list[dict[str, Any]]:
+    """Objects whose geometry was stored in another form than it was sent."""
+    sent = {one["operation_id"]: one for one in raw if isinstance(one, dict) and "operation_id" in one}
+    changed = []
+    for operation in stored:
+        if operation.label is None:
+            continue
+        geometry = sent[operation.operation_id]["feature"]["geometry"]
+        if _vertices(geometry) != _vertices(operation.label.geometry):
+            changed.append({"object_id": operation.object_id, "geometry": operation.label.geometry})
+    return changed
+
+
+def _vertices(geometry: dict[str, Any]) -> tuple[str, int]:
+    return geometry["type"], json.dumps(geometry["coordinates"]).count(",")
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, read no further than the limit."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise _Refused(413, "These edits are too large to be sent at once.", "Import large areas as a file instead.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        raw = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _Refused(400, "The edits could not be read.", "Reload the page.") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("operations"), list):
+        raise _Refused(400, "The edits could not be read.", "Reload the page.")
+    if len(raw["operations"]) > MAX_OPERATIONS:
+        raise _Refused(413, f"At most {MAX_OPERATIONS} edits can be sent at once.", "Send them in parts.")
+    return raw
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 16 else None
+
+
+def _problem(error: TerratuneError) -> Response:
+    status = 507 if isinstance(error, DiskFullError) else 404 if isinstance(error, ProjectNotFoundError) else 500
+    return JSONResponse({"fact": error.fact, "remedy": error.remedy}, status_code=status)
+
+
+class _GeoPackageWriter:
+    """Keeps one project's labels.gpkg up to date, a moment after the edits."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.problem: TerratuneError | OSError | None = None
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._waiting_since = 0.0
+
+    def schedule(self) -> None:
+        """Write soon; each call puts it off a little, up to a limit."""
+        with self._lock:
+            now = time.monotonic()
+            if self._timer is None:
+                self._waiting_since = now
+            else:
+                self._timer.cancel()
+            wait = min(WRITE_AFTER_S, max(0.0, self._waiting_since + WRITE_AT_LATEST_S - now))
+            self._timer = threading.Timer(wait, self._write)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _write(self) -> None:
+        with self._lock:
+            self._timer = None
+        try:
+            self.write()
+        except (TerratuneError, OSError, RuntimeError):
+            _log.exception("labels.gpkg of %s could not be written; the journal holds everything", self.project.id)
+
+    def write(self) -> None:
+        """Write now, in this thread."""
+        with self._writing:
+            try:
+                write_geopackage(current_labels(self.project.journal_file), self.project.classes(), self.project.labels_file)
+                self.problem = None
+            except (TerratuneError, OSError) as error:
+                self.problem = error
+                raise
+
+
+_writers: dict[str, _GeoPackageWriter] = {}
+_writers_lock = threading.Lock()
+
+
+def _writer(project: Project) -> _GeoPackageWriter:
+    with _writers_lock:
+        return _writers.setdefault(str(project.folder), _GeoPackageWriter(project))
+
+
+def schedule_geopackage(project: Project) -> None:
+    """Bring labels.gpkg up to date within about a second (labels or classes have changed)."""
+    _writer(project).schedule()
+
+
+def write_geopackage_now(project: Project) -> None:
+    """Bring labels.gpkg up to date before returning.
+
+    Raises:
+        DiskFullError: it is as it was.
+    """
+    _writer(project).write()
+
+
+def geopackage_problem(project: Project) -> TerratuneError | OSError | None:
+    """Why labels.gpkg could not be written the last time; None when it could."""
+    return _writer(project).problem
+
+
+def _catch_up(project: Project) -> None:
+    """A server that was killed between an edit and labels.gpkg writes it when the labels are next looked at."""
+    edited = open_journal(project.journal_file).last_changed()
+    if edited and (not project.labels_file.exists() or project.labels_file.stat().st_mtime < edited):
+        schedule_geopackage(project)
