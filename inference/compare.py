@@ -1,0 +1,126 @@
+"""Before against after: what was gained, lost and flipped, and how much ground each class covers.
+
+The functions over arrays are pure; `compare_rasters` streams them over two class rasters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import Geod, Transformer
+from rasterio.windows import Window
+
+from imagery.grid import Grid
+from imagery.write import open_tiled_gtiff, to_cog
+from inference.legend import write_legend
+from inference.scores import Counts, confusion, values_of
+from workspace.classes import BACKGROUND_VALUE, ClassDef
+from workspace.files import replaced_on_success
+
+NODATA = 255
+SAME, GAINED, LOST, FLIPPED = 0, 1, 2, 3
+CHANGE_NAMES = {SAME: "same", GAINED: "gained", LOST: "lost", FLIPPED: "flipped"}
+CHANGE_COLOURS = {SAME: (0, 0, 0), GAINED: (46, 196, 112), LOST: (214, 40, 40), FLIPPED: (155, 93, 229)}
+BLOCK_PX = 512
+
+
+def change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What became of each pixel.
+
+    Args:
+        before: Class values, 0 background, 255 no imagery; any shape.
+        after: Same shape and class values.
+
+    Returns:
+        0 same, 1 gained (background became a class), 2 lost (a class became background), 3 flipped (one class became
+        another), 255 where either has no imagery.
+    """
+    out = np.full(before.shape, FLIPPED, np.uint8)
+    out[before == BACKGROUND_VALUE] = GAINED
+    out[after == BACKGROUND_VALUE] = LOST
+    out[before == after] = SAME
+    out[(before == NODATA) | (after == NODATA)] = NODATA
+    return out
+
+
+def pixel_area_m2(grid: Grid) -> float:
+    """Ground area in square metres of the pixel at the centre of `grid`: geodesic on WGS 84, for rotated and skewed grids too.
+
+    The two sides are measured as geodesics (length and azimuth); the area is that of the parallelogram they span.
+    """
+    to_lonlat = _to_lonlat(grid.crs.to_wkt())
+    column, row = (grid.width - 1) / 2, (grid.height - 1) / 2
+    corners = [grid.transform @ p for p in ((column, row), (column + 1, row), (column, row + 1))]
+    (lon0, lat0), (lon1, lat1), (lon2, lat2) = [to_lonlat.transform(*p) for p in corners]
+    geod = Geod(ellps="WGS84")
+    across_azimuth, _, across = geod.inv(lon0, lat0, lon1, lat1)
+    down_azimuth, _, down = geod.inv(lon0, lat0, lon2, lat2)
+    return float(abs(across * down * np.sin(np.radians(down_azimuth - across_azimuth))))
+
+
+@cache
+def _to_lonlat(crs: str) -> Transformer:
+    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two class maps of one raster against each other. Rows: before; columns: after; background first, then the classes in order."""
+
+    pixels: Counts
+    area_m2: NDArray[np.float64]
+
+    def __add__(self, other: Comparison) -> Comparison:
+        return Comparison(self.pixels + other.pixels, self.area_m2 + other.area_m2)
+
+
+def compare_rasters(
+    before: Path,
+    after: Path,
+    classes: Sequence[ClassDef],
+    out_change: Path,
+    *,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Comparison:
+    """Write the change raster and count the change table, block by block.
+
+    Args:
+        before: Class raster (uint8, 255 = no imagery) on some grid.
+        after: Class raster on the same grid, with the same class values.
+        classes: The classes of both, without background.
+        out_change: COG to write: 0 same, 1 gained, 2 lost, 3 flipped, 255 no imagery.
+        progress: Told the share done, 0..1; may raise to stop.
+
+    Raises:
+        ValueError: the two are not on the same grid.
+        DiskFullError: there is no room for the change raster.
+    """
+    values = values_of(classes)
+    total = Comparison(np.zeros((len(values),) * 2, np.int64), np.zeros((len(values),) * 2))
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(rasterio.open(path)) for path in (before, after))
+        if (first.shape, first.transform) != (second.shape, second.transform):
+            raise ValueError(f"{before.name} and {after.name} are on different grids")
+        grid = Grid(first.width, first.height, first.transform, first.crs)
+        temporary = stack.enter_context(replaced_on_success(out_change))
+        plain = temporary.with_name(temporary.stem + ".plain.tif")
+        with open_tiled_gtiff(plain, grid, 1, "uint8", NODATA) as target:
+            for row in range(0, grid.height, BLOCK_PX):
+                progress(row / grid.height)
+                for column in range(0, grid.width, BLOCK_PX):
+                    window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
+                    old, new = first.read(1, window=window), second.read(1, window=window)
+                    target.write(change(old, new), 1, window=window)
+                    pixels = confusion(old, new, values)
+                    area = pixel_area_m2(grid.window(column, row, int(window.width), int(window.height)))
+                    total = total + Comparison(pixels, (pixels * area).astype(np.float64))
+        to_cog(plain, temporary, overview_resampling="mode", colours=CHANGE_COLOURS)
+    write_legend(out_change, CHANGE_NAMES, CHANGE_COLOURS)
+    return total

@@ -1,0 +1,154 @@
+"""Overlapping windows of probabilities, blended into rows of classes and confidence in bounded memory. Pure.
+
+A raster is worked through in strips (columns of fixed width), each from top to bottom, lattice row by lattice row. A strip keeps one window
+height of running sums; rows that no later window touches are taken out and the sums move up. So memory depends on the window, the
+strip and the number of outputs, never on the raster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+NODATA = 255
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Windows of one strip: every lattice row holds the same columns."""
+
+    left: int
+    """First raster column that the strip gives out."""
+    right: int
+    """First column after the strip."""
+    columns: tuple[int, ...]
+    """Left edges of the windows that touch the strip, in raster pixels."""
+    rows: tuple[int, ...]
+    """Top edges of the windows, from top to bottom."""
+
+    @property
+    def windows(self) -> int:
+        return len(self.columns) * len(self.rows)
+
+
+def strips(windows: list[tuple[int, int]], width: int, window_px: int, strip_px: int) -> list[Lattice]:
+    """Share out a lattice of windows over strips of `strip_px` columns.
+
+    A window that reaches over the edge of a strip is in both: it is computed twice, and both sides blend to the same values.
+
+    Args:
+        windows: (column, row) of each window, as `tiles.windows.tile_windows` gives them.
+        width: Columns of the raster.
+        window_px: Side of a window.
+        strip_px: Columns given out by a strip.
+    """
+    columns = tuple(sorted({column for column, _ in windows}))
+    rows = tuple(sorted({row for _, row in windows}))
+    found = []
+    for left in range(0, width, strip_px):
+        right = min(left + strip_px, width)
+        inside = tuple(c for c in columns if c < right and c + window_px > left)
+        found.append(Lattice(left, right, inside, rows))
+    return found
+
+
+@dataclass
+class StripMosaic:
+    """Running sums over one strip, one window high.
+
+    Args:
+        outputs: Probabilities per pixel.
+        left: First raster column of the strip.
+        width: Columns of the strip.
+        window_px: Height of the sums: rows of a window.
+    """
+
+    outputs: int
+    left: int
+    width: int
+    window_px: int
+    top: int = 0
+    """Raster row of the first row of the sums."""
+    _sums: NDArray[np.float32] = field(init=False, repr=False)
+    _weights: NDArray[np.float32] = field(init=False, repr=False)
+    _valid: NDArray[np.bool_] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._sums = np.zeros((self.outputs, self.window_px, self.width), np.float32)
+        self._weights = np.zeros((self.window_px, self.width), np.float32)
+        self._valid = np.zeros((self.window_px, self.width), bool)
+
+    def add(self, column: int, row: int, probabilities: NDArray[np.float32], weights: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Blend in one window.
+
+        Args:
+            column: Left edge in raster pixels; the part outside the strip is left out.
+            row: Top edge in raster pixels, at or below `top`.
+            probabilities: (outputs, rows, columns).
+            weights: (rows, columns), above zero.
+            valid: (rows, columns), False where there is no imagery.
+        """
+        rows, columns = valid.shape
+        start, stop = max(column, self.left), min(column + columns, self.left + self.width)
+        if start >= stop:
+            return
+        here = np.s_[row - self.top : row - self.top + rows, start - self.left : stop - self.left]
+        there = np.s_[:, start - column : stop - column]
+        self._sums[(slice(None), *here)] += probabilities[(slice(None), *there)] * weights[there]
+        self._weights[here] += weights[there]
+        self._valid[here] |= valid[there]
+
+    def take(self, until: int, values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Finish the rows above raster row `until` and move the sums up to it.
+
+        Args:
+            until: First raster row that later windows still touch.
+            values: (outputs,) class value of each output.
+
+        Returns:
+            (rows, width) class values, and confidence (the blended probability of that class) in percent; 255 without imagery.
+        """
+        count = until - self.top
+        sums, weights, valid = self._sums[:, :count], self._weights[:count], self._valid[:count]
+        seen = valid & (weights > 0)
+        best = sums.argmax(axis=0)
+        most = np.take_along_axis(sums, best[None], axis=0)[0]
+        classes = np.where(seen, values[best], NODATA).astype(np.uint8)
+        share = np.divide(most, weights, out=np.zeros_like(most), where=weights > 0)
+        confidence = np.where(seen, np.rint(share * 100), NODATA).astype(np.uint8)
+        self._move_up(count)
+        self.top = until
+        return classes, confidence
+
+    def _move_up(self, count: int) -> None:
+        kept = self.window_px - count
+        for array in (self._sums, self._weights, self._valid):
+            array[..., :kept, :] = array[..., count:, :]
+            array[..., kept:, :] = 0
+
+
+@dataclass
+class BlockRows:
+    """Gathers finished rows until whole blocks of a tiled file are full, so that no block is written twice.
+
+    Args:
+        block_px: Height of a block.
+    """
+
+    block_px: int
+    top: int = 0
+    """Raster row of the first row waiting."""
+    _waiting: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
+
+    def add(self, rows: NDArray[np.uint8], *, last: bool = False) -> tuple[int, NDArray[np.uint8]] | None:
+        """Add finished rows (rows, width); get (raster row, rows) ready to be written, or None while a block is not full."""
+        self._waiting.append(rows)
+        together = np.concatenate(self._waiting) if len(self._waiting) > 1 else rows
+        ready = len(together) if last else len(together) // self.block_px * self.block_px
+        self._waiting = [together[ready:].copy()] if ready < len(together) else []
+        if not ready:
+            return None
+        start, self.top = self.top, self.top + ready
+        return start, together[:ready]

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from typer.testing import CliRunner
+
+from errors import InputMismatchError, JobCancelled
+from inference.legend import read_class_names
+from inference.predict import app, predict_raster
+from models.bundle import ModelBundle
+from tests.inference.makers import PAVED, UNPAVED, bright_bundle, card, saved_bundle, write_raster
+
+rng = np.random.default_rng(3)
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    values = rng.integers(0, 256, (3, height, width), np.uint8)
+    return np.where((values > 118) & (values < 138), 100, values).astype(np.uint8)  # clear of the threshold: bf16 may round
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (64, 64), (150, 200), (20, 130)])
+def test_a_brightness_threshold_gives_exactly_the_bright_pixels(tmp_path, shape):
+    values = picture(*shape)
+    source = write_raster(tmp_path / "in.tif", values)
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", tmp_path / "sure.tif", window_px=64, overlap_px=16)
+    assert np.array_equal(read(tmp_path / "out.tif"), (values[0] > 128).astype(np.uint8))
+    sure = read(tmp_path / "sure.tif")
+    assert sure.min() >= 50 and sure.max() <= 100
+
+
+def test_strips_blocks_and_windows_leave_no_seam(tmp_path, monkeypatch):
+    monkeypatch.setattr("inference.predict.STRIP_BYTES", 1)  # strips as narrow as they get: 512 columns
+    values = picture(700, 1300)
+    source = write_raster(tmp_path / "in.tif", values)
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", window_px=256, overlap_px=32)
+    assert np.array_equal(read(tmp_path / "out.tif"), (values[0] > 128).astype(np.uint8))
+
+
+def test_in_windows_or_in_one_piece_a_real_network_says_the_same_inside(tmp_path):
+    from models.bundle import load_bundle
+
+    bundle = load_bundle(saved_bundle(tmp_path / "model", (PAVED, UNPAVED)))
+    rows, columns = np.mgrid[0:192, 0:192]
+    wave = np.stack([np.sin(rows / 19), np.cos(columns / 23), np.sin((rows + columns) / 31)]) * 100 + 128
+    source = write_raster(tmp_path / "in.tif", wave.astype(np.uint8))
+    predict_raster(bundle, str(source), tmp_path / "a.tif", tmp_path / "a_sure.tif", window_px=192, overlap_px=0)
+    predict_raster(bundle, str(source), tmp_path / "b.tif", tmp_path / "b_sure.tif", window_px=128, overlap_px=64)
+    inside = np.s_[24:-24, 24:-24]
+    assert np.mean(read(tmp_path / "a.tif")[inside] == read(tmp_path / "b.tif")[inside]) > 0.98
+    difference = np.abs(read(tmp_path / "a_sure.tif")[inside].astype(int) - read(tmp_path / "b_sure.tif")[inside])
+    assert np.percentile(difference, 99) <= 4
+
+
+def test_the_result_lies_on_the_rasters_own_turned_grid_with_names_and_colours(tmp_path):
+    turned = Affine(0.5, 0, 500_000, 0, -0.5, 3_700_000) @ Affine.rotation(20)
+    source = write_raster(tmp_path / "in.tif", picture(64, 64), transform=turned)
+    predict_raster(bright_bundle(classes=(UNPAVED, PAVED)), str(source), tmp_path / "out.tif", window_px=64, overlap_px=0)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.transform.almost_equals(turned) and file.crs.to_epsg() == 32611
+        assert (file.nodata, file.dtypes, file.count) == (255, ("uint8",), 1)
+        assert file.colormap(1)[2][:3] == UNPAVED.rgb and file.colormap(1)[1][:3] == PAVED.rgb
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert read_class_names(tmp_path / "out.tif") == {0: "Background", 1: "Paved road", 2: "Unpaved road"}
+    assert 'label="Unpaved road"' in (tmp_path / "out.qml").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", "out.qml", "out.tif", "out.tif.aux.xml"]
+
+
+def test_nodata_stays_nodata_and_does_not_leak_into_its_neighbours(tmp_path):
+    values = picture(64, 150)
+    values[:, 10:20, 60:] = 0
+    values[:, :, :5] = 0
+    source = write_raster(tmp_path / "in.tif", values, nodata=0)
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", tmp_path / "sure.tif", window_px=64, overlap_px=16)
+    missing = (values == 0).all(axis=0)
+    assert missing.any()
+    expected = np.where(missing, 255, values[0] > 128).astype(np.uint8)
+    assert np.array_equal(read(tmp_path / "out.tif"), expected)
+    assert np.array_equal(read(tmp_path / "sure.tif") == 255, missing)
+
+
+def test_windows_without_imagery_are_never_classified(tmp_path):
+    values = np.zeros((3, 64, 640), np.uint8)
+    values[:, :, 600:] = 200
+    source = write_raster(tmp_path / "in.tif", values, nodata=0)
+    bundle = bright_bundle()
+    seen = []
+    bundle.network.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    predict_raster(bundle, str(source), tmp_path / "out.tif", window_px=64, overlap_px=0)
+    assert sum(seen) == 1
+    assert np.array_equal(read(tmp_path / "out.tif"), np.where(values[0] == 0, 255, 1))
+
+
+def test_bands_are_found_by_name_whatever_their_order(tmp_path):
+    values = picture(64, 64)
+    source = write_raster(tmp_path / "in.tif", values[::-1], photometric="minisblack")
+    with rasterio.open(source, "r+") as file:
+        file.descriptions = ("Blue", "Green", "Red")
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", window_px=64, overlap_px=0)
+    assert np.array_equal(read(tmp_path / "out.tif"), (values[0] > 128).astype(np.uint8))
+    predict_raster(bright_bundle(), str(source), tmp_path / "chosen.tif", window_px=64, overlap_px=0, bands=(1, 2, 3))
+    assert np.array_equal(read(tmp_path / "chosen.tif"), (values[2] > 128).astype(np.uint8))
+
+
+def test_imagery_that_does_not_fit_is_refused_and_leaves_nothing(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(64, 64).astype(np.uint16), photometric="rgb")
+    with pytest.raises(InputMismatchError, match="uint16"):
+        predict_raster(bright_bundle(), str(source), tmp_path / "out.tif")
+    five = ModelBundle(bright_bundle().network, card((PAVED,), bands=("red", "green", "nir")), tmp_path)
+    with pytest.raises(InputMismatchError, match="nir"):
+        predict_raster(five, str(write_raster(tmp_path / "rgb.tif", picture(64, 64))), tmp_path / "out.tif")
+    with pytest.raises(InputMismatchError, match="has 3"):
+        predict_raster(bright_bundle(), str(tmp_path / "rgb.tif"), tmp_path / "out.tif", bands=(1, 2, 4))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", "rgb.tif"]
+
+
+def test_stopping_halfway_leaves_nothing_behind(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(256, 256))
+
+    def stop(stage: str, share: float) -> None:
+        if share > 0.3:
+            raise JobCancelled("Stopped as you asked.")
+
+    with pytest.raises(JobCancelled):
+        predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", tmp_path / "sure.tif", window_px=64, overlap_px=0, progress=stop)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_progress_only_rises_and_ends_at_one(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(256, 256))
+    told = []
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", window_px=64, overlap_px=0, progress=lambda stage, share: told.append(share))
+    assert told == sorted(told) and told[-1] == 1.0
+
+
+def test_the_command_writes_the_map_and_explains_what_it_cannot_do(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(64, 64))
+    folder = saved_bundle(tmp_path / "model", (PAVED,), always=1)
+    done = CliRunner().invoke(app, ["--model", str(folder), "--image", str(source), "--out", str(tmp_path / "out.tif"), "--confidence", str(tmp_path / "c.tif")])
+    assert done.exit_code == 0, done.output
+    assert (read(tmp_path / "out.tif") == 1).all() and (read(tmp_path / "c.tif") == 99).all()
+    failed = CliRunner().invoke(app, ["--model", str(folder), "--image", str(tmp_path / "no.tif"), "--out", str(tmp_path / "o.tif")])
+    assert failed.exit_code == 1 and "no.tif" in failed.output and "Traceback" not in failed.output
