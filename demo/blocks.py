@@ -1,11 +1,13 @@
 """What fills a town block: houses, shops, parks, orchards, fields or bare lots."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from demo.canvas import Colour, choose, jitter
 from demo.cover import Cover
-from demo.houses import CROWNS, LAWNS, Manner, Site, add_car, build_row, flat_roof
+from demo.houses import CROWNS, LAWNS, Manner, Plot, Site, add_car, build_plot, build_row, flat_roof
 from demo.look import Look
 from demo.ribbons import densify
 from demo.roads import Road
@@ -16,18 +18,34 @@ BULB_M = 11.0
 WHITE: Colour = (196, 196, 194)
 
 
-def stub_street(block: Block, frame: Frame, rng: np.random.Generator, width_m: float, tone: Colour, walk: float) -> Road | None:
+@dataclass(frozen=True)
+class Stub:
+    """A cul-de-sac inside a block: from u = mouth_u to the middle of its turning circle at end_u.
+
+    Attributes:
+        half_m: Half width, sidewalk included.
+        road: The street itself.
+    """
+
+    mouth_u: float
+    end_u: float
+    half_m: float
+    road: Road
+
+
+def draw_stub(block: Block, frame: Frame, rng: np.random.Generator, width_m: float, tone: Colour, walk: float) -> Stub | None:
     """Return the cul-de-sac that opens a deep block of houses; None for shallow blocks."""
     u0, v0, u1, v1 = block.box
     if block.kind != "houses" or v1 - v0 < STUB_FROM_M or u1 - u0 < 70:
         return None
     middle = (v0 + v1) / 2
     far = u1 - BULB_M - 22
-    ends = np.array([[u0 - walk - 4, middle], [far, middle]])
+    mouth, edge = u0, u0 - walk - 4
     if rng.random() < 0.5:
-        ends = np.array([[u1 + walk + 4, middle], [u0 + BULB_M + 22, middle]])
-    line = frame.to_px(densify(ends, 4.0))
-    return Road(line, "paved", "street", width_m, tone, sidewalk_m=walk, bulb_m=BULB_M)
+        mouth, edge, far = u1, u1 + walk + 4, u0 + BULB_M + 22
+    line = frame.to_px(densify(np.array([[edge, middle], [far, middle]]), 4.0))
+    road = Road(line, "paved", "street", width_m, tone, sidewalk_m=walk, bulb_m=BULB_M)
+    return Stub(mouth, far, width_m / 2 + walk + 0.6, road)
 
 
 def fill_block(
@@ -37,13 +55,15 @@ def fill_block(
     rng: np.random.Generator,
     manner: Manner,
     look: Look,
-    stub_half_m: float | None,
+    stub: Stub | None,
 ) -> None:
-    """Draw what stands on `block`; `stub_half_m` is the half width of a cul-de-sac, if any."""
+    """Draw what stands on `block`; `stub` is its cul-de-sac, if any."""
     if block.kind == "houses":
-        _houses(site, frame, block, rng, manner, stub_half_m)
+        _houses(site, frame, block, rng, manner, stub)
     elif block.kind == "shops":
         _shops(site, frame, block, rng, look)
+    elif block.kind == "bare":
+        _bare(site, frame, block, rng, look)
     elif block.kind == "park":
         _park(site, frame, block, rng)
     elif block.kind == "orchard":
@@ -65,27 +85,39 @@ def _houses(
     block: Block,
     rng: np.random.Generator,
     manner: Manner,
-    stub_half_m: float | None,
+    stub: Stub | None,
 ) -> None:
     u0, v0, u1, v1 = block.box
     site.ground.polygon(box_px(frame, block.box), manner.yard, Cover.SOIL)
-    if stub_half_m is None:
+    if stub is None:
         depth = (v1 - v0) / 2
         build_row(site, frame, rng, manner, (u0, u1), v0, depth, 1)
         build_row(site, frame, rng, manner, (u0, u1), v1, depth, -1)
         return
     middle = (v0 + v1) / 2
-    depth = (v1 - v0 - 2 * stub_half_m) / 4
+    depth = (v1 - v0 - 2 * stub.half_m) / 4
     build_row(site, frame, rng, manner, (u0, u1), v0, depth, 1)
     build_row(site, frame, rng, manner, (u0, u1), v1, depth, -1)
-    inner = (u0 + 24, u1 - 24)
-    build_row(site, frame, rng, manner, inner, middle - stub_half_m, depth, -1)
-    build_row(site, frame, rng, manner, inner, middle + stub_half_m, depth, 1)
+    way = 1.0 if stub.end_u > stub.mouth_u else -1.0
+    inner = min(stub.mouth_u, stub.end_u - 10 * way), max(stub.mouth_u, stub.end_u - 10 * way)
+    build_row(site, frame, rng, manner, inner, middle - stub.half_m, depth, -1)
+    build_row(site, frame, rng, manner, inner, middle + stub.half_m, depth, 1)
+    centre, ahead = frame.to_px(np.array([[stub.end_u, middle], [stub.end_u + way, middle]]))
+    heading = np.arctan2(*(ahead - centre)[::-1])
+    for turn in (-1.15, -0.4, 0.4, 1.15):
+        outward = np.array([np.cos(heading + turn), np.sin(heading + turn)]) / frame.resolution_m
+        plot = Plot(centre + (BULB_M + 2) * outward, np.array([-outward[1], outward[0]]), outward)
+        build_plot(site, plot, rng, manner, 13.0, min(depth, 21.0))
+
+
+def _bare(site: Site, frame: Frame, block: Block, rng: np.random.Generator, look: Look) -> None:
+    soil = look.biome.soils[int(rng.integers(3))] if rng.random() < 0.6 else look.biome.compact
+    site.lots.polygon(box_px(frame, block.box), jitter(rng, soil, 9), Cover.SOIL)
 
 
 def _shops(site: Site, frame: Frame, block: Block, rng: np.random.Generator, look: Look) -> None:
     u0, v0, u1, v1 = block.box
-    tone = jitter(rng, look.street if rng.random() < 0.5 else look.main_road, 8)
+    tone = jitter(rng, look.street if rng.random() < 0.5 else look.main_road, 8, hue=1.0)
     site.ground.polygon(box_px(frame, block.box), tone, Cover.PARKING_OR_LOT)
     deep = (v1 - v0) * rng.uniform(0.35, 0.55)
     low = rng.random() < 0.5

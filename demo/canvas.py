@@ -175,10 +175,10 @@ class ShadowLayer:
         self._pen.polygon(list(map(tuple, (points * SUPERSAMPLE - 0.5).tolist())), fill=255)
 
 
-def jitter(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
+def jitter(rng: np.random.Generator, colour: Colour, spread: float, hue: float | None = None) -> Colour:
     """Return `colour` with brightness and hue moved a little."""
     level = rng.normal(0, spread)
-    red, green, blue = (c + level + rng.normal(0, spread / 4) for c in colour)
+    red, green, blue = (c + level + rng.normal(0, spread / 4 if hue is None else hue) for c in colour)
     return red, green, blue
 
 

@@ -54,6 +54,7 @@ class Site:
     """Everything the town painters draw into."""
 
     canvas: Canvas
+    lots: Layer
     ground: Layer
     low: Layer
     roofs: Layer
@@ -68,7 +69,7 @@ def random_manner(rng: np.random.Generator) -> Manner:
         roofs=ROOF_SETS[int(rng.integers(len(ROOF_SETS)))],
         lawn_share=float(rng.beta(1.2, 1.0)),
         pool_share=float(rng.uniform(0, 0.55)),
-        trees_per_plot=float(rng.gamma(2.0, 1.3)),
+        trees_per_plot=float(rng.gamma(1.8, 1.9)),
         plot_m=(float(low), float(low + rng.uniform(2, 8))),
         flat_share=float(rng.choice([0.0, 0.1, 0.7], p=[0.5, 0.35, 0.15])),
         yard=choose(rng, YARDS),
@@ -79,7 +80,7 @@ DEMO_MANNER = Manner(
     roofs=(*ROOF_SETS[0], *ROOF_SETS[1]),
     lawn_share=0.35,
     pool_share=0.3,
-    trees_per_plot=2.2,
+    trees_per_plot=3.4,
     plot_m=(17, 22),
     flat_share=0.12,
     yard=YARDS[0],
@@ -231,13 +232,13 @@ def _plot_trees(
     for _ in range(int(rng.poisson(manner.trees_per_plot))):
         spot = rng.random()
         if spot < 0.35:
-            y = rng.uniform(-1.0, setback - 1)
+            y = rng.uniform(-2.5, setback - 1)
         elif spot < 0.9:
             y = rng.uniform(setback + house_d + 1, depth)
         else:
             y = rng.uniform(0, depth)
         x, y = plot.at(rng.uniform(-half, half), y)
-        site.trees.append((x, y, rng.gamma(3.5, 0.62) + 0.5, jitter(rng, choose(rng, CROWNS), 6)))
+        site.trees.append((x, y, rng.gamma(2.6, 0.9) + 0.6, jitter(rng, choose(rng, CROWNS), 6)))
 
 
 def pitched_roof(site: Site, corners: NDArray[np.float64], colour: Colour, height_m: float, hip: bool) -> None:
@@ -300,10 +301,11 @@ def add_car(site: Site, centre: NDArray[np.float64], heading: NDArray[np.float64
         return np.array([lo - w, hi - w, hi + w, lo + w])
 
     body = part(-1, 1, 1)
-    dim = (46.0, 47.0, 52.0)
+    paint = jitter(rng, choose(rng, CARS), 8)
+    dim = (0.55 * paint[0] + 14, 0.55 * paint[1] + 15, 0.55 * paint[2] + 19)
     offset = site.canvas.sun.shadow_m(1.2) / site.canvas.resolution_m
     site.low.polygon(body + offset, (44, 45, 52), Cover.PARKING_OR_LOT)
-    site.low.polygon(body, jitter(rng, choose(rng, CARS), 8), Cover.PARKING_OR_LOT)
+    site.low.polygon(body, paint, Cover.PARKING_OR_LOT)
     site.low.polygon(part(0.2, 0.48, 0.85), dim, Cover.PARKING_OR_LOT)
     site.low.polygon(part(-0.75, -0.58, 0.8), dim, Cover.PARKING_OR_LOT)
 

@@ -29,11 +29,11 @@ BIOMES = {
     "pale_desert": Biome(
         soils=((133, 128, 115), (116, 112, 100), (152, 147, 134)),
         speckle=(84, 84, 72),
-        speckle_share=0.20,
+        speckle_share=0.30,
         shrubs=((62, 66, 55), (72, 73, 60), (54, 60, 50), (82, 80, 66)),
-        shrubs_per_ha=75,
-        weeds=((116, 114, 84), (98, 100, 78)),
-        weed_share=0.15,
+        shrubs_per_ha=140,
+        weeds=((112, 109, 88), (98, 98, 82)),
+        weed_share=0.2,
         compact=(160, 154, 140),
     ),
     "scrub": Biome(
@@ -113,6 +113,7 @@ class Look:
         jpeg_quality: 1 to 100; None leaves the pixels uncompressed.
         shadow: Strength of cast shadows, 0 to 1.
         texture: Factor on the contrast of fine texture.
+        furrows: Contrast of fine parallel streaks in the soil, in counts.
     """
 
     biome: Biome
@@ -129,6 +130,7 @@ class Look:
     jpeg_quality: int | None = 92
     shadow: float = 0.85
     texture: float = 1.0
+    furrows: float = 0.7
 
 
 DEMO_LOOK = Look(
@@ -136,6 +138,8 @@ DEMO_LOOK = Look(
     sun=Sun(azimuth_deg=158, elevation_deg=55),
     street=(96, 97, 98),
     main_road=(78, 80, 85),
+    contrast=1.08,
+    blur_px=0.5,
 )
 
 
@@ -152,15 +156,16 @@ def random_look(rng: np.random.Generator) -> Look:
         street=(float(street[0]), float(street[1]), float(street[2])),
         main_road=(float(main[0]), float(main[1]), float(main[2])),
         gain=(float(level * balance[0]), float(level * balance[1]), float(level * balance[2])),
-        contrast=float(rng.uniform(0.82, 1.2)),
-        saturation=float(rng.uniform(0.7, 1.3)),
+        contrast=float(rng.uniform(0.9, 1.3)),
+        saturation=float(rng.uniform(0.6, 1.15)),
         haze=float(rng.uniform(0, 18)),
         gamma=float(rng.uniform(0.85, 1.2)),
-        blur_px=float(rng.uniform(0.35, 0.95)),
+        blur_px=float(rng.uniform(0.3, 0.8)),
         noise=float(rng.uniform(0.4, 3.5)),
         jpeg_quality=int(rng.integers(55, 97)) if rng.random() < 0.7 else None,
         shadow=float(rng.uniform(0.6, 0.98)),
-        texture=float(rng.uniform(0.65, 1.35)),
+        texture=float(rng.uniform(0.65, 1.5)),
+        furrows=float(rng.gamma(1.0, 1.2)),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from demo.blocks import box_px, stub_street
+from demo.blocks import Stub, box_px, draw_stub
 from demo.look import Look
 from demo.paths import Ground, border_start, branch_start, free_share, wander
 from demo.ribbons import smooth
@@ -46,7 +46,7 @@ class Recipe:
 RECIPES = {
     "desert_edge": Recipe(
         kinds={"houses": 0.66, "shops": 0.1, "park": 0.05, "bare": 0.19},
-        outside={OPEN: 0.97, "field": 0.015, "orchard": 0.015},
+        outside={OPEN: 0.985, "field": 0.005, "orchard": 0.01},
         town_reach=(0.5, 0.3),
         mains=(0.8, 0.8),
         washes=0.9,
@@ -96,7 +96,7 @@ class Plan:
 
     Attributes:
         frame: The town's frame.
-        blocks: Town blocks with the half width in metres of their cul-de-sac, if any.
+        blocks: Town blocks, each with its cul-de-sac, if any.
         paved, unpaved: Roads in painting order.
         washes: (line, width in metres) of the river beds.
         rails, channels: Lines.
@@ -104,7 +104,7 @@ class Plan:
     """
 
     frame: Frame
-    blocks: list[tuple[Block, float | None]]
+    blocks: list[tuple[Block, Stub | None]]
     paved: list[Road]
     unpaved: list[Road]
     washes: list[tuple[NDArray[np.float64], float]]
@@ -124,13 +124,13 @@ def draw_plan(
     town = _draw_town(shape, resolution_m, recipe, rng)
     tones = (look.street, look.main_road)
     paved = town_roads(town, rng, tones, divided_share=0.35)
-    blocks: list[tuple[Block, float | None]] = []
+    blocks: list[tuple[Block, Stub | None]] = []
     half = float(np.median(town.half_v))
     for block in town.blocks():
-        stub = stub_street(block, town.frame, rng, 2 * half, look.street, town.sidewalk_m)
-        blocks.append((block, None if stub is None else half + town.sidewalk_m + 0.6))
+        stub = draw_stub(block, town.frame, rng, 2 * half, look.street, town.sidewalk_m)
+        blocks.append((block, stub))
         if stub is not None:
-            paved.append(stub)
+            paved.append(stub.road)
     ground = _bar(shape, town.frame, blocks)
     for road in paved:
         ground.occupy(road.line, (road.width_m / 2 + 5) / resolution_m)
@@ -185,7 +185,7 @@ def _town_field(recipe: Recipe, reach: float, rng: np.random.Generator) -> Calla
     return kind_at
 
 
-def _bar(shape: tuple[int, int], frame: Frame, blocks: list[tuple[Block, float | None]]) -> Ground:
+def _bar(shape: tuple[int, int], frame: Frame, blocks: list[tuple[Block, Stub | None]]) -> Ground:
     built = Image.new("L", shape[::-1])
     pen = ImageDraw.Draw(built)
     for block, _ in blocks:

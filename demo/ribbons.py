@@ -88,7 +88,8 @@ def _candidates(dense: NDArray[np.float64], reach: float, shape: tuple[int, int]
     at = inside[:: max(1, int(reach / 3))] - low
     at = np.vstack([at, inside[-1:] - low])
     pen.line(list(map(tuple, at.tolist())), fill=1, width=int(2 * reach) + 3, joint="curve")
-    for x, y in (at[0], at[-1]):
-        pen.ellipse((x - reach - 1, y - reach - 1, x + reach + 1, y + reach + 1), fill=1)
+    radius = reach + 2
+    for x, y in at.tolist():  # closes the cracks that PIL leaves between the segments
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
     rows, cols = np.nonzero(np.asarray(mask))
     return rows + low[1], cols + low[0]

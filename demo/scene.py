@@ -93,7 +93,7 @@ def make_scene(settings: SceneSettings) -> Scene:
 
 def demo_scene() -> Scene:
     """Generate the scene bundled with the app: the edge of a desert town, 2048 by 1536 pixels."""
-    return make_scene(SceneSettings(seed=66, width=2048, height=1536, setting="desert_edge", randomise_look=False))
+    return make_scene(SceneSettings(seed=266, width=2048, height=1536, setting="desert_edge", randomise_look=False))
 
 
 def road_mask(scene: Scene, include_trails: bool = True) -> NDArray[np.uint8]:
@@ -123,13 +123,15 @@ def _paint(canvas: Canvas, plan: Plan, look: Look, rng: np.random.Generator, var
         paint_channel(canvas, rng, line)
     for line in plan.rails:
         paint_rail(canvas, rng, line)
-    ground, low, roofs = (Layer(canvas.shape) for _ in range(3))
-    site = Site(canvas, ground, low, roofs, ShadowLayer(canvas.shape))
+    lots, ground, low, roofs = (Layer(canvas.shape) for _ in range(4))
+    site = Site(canvas, lots, ground, low, roofs, ShadowLayer(canvas.shape))
     manner = random_manner(rng) if varied else DEMO_MANNER
-    for block, stub_half_m in plan.blocks:
+    for block, stub in plan.blocks:
         if varied and rng.random() < 0.15:
             manner = random_manner(rng)
-        fill_block(site, plan.frame, block, rng, manner, look, stub_half_m)
+        fill_block(site, plan.frame, block, rng, manner, look, stub)
+    scraped = 0.45 + 0.3 * smooth_noise(rng, canvas.shape, canvas.px(11))
+    site.lots.lay_over(canvas, _texture(canvas, rng, 0.05), np.clip(scraped, 0, 0.95))
     site.ground.lay_over(canvas, texture=_texture(canvas, rng, 0.055 * look.texture))
     paint_unpaved(canvas, plan.unpaved, rng)
     paint_paved(canvas, plan.paved, look, rng)

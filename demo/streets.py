@@ -141,10 +141,11 @@ def lay_out(
     vs = _positions(rng, reach_m, (74, 78, 84, 142))
     street = rng.uniform(*street_m)
     half_u, half_v = np.full(us.size, street / 2), np.full(vs.size, street / 2)
-    main_u, main_v = _inner(rng, us, reach_m, mains[0]), _inner(rng, vs, reach_m, mains[1])
+    kinds = np.array([[kind_at((u0 + u1) / 2, (v0 + v1) / 2) for v0, v1 in itertools.pairwise(vs)] for u0, u1 in itertools.pairwise(us)])
+    built = ~np.isin(kinds, UNBUILT)
+    main_u, main_v = _inner(rng, us, reach_m, mains[0], built), _inner(rng, vs, reach_m, mains[1], built.T)
     half_u[list(main_u)] = rng.uniform(7.5, 10)
     half_v[list(main_v)] = rng.uniform(7.0, 11)
-    kinds = np.array([[kind_at((u0 + u1) / 2, (v0 + v1) / 2) for v0, v1 in itertools.pairwise(vs)] for u0, u1 in itertools.pairwise(us)])
     sidewalk = float(rng.choice([0.0, 1.3, 1.5, 2.2], p=[0.15, 0.45, 0.2, 0.2]))
     return Town(frame, us, vs, half_u, half_v, main_u, main_v, kinds, sidewalk)
 
@@ -230,9 +231,12 @@ def _positions(rng: np.random.Generator, reach_m: float, steps: tuple[int, ...])
     return np.array(at)
 
 
-def _inner(rng: np.random.Generator, lines: NDArray[np.float64], reach_m: float, count: int) -> tuple[int, ...]:
-    inside = np.flatnonzero(np.abs(lines) < 0.45 * reach_m)
+def _inner(rng: np.random.Generator, lines: NDArray[np.float64], reach_m: float, count: int, built: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Pick lines near the middle, preferring those with many town blocks beside them."""
+    inside = np.flatnonzero(np.abs(lines) < 0.55 * reach_m)
     if inside.size == 0:
         inside = np.array([lines.size // 2])
-    picked = rng.choice(inside, size=min(count, inside.size), replace=False)
+    beside = built.sum(axis=1)
+    weight = 0.2 + np.concatenate([[0], beside])[inside] + np.concatenate([beside, [0]])[inside]
+    picked = rng.choice(inside, size=min(count, inside.size), replace=False, p=weight / weight.sum())
     return tuple(sorted(int(i) for i in picked))

@@ -19,17 +19,17 @@ def paint_soil(canvas: Canvas, look: Look, rng: np.random.Generator) -> NDArray[
     """
     px, shape, biome = canvas.px, canvas.shape, look.biome
     broad = octaves(rng, shape, (px(180), px(70), px(28)), 0.75)
-    patch = octaves(rng, shape, (px(16), px(7), px(3.2)), 0.8)
+    patch = octaves(rng, shape, (px(16), px(7), px(3.2), px(1.5)), 0.92)
     dark, bright = np.array(biome.soils[1]), np.array(biome.soils[2])
     base = np.array(biome.soils[0], np.float32)
     canvas.rgb[:] = base
-    tone = np.float32(0.3) * broad + np.float32(0.22) * patch
+    tone = np.float32(0.3) * broad + np.float32(0.3) * patch
     canvas.blend_all(np.clip(tone, 0, 1), bright.astype(np.float32))
     canvas.blend_all(np.clip(-tone, 0, 1), dark.astype(np.float32))
     streaks = streaked_noise(rng, shape, (px(30), px(1.6)), rng.uniform(0, np.pi))
-    fine = smooth_noise(rng, shape, max(px(0.9), 1.3)) * 3.2
-    grain = rng.standard_normal(shape, dtype=np.float32) * 3.0
-    relief = (fine + grain + 2.0 * streaks) * np.float32(look.texture)
+    fine = smooth_noise(rng, shape, max(px(0.9), 1.3)) * 5.5
+    grain = rng.standard_normal(shape, dtype=np.float32) * 4.0
+    relief = (fine + grain + look.furrows * streaks) * np.float32(look.texture)
     canvas.rgb += relief[..., None]
     density = np.clip(0.55 + 0.35 * octaves(rng, shape, (px(120), px(45), px(15))), 0.05, 1)
     _grow_weeds(canvas, look, rng, density)
@@ -42,17 +42,18 @@ def _grow_weeds(canvas: Canvas, look: Look, rng: np.random.Generator, density: N
     for colour in biome.weeds:
         field = octaves(rng, shape, (px(60), px(22), px(8), px(3)), 0.8) + 0.6 * (density - 0.5)
         threshold = 1.3 - 1.8 * biome.weed_share
-        cover = np.clip(0.5 * (field - threshold), 0, 0.6)
+        ragged = 0.8 + 0.5 * smooth_noise(rng, shape, max(px(0.8), 1.2))
+        cover = np.clip(0.45 * (field - threshold), 0, 0.5) * ragged
         canvas.blend_all(cover, np.array(colour, np.float32))
 
 
 def _speckle(canvas: Canvas, look: Look, rng: np.random.Generator, density: NDArray[np.float32]) -> None:
     shape = canvas.shape
-    for sigma_m, strength in ((0.42, 0.55), (0.75, 0.5)):
+    for sigma_m, strength in ((0.38, 0.7), (0.65, 0.65), (1.1, 0.5)):
         dots = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), canvas.px(sigma_m), truncate=2.5)
         dots /= dots.std()
-        level = 2.3 - 2.6 * look.biome.speckle_share * (0.4 + density)
-        cover = np.clip(dots - level, 0, 1) * np.float32(strength)
+        level = 2.2 - 2.6 * look.biome.speckle_share * (0.4 + density)
+        cover = np.clip(dots - level, 0, 1.2) * np.float32(strength)
         canvas.blend_all(cover, np.array(look.biome.speckle, np.float32))
 
 
