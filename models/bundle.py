@@ -15,7 +15,18 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from errors import BundleError
-from models.card import CARD_FILE, WEIGHTS_FILE, BaseReference, ModelCard, ModelInput, Score, check_input, read_card, write_card
+from models.card import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    BaseReference,
+    ModelCard,
+    ModelInput,
+    Score,
+    bundle_folder,
+    check_input,
+    read_card,
+    write_card,
+)
 from models.network import SegmentationNetwork, build_network
 from workspace.files import disk_full_explained
 
@@ -78,6 +89,7 @@ def load_bundle(folder: Path) -> ModelBundle:
     Raises:
         BundleError: a file is missing, damaged, or does not belong to the other.
     """
+    folder = bundle_folder(folder)
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
     if not path.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class ModelInput(BaseModel):
     dtype: str = "uint8"
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resolution_m: float = Field(gt=0)
+    resolution_m: float | None = Field(default=None, gt=0)
+    """None: not tied to one (photographs, or tiles that do not say where they lie)."""
     tile_size: int = Field(gt=0)
 
     @model_validator(mode="after")
@@ -79,7 +81,8 @@ class ModelCard(BaseModel):
     task: str = "semantic segmentation"
     architecture: Architecture
     input: ModelInput
-    classes: tuple[ClassDef, ...] = Field(min_length=1)
+    classes: tuple[ClassDef, ...]
+    """Empty for a pretrained encoder that knows no class yet."""
     licence: str = ""
     training_data: str = ""
     made_by: str = ""
@@ -100,13 +103,19 @@ class ModelCard(BaseModel):
         return next((i for i, c in enumerate(self.classes, 1) if c.name.casefold() == wanted), None)
 
 
+def bundle_folder(folder: Path) -> Path:
+    """Where the bundle lies: `folder`, or `folder/model` when `folder` is a training run."""
+    inner = folder / "model"
+    return inner if not (folder / CARD_FILE).exists() and (inner / CARD_FILE).exists() else folder
+
+
 def read_card(folder: Path) -> ModelCard:
-    """The card of the bundle in `folder`.
+    """The card of the bundle in `folder` (see `bundle_folder`).
 
     Raises:
         BundleError: it is missing or does not parse.
     """
-    path = folder / CARD_FILE
+    path = bundle_folder(folder) / CARD_FILE
     try:
         return ModelCard.model_validate(read_json(path))
     except FileNotFoundError as error:
@@ -126,10 +135,14 @@ def write_card(folder: Path, card: ModelCard) -> None:
 def band_order(model_input: ModelInput, band_names: Sequence[str]) -> list[int]:
     """For each of the model's bands its index in `band_names` (names compared without regard to case and spaces).
 
+    Imagery that does not name its bands (band_1, band_2, ...) is taken in order.
+
     Raises:
         InputMismatchError: a band is missing.
     """
     here = [_plain(name) for name in band_names]
+    if unnamed(band_names) and len(band_names) >= len(model_input.band_names):
+        return list(range(len(model_input.band_names)))
     missing = [name for name in model_input.band_names if _plain(name) not in here]
     if missing:
         raise InputMismatchError(
@@ -139,7 +152,7 @@ def band_order(model_input: ModelInput, band_names: Sequence[str]) -> list[int]:
     return [here.index(_plain(name)) for name in model_input.band_names]
 
 
-def check_input(card: ModelCard, band_names: Sequence[str], dtype: str, resolution_m: float) -> list[str]:
+def check_input(card: ModelCard, band_names: Sequence[str], dtype: str, resolution_m: float | None) -> list[str]:
     """Does imagery fit the model?
 
     Returns:
@@ -149,19 +162,29 @@ def check_input(card: ModelCard, band_names: Sequence[str], dtype: str, resoluti
         InputMismatchError: a band is missing, or the numbers are of another type.
     """
     band_order(card.input, band_names)
+    warnings = []
+    if unnamed(band_names) and not unnamed(card.input.band_names):
+        warnings.append(f"The imagery does not name its bands; they are taken in order as {', '.join(card.input.band_names)}.")
     if dtype != card.input.dtype:
         raise InputMismatchError(
             f"The model '{card.title}' was trained on {card.input.dtype} imagery; this is {dtype}.",
             "Fine-tune it on tiles of this imagery first (its values are then measured anew), or choose another model.",
         )
+    if card.input.resolution_m is None or resolution_m is None:
+        return warnings
     ratio = resolution_m / card.input.resolution_m
-    if 1 / RESOLUTION_FACTOR <= ratio <= RESOLUTION_FACTOR:
-        return []
-    kind = "coarser" if ratio > 1 else "finer"
-    return [
-        f"This imagery ({resolution_m:.2g} m per pixel) is much {kind} than what the model was trained on "
-        f"({card.input.resolution_m:.2g} m): expect poor results until it is fine-tuned here."
-    ]
+    if not 1 / RESOLUTION_FACTOR <= ratio <= RESOLUTION_FACTOR:
+        kind = "coarser" if ratio > 1 else "finer"
+        warnings.append(
+            f"This imagery ({resolution_m:.2g} m per pixel) is much {kind} than what the model was trained on "
+            f"({card.input.resolution_m:.2g} m): expect poor results until it is fine-tuned here."
+        )
+    return warnings
+
+
+def unnamed(band_names: Sequence[str]) -> bool:
+    """Are these only numbers, as a raster without band descriptions gets them?"""
+    return all(re.fullmatch(r"(band[_ ]?)?\d+", name.strip(), re.IGNORECASE) for name in band_names)
 
 
 def _plain(name: str) -> str:

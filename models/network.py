@@ -5,6 +5,8 @@ The default was chosen by measurement: see docs/networks.md, made by benchmarks/
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,7 +71,8 @@ def build_network(architecture: Architecture, bands: int, outputs: int, *, pretr
 def _light(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> SegmentationNetwork:
     levels = tuple(range(architecture.encoder_levels))
     encoder = timm.create_model(architecture.encoder, pretrained=pretrained, features_only=True, in_chans=bands, out_indices=levels)
-    channels, strides = encoder.feature_info.channels(), encoder.feature_info.reduction()
+    info: Any = encoder.feature_info
+    channels, strides = info.channels(), info.reduction()
     decoder = LightDecoder(channels, strides, architecture.decoder_channels, architecture.output_stride)
     head = nn.Sequential(nn.Conv2d(decoder.out_channels, outputs, 1), Upscale(decoder.out_stride))
     return SegmentationNetwork(encoder, decoder, head, stride=max(strides), bands=bands, outputs=outputs)

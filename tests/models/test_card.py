@@ -43,3 +43,11 @@ def test_scores_survive_json():
     text = card.model_dump_json(by_alias=True)
     assert '"class":"Paved road"' in text
     assert ModelCard.model_validate_json(text) == card
+
+
+def test_bands_without_names_are_taken_in_order_and_said_so():
+    assert band_order(a_card().input, ["band_1", "band_2", "band_3", "band_4"]) == [0, 1, 2]
+    (warning,) = check_input(a_card(), ["1", "2", "3"], "uint8", None)
+    assert "in order" in warning
+    with pytest.raises(InputMismatchError):
+        band_order(a_card().input, ["band_1"])
