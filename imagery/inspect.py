@@ -91,7 +91,7 @@ def inspect_here(source: str, crs_override: str | None, allow_private: bool) -> 
     """Facts, a try at the pixels, and the default stretch, in this process. Errors as `inspect_raster`."""
     with open_raster(source, allow_private=allow_private) as dataset:
         info = describe(dataset, display_name(source), file_size(source), crs_override)
-        verify_pixels(dataset)
+        verify_pixels(dataset, display_name(source))
         return Inspection(info, default_stretch(dataset, info.colour_bands))
 
 

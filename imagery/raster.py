@@ -88,7 +88,7 @@ def inspect_raster(source: str, crs_override: str | None = None, *, allow_privat
     """
     with open_raster(source, allow_private=allow_private) as dataset:
         info = describe(dataset, display_name(source), file_size(source), crs_override)
-        verify_pixels(dataset)
+        verify_pixels(dataset, display_name(source))
         return info
 
 
@@ -118,11 +118,12 @@ def describe(dataset: DatasetReader, name: str, file_bytes: int | None, crs_over
     return info
 
 
-def verify_pixels(dataset: DatasetReader) -> None:
+def verify_pixels(dataset: DatasetReader, name: str) -> None:
     """Decode all of a small raster, and three places of a large one.
 
     Raises:
         UnreadableRasterError: something there cannot be decoded.
+        UnsupportedRasterError: a small raster has no imagery at all.
     """
     bands = list(range(1, dataset.count + 1))
     side = 512
@@ -133,8 +134,12 @@ def verify_pixels(dataset: DatasetReader) -> None:
     else:
         width, height = min(side, dataset.width), min(side, dataset.height)
         windows = [((dataset.width - width) * i // 2, (dataset.height - height) * i // 2, width, height) for i in range(3)]
+    seen = False
     for column, row, width, height in windows:
-        read_window(dataset, column, row, width, height, bands)
+        seen |= bool(read_window(dataset, column, row, width, height, bands).valid.any())
+    if whole and not seen:
+        marked = f"is marked as 'no data' ({dataset.nodata:g})" if dataset.nodata is not None else "is masked out"
+        raise UnsupportedRasterError(f"{name} holds no imagery: every pixel {marked}.", "Check how it was exported, and its nodata value.")
 
 
 def crs_text(crs: CRS) -> str:

@@ -20,7 +20,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from errors import ImageryError, UnreadableRasterError, UnsupportedRasterError
-from imagery.limits import file_size, refuse_oversized
+from imagery.limits import refuse_oversized
 from imagery.remote import RangeReader, RemoteFile
 from workspace.settings import settings_from_environment
 
@@ -83,28 +83,36 @@ def open_raster(source: str | Path, *, allow_private: bool | None = None) -> Ite
         UnsupportedRasterError: a format that is not opened, or an absurd declared size.
         SourceNotAllowedError: an address that may not be opened.
     """
-    source = str(source)
+    with contextlib.ExitStack() as stack, gdal_environment():
+        dataset = enter_raster(stack, str(source), allow_private=allow_private)
+        with _gdal_errors_explained(dataset):
+            yield dataset
+
+
+def enter_raster(stack: contextlib.ExitStack, source: str, *, allow_private: bool | None = None) -> DatasetReader:
+    """`open_raster` for a dataset that is kept open: `stack` closes it. Read it inside a `gdal_environment()`. Errors alike."""
     name = display_name(source)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(gdal_environment())
-        ranges: RangeReader | None = None
+    with gdal_environment():
         try:
             if is_url(source):
-                ranges = _ranges(source, allow_private)
-                stack.callback(ranges.close)
-                dataset = stack.enter_context(_open_remote(ranges, name))
-                size: int | None = ranges.size
+                ranges = stack.enter_context(contextlib.closing(_ranges(source, allow_private)))
+                dataset, size = stack.enter_context(_open_remote(ranges, name)), ranges.size
             else:
-                dataset = stack.enter_context(_open_local(Path(source), name))
-                size = file_size(source)
-            refuse_oversized(dataset, name, size)
-            yield dataset
-        except (RasterioError, OSError) as error:
-            if ranges is not None and ranges.last_error is not None:
-                raise ranges.last_error from error
-            if isinstance(error, OSError) and not isinstance(error, RasterioError):
-                raise _explained(error, name) from error
+                dataset, size = stack.enter_context(_open_local(Path(source), name)), Path(source).stat().st_size
+        except RasterioError as error:
             raise damaged(name) from error
+        except OSError as error:
+            raise _explained(error, name) from error
+        refuse_oversized(dataset, name, size)
+        return dataset
+
+
+@contextlib.contextmanager
+def _gdal_errors_explained(dataset: DatasetReader) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        raise damaged(display_name(dataset.name)) from error
 
 
 def damaged(name: str) -> UnreadableRasterError:
@@ -119,7 +127,7 @@ def display_name(source: str) -> str:
     """What to call a source in a message: its last part, without folders, queries or control characters."""
     last = unquote(urlsplit(source).path) if is_url(source) else source
     name = "".join(c for c in last.rstrip("/").rpartition("/")[2] if c.isprintable())
-    return name[:80] or "The picture"
+    return name[-60:] or "The picture"
 
 
 def is_url(source: str) -> bool:
@@ -186,17 +194,20 @@ def validity(values: Scalars, dataset: DatasetReader, bands: Sequence[int]) -> N
         nodata = dataset.nodatavals[band - 1]
         if nodata is not None and not np.isnan(nodata):
             missing[i] |= _equals(values[i], nodata)
-    return ~(missing.any(axis=0) if floating else missing.all(axis=0))
+    return np.asarray(~(missing.any(axis=0) if floating else missing.all(axis=0)), np.bool_)
 
 
 def _equals(values: Scalars, nodata: float) -> NDArray[np.bool_]:
     """Where `values` hold `nodata`; a value that the dtype cannot hold is nowhere."""
     if np.issubdtype(values.dtype, np.floating):
-        return np.asarray(np.isclose(values, nodata, rtol=1e-6, atol=0.0))  # files write -1.2676506e+30 for -1.2676506002282294e+30
+        same = np.asarray(
+            np.isclose(values, nodata, rtol=1e-6, atol=0.0), np.bool_
+        )  # files write -1.2676506e+30 for -1.2676506002282294e+30
+        return same
     limits = np.iinfo(values.dtype)
     if not np.isfinite(nodata) or nodata != int(nodata) or not limits.min <= nodata <= limits.max:
         return np.zeros(values.shape, np.bool_)
-    return values == values.dtype.type(int(nodata))
+    return np.asarray(values == values.dtype.type(int(nodata)), np.bool_)
 
 
 def alpha_band(dataset: DatasetReader) -> int | None:
