@@ -44,6 +44,7 @@ class Manner:
     lawn_share: float
     pool_share: float
     trees_per_plot: float
+    hedges_per_plot: float
     plot_m: tuple[float, float]
     flat_share: float
     yard: Colour
@@ -70,6 +71,7 @@ def random_manner(rng: np.random.Generator) -> Manner:
         lawn_share=float(rng.beta(1.2, 1.0)),
         pool_share=float(rng.uniform(0, 0.55)),
         trees_per_plot=float(rng.gamma(1.8, 1.9)),
+        hedges_per_plot=float(rng.uniform(1, 10)),
         plot_m=(float(low), float(low + rng.uniform(2, 8))),
         flat_share=float(rng.choice([0.0, 0.1, 0.7], p=[0.5, 0.35, 0.15])),
         yard=choose(rng, YARDS),
@@ -81,6 +83,7 @@ DEMO_MANNER = Manner(
     lawn_share=0.35,
     pool_share=0.3,
     trees_per_plot=3.4,
+    hedges_per_plot=6,
     plot_m=(17, 22),
     flat_share=0.12,
     yard=YARDS[0],
@@ -239,6 +242,12 @@ def _plot_trees(
             y = rng.uniform(0, depth)
         x, y = plot.at(rng.uniform(-half, half), y)
         site.trees.append((x, y, rng.gamma(2.6, 0.9) + 0.6, jitter(rng, choose(rng, CROWNS), 6)))
+    for _ in range(int(rng.poisson(manner.hedges_per_plot))):
+        along_fence = rng.random() < 0.6
+        y = rng.uniform(setback + house_d, depth) if along_fence else rng.uniform(0.5, setback - 0.5)
+        x = half * float(rng.choice([-1, 1])) * rng.uniform(0.9, 1.0) if along_fence else rng.uniform(-half, half)
+        at = plot.at(x, y)
+        site.trees.append((at[0], at[1], rng.uniform(0.5, 1.2), jitter(rng, choose(rng, CROWNS), 7)))
 
 
 def pitched_roof(site: Site, corners: NDArray[np.float64], colour: Colour, height_m: float, hip: bool) -> None:

@@ -27,11 +27,14 @@ class Ground:
         """(height, width) in pixels."""
         return self.barred.shape[0], self.barred.shape[1]
 
+    def holds(self, point: NDArray[np.float64]) -> bool:
+        """Tell whether `point`, x and y in pixels, lies in the scene."""
+        height, width = self.shape
+        return bool(0 <= point[0] < width and 0 <= point[1] < height)
+
     def is_open(self, point: NDArray[np.float64]) -> bool:
         """Tell whether a path may pass `point`, x and y in pixels."""
-        x, y = point
-        height, width = self.shape
-        return 0 <= x < width and 0 <= y < height and not self.barred[int(y), int(x)]
+        return self.holds(point) and not self.barred[int(point[1]), int(point[0])]
 
     def occupy(self, line: NDArray[np.float64], reach_px: float) -> None:
         """Note that a road runs along `line`, so that others keep `reach_px` away."""
@@ -60,7 +63,7 @@ def wander(
         longest_px: Longest path.
 
     Returns:
-        (N, 2) pixels, smooth, reaching one stride into whatever ended the walk.
+        (N, 2) pixels, smooth, ending before what was in the way, or just outside the scene.
     """
     points = [start]
     turn, drift = 0.0, 0.0
@@ -70,8 +73,10 @@ def wander(
         way = heading + drift
         points.append(points[-1] + STRIDE_PX * np.array([np.cos(way), np.sin(way)]))
         if not ground.is_open(points[-1]):
-            ahead = np.array([np.cos(way), np.sin(way)])
-            points.append(points[-1] + 2 * STRIDE_PX * ahead)
+            if ground.holds(points[-1]):
+                points.pop()
+            else:
+                points.append(2 * points[-1] - points[-2])
             break
     return smooth(np.array(points), 2.0)
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from demo.blocks import Stub, box_px, draw_stub
 from demo.look import Look
 from demo.paths import Ground, border_start, branch_start, free_share, wander
-from demo.ribbons import smooth
+from demo.ribbons import densify, smooth
 from demo.roads import Road
 from demo.streets import OPEN, Block, Frame, Town, lay_out, town_roads
 
@@ -134,9 +134,9 @@ def draw_plan(
     ground = _bar(shape, town.frame, blocks)
     for road in paved:
         ground.occupy(road.line, (road.width_m / 2 + 5) / resolution_m)
-    washes = [_wash(shape, resolution_m, rng) for _ in range(rng.poisson(recipe.washes))]
-    rails = [_crossing(shape, rng) for _ in range(rng.poisson(recipe.rails))]
-    channels = [_crossing(shape, rng) for _ in range(rng.poisson(recipe.channels))]
+    washes = [_wash(_beside_town(ground, rng), resolution_m, rng) for _ in range(rng.poisson(recipe.washes))]
+    rails = [_beside_town(ground, rng) for _ in range(rng.poisson(recipe.rails))]
+    channels = [_beside_town(ground, rng) for _ in range(rng.poisson(recipe.channels))]
     for line in rails + channels:
         ground.occupy(line, 8 / resolution_m)
     unpaved = _graded_roads(town, look, recipe, rng)
@@ -279,6 +279,19 @@ def _worn_tone(look: Look, rng: np.random.Generator) -> tuple[float, float, floa
     return float(red), float(green), float(blue)
 
 
+def _beside_town(ground: Ground, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the best of some lines through the scene: long, and clear of built-up land."""
+    height, width = ground.shape
+
+    def worth(line: NDArray[np.float64]) -> float:
+        cols, rows = densify(line, 8).astype(int).T
+        inside = (cols >= 0) & (rows >= 0) & (cols < width) & (rows < height)
+        built = ground.barred[rows[inside], cols[inside]].sum()
+        return min(int(inside.sum()) * 8 / (height + width), 0.4) - 0.02 * float(built)
+
+    return max((_crossing(ground.shape, rng) for _ in range(10)), key=worth)
+
+
 def _crossing(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     """A nearly straight line through the scene, with one gentle curve."""
     height, width = shape
@@ -292,9 +305,8 @@ def _crossing(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.fl
     return middle + reach * t[:, None] * ahead + bow[:, None] * side
 
 
-def _wash(shape: tuple[int, int], resolution_m: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
-    """A wandering river bed through the scene: its line and width in metres."""
-    line = _crossing(shape, rng)
+def _wash(line: NDArray[np.float64], resolution_m: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
+    """Let `line` wander as a river bed does; return it and the bed's width in metres."""
     side = line[-1] - line[0]
     normal = np.array([-side[1], side[0]]) / np.hypot(*side)
     sway = smooth(rng.standard_normal((len(line), 1)), 5)[:, 0]

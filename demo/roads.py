@@ -73,6 +73,8 @@ def _paint_one_unpaved(
     soft = 0.9 if road.kind == "graded_road" else 1.5
     body = np.clip((half - away - 0.22 * rough) / soft + 0.5, 0, 1)
     strength = road.contrast * (1 + 0.22 * line_noise(rng, along, 35) + 0.16 * patch)
+    length = float(np.hypot(*np.diff(road.line, axis=0).T).sum()) * res
+    strength *= np.clip(0.3 + np.minimum(along, length - along) / 14, 0.3, 1)
     verge = np.exp(-((np.maximum(away - half, 0) / 1.1) ** 2)) * 0.22 * road.contrast
     alpha = np.clip(np.maximum(body * strength, verge), 0, 0.97)
     tone = np.array(road.tone)
