@@ -1,0 +1,150 @@
+"""The record survives the disk; folders of other programs are understood."""
+
+import json
+
+import pytest
+
+from errors import EmptyTileSetError, SplitError, TileSetFormatError
+from tests.tiles.conftest import write_tile_set
+from tiles.reader import read_tile
+from tiles.tile_set import list_tile_sets, open_tile_set, save_record
+
+
+def as_another_program_left_it(folder):
+    """No record, no ignore masks, Windows line ends, stray side files."""
+    write_tile_set(folder)
+    (folder / "terratune.json").unlink()
+    for path in (folder / "ignore").iterdir():
+        path.unlink()
+    (folder / "ignore").rmdir()
+    (folder / "labels" / "000000000.tif.aux.xml").write_text("<PAMDataset/>")
+    (folder / "images" / "000000000.tif.ovr").write_text("")
+    text = (folder / "map.txt").read_text()
+    (folder / "map.txt").write_bytes(text.replace("\n", "\r\n").encode())
+    return folder
+
+
+def change_json(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_record_comes_back_as_it_was(tile_set):
+    assert open_tile_set(tile_set.folder) == tile_set
+
+
+def test_counts_per_side(tile_set):
+    record = tile_set.record
+    assert [t.name for t in tile_set.train] == ["000000000", "000000001"]
+    assert [t.name for t in tile_set.validation] == ["000000002", "000000003"]
+    assert record.class_pixels("train") == {0: 2 * 1024 - 32 - 64 - 64 - 2, 2: 64, 1: 32 + 64}
+    assert record.class_pixels()[1] == 32 * (1 + 2 + 3 + 4)
+
+
+def test_a_damaged_record_is_named(tile_set):
+    (tile_set.folder / "terratune.json").write_text('{"classes": 3}')
+    with pytest.raises(TileSetFormatError, match=r"terratune\.json"):
+        open_tile_set(tile_set.folder)
+
+
+def test_a_folder_that_arcgis_wrote(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    found = open_tile_set(folder)
+    record = found.record
+    assert record.made_elsewhere
+    assert [c.name for c in record.classes] == ["Unpaved road", "Paved road"]
+    assert record.classes[0].colour == "#ff9f1c"
+    assert record.band_names == ("red", "green", "nir")
+    assert record.resolution_m == pytest.approx(0.5, rel=1e-3)
+    assert record.tile_size == 32
+    assert [t.image for t in record.tiles] == [f"images/00000000{i}.tif" for i in range(4)]
+    assert {"train", "validation"} == {t.split for t in record.tiles}
+    assert record.band_statistics[0].max == 13
+    label = read_tile(found, record.tiles[0]).label
+    assert set(label.ravel().tolist()) == {0, 1, 2}
+    save_record(found)
+    assert open_tile_set(folder) == found
+
+
+def test_chips_that_lie_nowhere_are_split_by_number(tmp_path):
+    import numpy as np
+    import rasterio
+
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    for part in ("images", "labels"):
+        for path in (folder / part).glob("*.tif"):
+            pixels = rasterio.open(path).read()
+            path.with_suffix(".tfw").unlink()
+            with rasterio.open(path, "w", driver="GTiff", width=32, height=32, count=len(pixels), dtype="uint8") as file:
+                file.write(np.asarray(pixels))
+    record = open_tile_set(folder).record
+    assert [t.split for t in record.tiles] == ["train", "train", "gap", "validation"]
+    assert record.resolution_m is None
+
+
+@pytest.mark.parametrize("name", ["map.txt", "esri_accumulated_stats.json", "esri_model_definition.emd"])
+def test_a_missing_side_file_is_named(tmp_path, name):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    (folder / name).unlink()
+    with pytest.raises(TileSetFormatError, match=name):
+        open_tile_set(folder)
+
+
+def test_a_missing_stats_txt_does_no_harm(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    (folder / "stats.txt").unlink()
+    assert len(open_tile_set(folder).record.tiles) == 4
+
+
+def test_another_metadata_format_is_named(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    change_json(folder / "esri_accumulated_stats.json", MetaDataMode="RCNN_Masks")
+    with pytest.raises(TileSetFormatError, match="RCNN_Masks"):
+        open_tile_set(folder)
+
+
+def test_a_class_without_a_value_is_named(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    change_json(folder / "esri_model_definition.emd", Classes=[{"Name": "Road", "Color": [1, 2, 3]}])
+    with pytest.raises(TileSetFormatError, match="Class 1"):
+        open_tile_set(folder)
+
+
+def test_a_label_value_that_is_no_class_is_named_with_its_file(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    change_json(folder / "esri_model_definition.emd", Classes=[{"Value": 1, "Name": "Road", "Color": [-1, -1, -1]}])
+    with pytest.raises(TileSetFormatError, match=r"labels/000000000.tif holds the value 2"):
+        open_tile_set(folder)
+
+
+def test_images_without_labels(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    for path in (folder / "labels").iterdir():
+        path.unlink()
+    with pytest.raises(EmptyTileSetError):
+        open_tile_set(folder)
+
+
+def test_two_tiles_that_lie_nowhere_cannot_be_split(tmp_path):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    for number in (1, 2, 3):
+        (folder / f"images/00000000{number}.tif").unlink()
+    with pytest.raises(SplitError):
+        open_tile_set(folder)
+
+
+def test_list_is_newest_first(tmp_path):
+    import os
+
+    for age, name in ((100, "old"), (1, "new")):
+        write_tile_set(tmp_path / name)
+        os.utime(tmp_path / name / "terratune.json", (1_700_000_000 - age, 1_700_000_000 - age))
+    assert [p.name for p in list_tile_sets(tmp_path)] == ["new", "old"]
+
+
+@pytest.mark.shared_data
+def test_genuine_side_files_are_understood_up_to_the_chips_they_lack(shared_data):
+    """The stored genuine set has no chips, so the error must be about them, not about its side files."""
+    with pytest.raises(TileSetFormatError, match="labels"):
+        open_tile_set(shared_data / "arcgis_artefacts" / "classified_tiles_buildings")
+    with pytest.raises(TileSetFormatError, match="PASCAL_VOC"):
+        open_tile_set(shared_data / "arcgis_artefacts" / "pascal_voc_palms")
