@@ -49,13 +49,12 @@ class ClassSchema(BaseModel):
 
     @model_validator(mode="after")
     def _unique(self) -> ClassSchema:
-        for what, seen in (
-            ("value", [c.value for c in self.classes]),
-            ("name", [c.name.casefold() for c in self.classes]),
-        ):
-            twice = {v for v in seen if seen.count(v) > 1}
-            if twice:
-                raise ValueError(f"Two classes share the {what} {sorted(twice)[0]}. Give each its own.")
+        seen: set[int | str] = set()
+        for c in self.classes:
+            for what, label in (("value", c.value), ("name", c.name.casefold())):
+                if label in seen:
+                    raise ValueError(f"Two classes share the {what} {label}. Give each its own.")
+                seen.add(label)
         return self
 
     @property
