@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -82,6 +81,5 @@ def start_page() -> StreamlitPage:
     return _page("start.py", "Start", ":material/home:", "start", default=True)
 
 
-@cache
 def _page(file: str, title: str, icon: str, path: str, default: bool = False) -> StreamlitPage:
     return st.Page(PAGES / file, title=title, icon=icon, url_path=None if default else path, default=default)
