@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imagery.library import list_rasters
+from labeling.journal import open_journal
 from workspace.project import Project
 
 
