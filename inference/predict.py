@@ -35,6 +35,7 @@ from inference.legend import class_colours, class_names, write_legend
 from inference.mosaic import NODATA, BlockRows, Lattice, StripMosaic, strips
 from models.bundle import ModelBundle, load_bundle
 from models.card import ModelCard, band_order, check_input
+from models.catalogue import find_model
 from tiles.windows import blend_weights, tile_windows
 from workspace.classes import BACKGROUND_VALUE, ClassDef
 from workspace.files import replaced_on_success
@@ -300,7 +301,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    model: Annotated[Path, typer.Option(help="Folder of a model bundle, or the name of a bundled model.")],
+    model: Annotated[str, typer.Option(help="Folder of a model or of a training run, or the name of a bundled model.")],
     image: Annotated[str, typer.Option(help="Raster to classify: a file or an http(s) address.")],
     out: Annotated[Path, typer.Option(help="Class GeoTIFF to write.")],
     confidence: Annotated[Path | None, typer.Option(help="Confidence GeoTIFF to write (percent).")] = None,
@@ -319,7 +320,7 @@ def main(
     except ValueError as error:
         raise typer.BadParameter("Give band numbers like 1,2,3.", param_hint="--bands") from error
     try:
-        bundle = load_bundle(model)
+        bundle = load_bundle(find_model(model))
         with open_raster(image) as dataset:
             info = describe(dataset, display_name(image), None)
         for warning in warnings_for(bundle.card, info) if chosen is None else ():

@@ -1,0 +1,181 @@
+"""Both models against what is known: the held-out places of a tile set, or an exact truth raster.
+
+Truth and maps are read at the edges of this module; counting is `inference.scores`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from imagery.grid import Grid
+from inference.report import PlaceReport, ScoreReport
+from inference.scores import Counts, confusion, scores_from, translation, values_of
+from inference.truth import IGNORE, open_truth
+from tiles.reader import read_tile
+from tiles.tile_set import TileRecord, TileSet
+from workspace.classes import ClassDef
+
+BLOCK_PX = 1024
+SAME_PIXEL = 0.05
+"""Share of a pixel by which a tile may lie off the raster's own pixels."""
+
+
+@dataclass(frozen=True)
+class MapPair:
+    """The two class maps of one raster, on one grid."""
+
+    name: str
+    before: Path
+    after: Path
+
+
+@dataclass
+class _Tally:
+    """Confusion counts of both models."""
+
+    size: int
+    before: Counts = field(init=False)
+    after: Counts = field(init=False)
+    rasters: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.before = np.zeros((self.size, self.size), np.int64)
+        self.after = np.zeros((self.size, self.size), np.int64)
+
+    def add(self, truth: NDArray[np.uint8], before: NDArray[np.uint8], after: NDArray[np.uint8], values: Sequence[int], raster: str) -> None:
+        truth = np.where((before == IGNORE) | (after == IGNORE), np.uint8(IGNORE), truth)  # both on the very same pixels
+        self.before += confusion(truth, before, values)
+        self.after += confusion(truth, after, values)
+        self.rasters[raster] += truth.size
+
+
+def on_held_out_places(
+    tile_set: TileSet,
+    maps: Sequence[MapPair],
+    classes: Sequence[ClassDef],
+    *,
+    progress: Callable[[float], None] = lambda share: None,
+) -> tuple[ScoreReport | None, int]:
+    """Score both maps where the tile set keeps places aside. A pixel in several overlapping tiles counts once.
+
+    Args:
+        tile_set: Its classes are matched with `classes` by name; a class that is not among them is left out.
+        maps: The class maps; a tile is looked for on each, by coordinates.
+        classes: Classes of the maps.
+        progress: Told the share done; may raise to stop.
+
+    Returns:
+        The scores (None when no held-out tile lies on any map) and the number of held-out tiles that lie on none.
+    """
+    values = values_of(classes)
+    table = translation([ClassDef(value=c.value, name=c.name, colour=c.colour) for c in tile_set.record.classes], classes, unknown=IGNORE)
+    places: dict[str, _Tally] = {}
+    elsewhere = 0
+    with ExitStack() as stack:
+        opened = [(pair, *(stack.enter_context(rasterio.open(path)) for path in (pair.before, pair.after))) for pair in maps]
+        counted: dict[str, list[tuple[int, int, int, int]]] = {}
+        for index, tile in enumerate(tile_set.validation):
+            progress(index / len(tile_set.validation))
+            found = _find(tile, tile_set.record.tile_size, opened)
+            if found is None:
+                elsewhere += 1
+                continue
+            (pair, before, after), column, row = found
+            label = table[read_tile(tile_set, tile).label]
+            label = _only_fresh(label, column, row, counted.setdefault(str(pair.after), []))
+            inside = label[: after.height - row, : after.width - column]
+            window = Window(column, row, inside.shape[1], inside.shape[0])
+            tally = places.setdefault(tile.place, _Tally(len(values)))
+            tally.add(inside, before.read(1, window=window), after.read(1, window=window), values, pair.name)
+    if not places:
+        return None, elsewhere
+    return _report(f"the places held out in the tile set '{tile_set.name}'", places, classes), elsewhere
+
+
+def on_truth_rasters(
+    truths: Mapping[MapPair, tuple[Path, Sequence[ClassDef]]],
+    classes: Sequence[ClassDef],
+    *,
+    progress: Callable[[], None] = lambda: None,
+) -> ScoreReport:
+    """Score both maps against exact truth rasters, whole, block by block; each raster is one place.
+
+    Args:
+        truths: For each pair of maps its truth raster, and what that one's values mean.
+        classes: Classes of the maps.
+        progress: Called at every block; may raise to stop.
+    """
+    values = values_of(classes)
+    places: dict[str, _Tally] = {}
+    for pair, (path, meaning) in truths.items():
+        table = translation(meaning, classes, unknown=IGNORE)
+        with rasterio.open(pair.before) as before, rasterio.open(pair.after) as after:
+            grid = Grid(after.width, after.height, after.transform, after.crs)
+            tally = places.setdefault(pair.name, _Tally(len(values)))
+            with open_truth(path, grid) as truth:
+                for row in range(0, grid.height, BLOCK_PX):
+                    for column in range(0, grid.width, BLOCK_PX):
+                        progress()
+                        window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
+                        tally.add(table[truth.read(window)], before.read(1, window=window), after.read(1, window=window), values, pair.name)
+    return _report("the exact truth of the whole picture (places trained on included)", places, classes)
+
+
+def locate(tile: TileRecord, tile_size: int, grid: Grid) -> tuple[int, int] | None:
+    """(column, row) of a tile's upper left pixel on `grid`; None when it does not lie there on the same pixels."""
+    if not tile.crs or CRS.from_user_input(tile.crs) != grid.crs:
+        return None
+    to_pixels = ~grid.transform @ tile.affine  # tile pixels -> grid pixels: the same size, moved by whole pixels
+    same_size = abs(to_pixels.a - 1) + abs(to_pixels.e - 1) + abs(to_pixels.b) + abs(to_pixels.d) < SAME_PIXEL / tile_size
+    column, row = round(to_pixels.c), round(to_pixels.f)
+    on_pixels = abs(to_pixels.c - column) < SAME_PIXEL and abs(to_pixels.f - row) < SAME_PIXEL
+    inside = 0 <= column < grid.width and 0 <= row < grid.height
+    return (column, row) if same_size and on_pixels and inside else None
+
+
+_Opened = tuple[MapPair, DatasetReader, DatasetReader]
+
+
+def _find(tile: TileRecord, tile_size: int, opened: Sequence[_Opened]) -> tuple[_Opened, int, int] | None:
+    """The map a tile lies on; where several do, the one it was cut from by name."""
+    for one in sorted(opened, key=lambda one: one[0].name != tile.raster):
+        after = one[2]
+        if place := locate(tile, tile_size, Grid(after.width, after.height, after.transform, after.crs)):
+            return one, *place
+    return None
+
+
+def _only_fresh(label: NDArray[np.uint8], column: int, row: int, counted: list[tuple[int, int, int, int]]) -> NDArray[np.uint8]:
+    """Ignore what earlier tiles of the same raster have counted already, and remember this tile."""
+    rows, columns = label.shape
+    fresh = label.copy()
+    for left, top, right, bottom in counted:
+        if left < column + columns and right > column and top < row + rows and bottom > row:
+            fresh[max(top - row, 0) : max(bottom - row, 0), max(left - column, 0) : max(right - column, 0)] = IGNORE
+    counted.append((column, row, column + columns, row + rows))
+    return fresh
+
+
+def _report(on: str, places: Mapping[str, _Tally], classes: Sequence[ClassDef]) -> ScoreReport:
+    before = np.sum([tally.before for tally in places.values()], axis=0)
+    after = np.sum([tally.after for tally in places.values()], axis=0)
+    return ScoreReport(
+        on=on,
+        before=scores_from(before, classes),
+        after=scores_from(after, classes),
+        places=tuple(
+            PlaceReport(place=place, raster=tally.rasters.most_common(1)[0][0], before=scores_from(tally.before, classes), after=scores_from(tally.after, classes))
+            for place, tally in sorted(places.items())
+        ),
+    )

@@ -1,0 +1,324 @@
+"""Predict with two models and compare: `python -m inference.run JOB_FOLDER`.
+
+Results appear raster by raster; a rerun (after a cancel, a kill or a full disk) keeps what is finished.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from errors import DiskFullError, ImageryError, InputMismatchError, TerratuneError
+from imagery.raster import describe
+from imagery.read import open_raster
+from inference.compare import compare_rasters
+from inference.held_out import MapPair, on_held_out_places, on_truth_rasters
+from inference.picture import make_picture
+from inference.predict import predict_raster, warnings_for
+from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
+from inference.settings import PredictionSettings, RasterToPredict, place_of, read_settings, source_of
+from models.bundle import ModelBundle, load_bundle
+from models.card import ModelCard, read_card
+from tiles.tile_set import TileSet, open_tile_set
+from workspace.classes import ClassDef
+from workspace.files import write_text
+from workspace.jobs import JobReporter, run_job
+
+SIDES = ("after", "before")
+"""The new map first: it is the one waited for."""
+SHARE_OF_COMPARING = 0.02
+SECONDS_BETWEEN_REPORTS = 0.4
+PICTURES_AT_ONCE = 3
+"""Animated pictures are made without being asked for when there are at most this many rasters."""
+BYTES_PER_PIXEL = 3
+"""Room a raster's results may take while they are made, bytes per pixel: five compressed layers and their temporary copies."""
+
+
+@dataclass
+class _Clock:
+    """Overall progress in pixels classified, and the time left from the speed of this run."""
+
+    reporter: JobReporter
+    total: float
+    done: float = 0.0
+    """Finished in this run or before."""
+    found: float = 0.0
+    """Of `done`, what was finished before this run began."""
+    started: float = field(default_factory=time.monotonic)
+    told: float = 0.0
+
+    def tell(self, stage: str, of: float, share: float) -> None:
+        """`share` of a piece of `of` pixels is done. Raises JobCancelled when the user asked to stop."""
+        self.reporter.stop_if_cancelled()
+        now = time.monotonic()
+        if now - self.told < SECONDS_BETWEEN_REPORTS:
+            return
+        self.told = now
+        reached = self.done + of * share
+        worked = reached - self.found
+        left = (now - self.started) * (self.total - reached) / worked if worked > 0 and now - self.started > 2 else None
+        self.reporter.progress(stage, reached / self.total, left)
+
+    def finished(self, of: float, *, before: bool = False) -> None:
+        self.done += of
+        self.found += of if before else 0.0
+
+
+@dataclass
+class _Job:
+    """What the steps below share."""
+
+    folder: Path
+    settings: PredictionSettings
+    reporter: JobReporter
+    clock: _Clock
+    cards: dict[str, ModelCard]
+    classes: tuple[ClassDef, ...]
+    pixels: dict[str, int]
+    """Per raster id; rasters that cannot be read are not in it."""
+    problems: list[Problem]
+    notes: list[Problem]
+    _bundles: dict[str, ModelBundle] = field(default_factory=dict)
+
+    def bundle(self, side: str) -> ModelBundle:
+        """Loaded when first needed: a rerun that finds everything finished needs none."""
+        if side not in self._bundles:
+            self._bundles[side] = load_bundle(_model_folder(self.folder, self.settings, side))
+        return self._bundles[side]
+
+
+def compare_models(reporter: JobReporter) -> None:
+    """The whole job: maps of both models, changes, scores, report. Errors end up in the job's status."""
+    job = _prepared(reporter)
+    rasters: list[RasterReport] = []
+    for raster in job.settings.rasters:
+        if raster.id in job.pixels:
+            rasters += _one_raster(job, raster)
+    if not rasters:
+        first = job.problems[0]
+        raise ImageryError(f"None of the rasters could be predicted. {first.raster}: {first.fact}", first.remedy)
+    job.reporter.progress("Scoring both models", min(job.clock.done / job.clock.total, 1.0))
+    tile_set = _tile_set(job)
+    held_out = _held_out(job, rasters, tile_set) if tile_set else None
+    truth = _on_truth(job, rasters)
+    report = _report(job, rasters, held_out, truth)
+    write_text(job.folder / REPORT_FILE, report.model_dump_json(indent=1) + "\n")
+    reporter.event(kind="report")
+    if len(rasters) <= PICTURES_AT_ONCE:
+        for one in rasters:
+            reporter.progress(f"Drawing the picture for reports: {one.name}", 1.0)
+            make_picture(job.folder, job.settings, one.id, job.classes, (report.before.title, report.after.title))
+
+
+def joint_classes(new: Sequence[ClassDef], *others: Sequence[ClassDef]) -> tuple[ClassDef, ...]:
+    """Classes of all, matched by name: those of `new` keep their values; a further one keeps its own where it is free, else takes the next."""
+    found = {c.name.casefold(): c for c in new}
+    for c in (c for other in others for c in other if not c.ignore):
+        if c.name.casefold() in found:
+            continue
+        taken = {k.value for k in found.values()}
+        value = c.value if c.value not in taken and c.value < 255 else next(v for v in range(1, 255) if v not in taken)
+        found[c.name.casefold()] = c.model_copy(update={"value": value})
+    return tuple(found.values())
+
+
+def outputs_as(card: ModelCard, classes: Sequence[ClassDef]) -> tuple[ClassDef, ...]:
+    """The model's classes in output order, with the joint values and colours."""
+    by_name = {c.name.casefold(): c for c in classes}
+    return tuple(by_name[c.name.casefold()] for c in card.classes)
+
+
+def _prepared(reporter: JobReporter) -> _Job:
+    """Read settings and cards, look at the rasters and at the room on the disk."""
+    folder = reporter.folder
+    settings = read_settings(folder)
+    for leftover in folder.glob("*/.*"):
+        leftover.unlink(missing_ok=True)
+    cards = {side: read_card(_model_folder(folder, settings, side)) for side in SIDES}
+    truth_classes = [truth.classes for truth in settings.truths]
+    classes = joint_classes(cards["after"].classes, cards["before"].classes, *truth_classes)
+    job = _Job(folder, settings, reporter, _Clock(reporter, 1.0), cards, classes, {}, [], [])
+    for raster in settings.rasters:
+        reporter.stop_if_cancelled()
+        _look_at(job, raster)
+    job.clock.total = max(1.0, sum(job.pixels.values()) * (len(SIDES) + SHARE_OF_COMPARING))
+    _refuse_small_disk(job)
+    return job
+
+
+def _look_at(job: _Job, raster: RasterToPredict) -> None:
+    """Note a raster's size, or why it cannot be predicted."""
+    try:
+        with open_raster(source_of(job.folder, raster)) as dataset:
+            info = describe(dataset, raster.name, None)
+        for side in SIDES:
+            job.notes += [Problem(raster=raster.name, fact=fact) for fact in warnings_for(job.cards[side], info)[: 1 if side == "after" else 0]]
+    except (ImageryError, InputMismatchError) as error:
+        _failed(job, raster, error)
+    else:
+        job.pixels[raster.id] = info.width * info.height
+
+
+def _refuse_small_disk(job: _Job) -> None:
+    missing = [raster_id for raster_id in job.pixels if not (job.folder / raster_id / "change.tif").exists()]
+    needed = sum(job.pixels[raster_id] for raster_id in missing) * BYTES_PER_PIXEL
+    free = shutil.disk_usage(job.folder).free
+    if needed > free:
+        raise DiskFullError(
+            f"The maps may need {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left.",
+            "Free some space (old predictions are usually the largest), or choose fewer rasters.",
+        )
+
+
+def _one_raster(job: _Job, raster: RasterToPredict) -> list[RasterReport]:
+    """Both maps and their change for one raster; an empty list when it turns out to be unusable (noted in the report)."""
+    folder = job.folder / raster.id
+    folder.mkdir(exist_ok=True)
+    pixels = job.pixels[raster.id]
+    began, done_before = time.monotonic(), job.clock.done
+    try:
+        for side in SIDES:
+            _one_map(job, raster, side, folder)
+        comparison = compare_rasters(
+            folder / "before.tif",
+            folder / "after.tif",
+            job.classes,
+            folder / "change.tif",
+            progress=lambda share: job.clock.tell(f"Comparing: {raster.name}", pixels * SHARE_OF_COMPARING, share),
+        )
+    except (ImageryError, InputMismatchError) as error:
+        _failed(job, raster, error)
+        job.clock.done = done_before
+        job.clock.finished(pixels * (len(SIDES) + SHARE_OF_COMPARING))
+        return []
+    job.clock.finished(pixels * SHARE_OF_COMPARING)
+    seconds = time.monotonic() - began
+    job.reporter.event(kind="raster", raster=raster.id, seconds=round(seconds, 2))
+    return [RasterReport(id=raster.id, name=raster.name, seconds=seconds, table=Table.of(comparison))]
+
+
+def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> None:
+    """Predict one side of one raster, unless it is there already."""
+    pixels = job.pixels[raster.id]
+    out = folder / f"{side}.tif"
+    if out.exists():
+        job.clock.finished(pixels, before=True)
+        return
+    name = "new" if side == "after" else "old"
+    predict_raster(
+        job.bundle(side),
+        source_of(job.folder, raster),
+        out,
+        folder / f"{side}_confidence.tif",
+        device=job.settings.device,
+        classes=outputs_as(job.cards[side], job.classes),
+        progress=lambda stage, share: job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share),
+    )
+    job.clock.finished(pixels)
+    job.reporter.event(kind="map", raster=raster.id, side=side)
+
+
+def _failed(job: _Job, raster: RasterToPredict, error: TerratuneError) -> None:
+    job.problems.append(Problem(raster=raster.name, fact=error.fact, remedy=error.remedy))
+    job.reporter.event(kind="failed", raster=raster.id, fact=error.fact, remedy=error.remedy)
+
+
+def _tile_set(job: _Job) -> TileSet | None:
+    if job.settings.tile_set is None:
+        return None
+    try:
+        return open_tile_set(place_of(job.folder, job.settings.tile_set))
+    except TerratuneError as error:
+        job.notes.append(Problem(raster="", fact=f"No scores: {error.fact}", remedy=error.remedy))
+        return None
+
+
+def _held_out(job: _Job, rasters: Sequence[RasterReport], tile_set: TileSet) -> ScoreReport | None:
+    names = {c.name.casefold() for c in job.classes}
+    for missing in (c.name for c in tile_set.record.classes if c.name.casefold() not in names):
+        job.notes.append(Problem(raster="", fact=f"Neither model knows the class '{missing}' of the tile set: it is not scored."))
+    try:
+        scores, elsewhere = on_held_out_places(tile_set, _maps(job, rasters), job.classes, progress=_listening(job))
+    except TerratuneError as error:
+        job.notes.append(Problem(raster="", fact=f"No scores: {error.fact}", remedy=error.remedy))
+        return None
+    total = len(tile_set.validation)
+    if scores is None:
+        fact = f"None of the {total} held-out tiles of '{tile_set.name}' lies on the rasters that were predicted: there are no scores."
+        job.notes.append(Problem(raster="", fact=fact, remedy="Predict the rasters that these tiles were cut from as well."))
+    elif elsewhere:
+        job.notes.append(Problem(raster="", fact=f"{elsewhere} of {total} held-out tiles lie on rasters that were not predicted, and are not scored."))
+    return scores
+
+
+def _on_truth(job: _Job, rasters: Sequence[RasterReport]) -> ScoreReport | None:
+    maps = {report.id: pair for report, pair in zip(rasters, _maps(job, rasters), strict=True)}
+    truths = {
+        maps[truth.raster_id]: (place_of(job.folder, truth.path), truth.classes) for truth in job.settings.truths if truth.raster_id in maps
+    }
+    return on_truth_rasters(truths, job.classes, progress=job.reporter.stop_if_cancelled) if truths else None
+
+
+def _maps(job: _Job, rasters: Sequence[RasterReport]) -> list[MapPair]:
+    return [MapPair(r.name, job.folder / r.id / "before.tif", job.folder / r.id / "after.tif") for r in rasters]
+
+
+def _listening(job: _Job) -> Callable[[float], None]:
+    return lambda share: job.reporter.stop_if_cancelled()
+
+
+def _report(job: _Job, rasters: Sequence[RasterReport], held_out: ScoreReport | None, truth: ScoreReport | None) -> Report:
+    total = rasters[0].table
+    for raster in rasters[1:]:
+        total = total + raster.table
+    return Report(
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        title=job.settings.title,
+        classes=job.classes,
+        before=_used(job, "before"),
+        after=_used(job, "after"),
+        rasters=tuple(rasters),
+        total=total,
+        held_out=held_out,
+        truth=truth,
+        failed=tuple(job.problems),
+        notes=tuple(job.notes),
+    )
+
+
+def _used(job: _Job, side: str) -> ModelUsed:
+    card = job.cards[side]
+    folder = job.settings.new if side == "after" else job.settings.base
+    return ModelUsed(title=card.title, folder=folder, weights_sha256=card.weights_sha256, classes=tuple(c.name for c in card.classes))
+
+
+def _model_folder(job: Path, settings: PredictionSettings, side: str) -> Path:
+    return place_of(job, settings.new if side == "after" else settings.base)
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(job_folder: Annotated[Path, typer.Argument(help="Folder with settings.json; results are written into it.")]) -> None:
+    """Predict some rasters with two models and compare the maps."""
+    if not job_folder.is_dir():
+        typer.echo(f"There is no folder {job_folder}.", err=True)
+        raise typer.Exit(2)
+    status = run_job(job_folder, compare_models)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # a cancelled job may leave a thread inside GDAL that nobody needs to wait for
+
+
+if __name__ == "__main__":
+    app()

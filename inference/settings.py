@@ -1,0 +1,71 @@
+"""What a comparison is asked to do (`settings.json` of a prediction job)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from errors import JobError
+from imagery.read import is_url
+from imagery.stretch import Stretch
+from inference.classify import Device
+from workspace.classes import ClassDef
+
+SETTINGS_FILE = "settings.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class RasterToPredict(_Strict):
+    """One raster of the project."""
+
+    id: str = Field(pattern=r"^[a-z0-9]{4,32}$", description="Its id in the imagery list; names its folder in the results.")
+    name: str = Field(description="Shown to people.")
+    source: str = Field(description="Path (relative ones count from the project folder) or http(s) address.")
+    shown_bands: tuple[int, ...] = Field(default=(1, 2, 3), description="Bands of the pictures for reports, 1-based: one or three.")
+    stretch: Stretch | None = Field(default=None, description="Display stretch of these bands; none: 8-bit values as they are.")
+
+
+class TruthRaster(_Strict):
+    """Exact truth of one raster, where there is one (the demo scene)."""
+
+    raster_id: str
+    path: str = Field(description="Raster of class values; relative paths count from the project folder.")
+    classes: tuple[ClassDef, ...] = Field(description="What its values mean.")
+
+
+class PredictionSettings(_Strict):
+    """Two models over some rasters."""
+
+    title: str = Field(default="", description="Shown in the list of comparisons.")
+    base: str = Field(description="Folder of the model before; relative paths count from the project folder.")
+    new: str = Field(description="Folder of the model after.")
+    rasters: tuple[RasterToPredict, ...] = Field(min_length=1)
+    tile_set: str | None = Field(default=None, description="Folder of the tile set whose held-out places both models are scored on.")
+    truths: tuple[TruthRaster, ...] = ()
+    device: Device = "auto"
+
+
+def place_of(job: Path, path: str) -> Path:
+    """A path of the settings as an absolute one: relative ones count from the project folder (two above the job's)."""
+    return job.resolve().parent.parent / path
+
+
+def source_of(job: Path, raster: RasterToPredict) -> str:
+    """What `imagery.read.open_raster` opens."""
+    return raster.source if is_url(raster.source) else str(place_of(job, raster.source))
+
+
+def read_settings(job: Path) -> PredictionSettings:
+    """The settings of a prediction job.
+
+    Raises:
+        JobError: settings.json is missing or does not parse.
+    """
+    try:
+        return PredictionSettings.model_validate_json((job / SETTINGS_FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise JobError(f"The settings of the comparison {job.name} cannot be read.", "Start a new comparison.") from error

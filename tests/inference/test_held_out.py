@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from imagery.grid import Grid
+from inference.held_out import MapPair, locate, on_held_out_places, on_truth_rasters
+from tests.inference.makers import PAVED, UNPAVED, UTM, write_raster
+from tiles.tile_set import TileClass, TileRecord, TileSet, TileSetRecord
+
+CLASSES = (UNPAVED, PAVED)
+
+
+def tile(name: str, column: int, row: int, place: str = "a", split: str = "validation", crs: str = "EPSG:32611") -> TileRecord:
+    where = UTM @ Affine.translation(column, row)
+    return TileRecord(
+        name=name, raster="scene.tif", column=column, row=row, crs=crs, transform=tuple(where)[:6], place=place, split=split,
+        pixels={}, image=f"images/{name}.tif", label=f"labels/{name}.tif",
+    )  # fmt: skip
+
+
+def tile_set(folder, tiles: list[TileRecord], labels: np.ndarray, size: int = 8) -> TileSet:
+    """A tile set cut out of `labels`; its class values are not those of the maps (there: unpaved 2, paved 1)."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for one in tiles:
+        part = labels[one.row : one.row + size, one.column : one.column + size]
+        part = np.pad(part, ((0, size - part.shape[0]), (0, size - part.shape[1])))
+        write_raster(folder / one.image, np.ones((3, size, size), np.uint8), transform=one.affine)
+        write_raster(folder / one.label, part[None].astype(np.uint8), transform=one.affine)
+    record = TileSetRecord(
+        settings={"made": "here"}, classes=(TileClass(value=5, name="unpaved ROAD", colour="#ff9f1c"), TileClass(value=2, name="Paved road", colour="#4361ee")),
+        band_names=("red", "green", "blue"), dtype="uint8", band_statistics=(), resolution_m=0.5, crs="EPSG:32611", tile_size=size, stride=size, seed=0,
+        tiles=tuple(tiles),
+    )  # fmt: skip
+    return TileSet(folder, record)
+
+
+@pytest.fixture
+def maps(tmp_path):
+    before, after = np.zeros((2, 20, 30), np.uint8)
+    before[:, :4] = 1  # paved
+    after[:, :4] = 1
+    after[10:, 10:14] = 2  # unpaved
+    paths = [write_raster(tmp_path / f"{name}.tif", values[None], nodata=255) for name, values in (("before", before), ("after", after))]
+    return MapPair("scene.tif", *paths)
+
+
+def test_only_held_out_tiles_count_and_shared_pixels_count_once(tmp_path, maps):
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, :4] = 2  # paved, as the tile set writes it
+    labels[8:, 10:14] = 5  # unpaved
+    tiles = [tile("1", 0, 0), tile("2", 4, 0), tile("3", 8, 8, place="b"), tile("4", 12, 8, place="b"), tile("5", 20, 10, split="train")]
+    found, elsewhere = on_held_out_places(tile_set(tmp_path / "tiles", tiles, labels), [maps], CLASSES)
+    assert elsewhere == 0
+    assert found.after.pixels == 2 * 12 * 8  # each pair of tiles covers 12 columns
+    assert found.before.of(1).iou == found.after.of(1).iou == 1.0
+    assert found.before.of(2).recall == 0.0
+    assert (found.after.of(2).recall, found.after.of(2).truth_pixels) == (6 / 8, 8 * 4)
+    assert [(p.place, p.raster, p.after.pixels) for p in found.places] == [("a", "scene.tif", 96), ("b", "scene.tif", 96)]
+
+
+def test_a_tile_over_the_edge_or_elsewhere_is_handled(tmp_path, maps):
+    labels = np.zeros((20, 30), np.uint8)
+    tiles = [tile("1", 26, 16), tile("2", 300, 0), tile("3", 0, 0, crs="EPSG:32612")]
+    found, elsewhere = on_held_out_places(tile_set(tmp_path / "tiles", tiles, labels), [maps], CLASSES)
+    assert elsewhere == 2 and found.after.pixels == 16
+    alone, missing = on_held_out_places(tile_set(tmp_path / "other", tiles[1:], labels), [maps], CLASSES)
+    assert alone is None and missing == 2
+
+
+def test_a_tile_is_found_by_its_coordinates_and_only_on_the_same_pixels():
+    grid = Grid(100, 100, UTM, CRS.from_epsg(32611))
+    assert locate(tile("1", 7, 9), 8, grid) == (7, 9)
+    half = tile("1", 7, 9).model_copy(update={"transform": tuple(UTM @ Affine.translation(7.5, 9))[:6]})
+    coarse = tile("1", 7, 9).model_copy(update={"transform": tuple(UTM @ Affine.scale(2))[:6]})
+    assert locate(half, 8, grid) is None and locate(coarse, 8, grid) is None and locate(tile("1", -8, 0), 8, grid) is None
+
+
+def test_exact_truth_is_scored_whole(tmp_path, maps):
+    truth = np.zeros((20, 30), np.uint8)
+    truth[:, :4] = 9
+    path = write_raster(tmp_path / "truth.tif", truth[None])
+    found = on_truth_rasters({maps: (path, (PAVED.model_copy(update={"value": 9}),))}, CLASSES)
+    assert found.before.of(1).iou == 1.0 and found.after.of(2).precision == 0.0 and found.after.pixels == 600

@@ -1,0 +1,158 @@
+import json
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from typer.testing import CliRunner
+
+from errors import JobError
+from inference.report import old_classes, read_report
+from inference.run import app, compare_models, joint_classes
+from inference.settings import PredictionSettings, RasterToPredict, TruthRaster, read_settings
+from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
+from workspace.classes import ClassDef
+from workspace.jobs import JobReporter, cancel_job, job_status, run_job, start_job
+
+DIRT = ClassDef(value=1, name="Dirt road", colour="#ff9f1c")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "base": saved_bundle(folder / "base", (PAVED,), always=1),
+        "new": saved_bundle(folder / "new", (DIRT, PAVED.model_copy(update={"value": 2})), always=1),
+    }
+
+
+def make_job(tmp_path, models, sizes=((64, 80),), **more):
+    project = tmp_path / "project"
+    job = project / "predictions" / "one"
+    job.mkdir(parents=True)
+    (project / "imagery").mkdir()
+    rng = np.random.default_rng(0)
+    rasters = []
+    for index, (height, width) in enumerate(sizes):
+        write_raster(project / "imagery" / f"{index}.tif", rng.integers(1, 255, (3, height, width), np.uint8), tiled=True, blockxsize=256, blockysize=256)
+        rasters.append(RasterToPredict(id=f"aaa{index}", name=f"scene {index}", source=f"imagery/{index}.tif"))
+    settings = PredictionSettings(title="Try", base=str(models["base"]), new=str(models["new"]), rasters=tuple(rasters), **more)
+    (job / "settings.json").write_text(settings.model_dump_json())
+    return job
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+def test_two_models_over_two_rasters_make_maps_changes_and_a_report(tmp_path, models):
+    job = make_job(tmp_path, models, sizes=((64, 80), (32, 40)))
+    assert run_job(job, compare_models) == 0
+    report = read_report(job)
+    assert [(c.name, c.value) for c in report.classes] == [("Dirt road", 1), ("Paved road", 2)]
+    # the base model's value 1 is paved; in its map it has the joint value 2, so that both maps read alike
+    assert (read(job / "aaa0" / "before.tif") == 2).all() and (read(job / "aaa0" / "after.tif") == 1).all()
+    assert (read(job / "aaa0" / "change.tif") == 3).all()
+    pixels = 64 * 80 + 32 * 40
+    assert report.total.pixels == ((0, 0, 0), (0, 0, 0), (0, pixels, 0))
+    assert report.total.flipped_m2()[2] == pytest.approx(pixels * 0.25, rel=2e-3) == report.total.before_m2()[2] == report.total.after_m2()[1]
+    assert report.total.gained_m2() == report.total.lost_m2() == [0, 0, 0]
+    assert report.held_out is None and report.failed == ()
+    assert (read(job / "aaa1" / "before_confidence.tif") > 90).all()
+    with Image.open(job / "aaa0" / "before_after.gif") as picture:
+        assert picture.n_frames > 5 and max(picture.size) <= 960
+
+
+def test_a_rerun_keeps_what_is_finished(tmp_path, models):
+    job = make_job(tmp_path, models, sizes=((64, 80), (32, 40)))
+    assert run_job(job, compare_models) == 0
+    kept = {path: path.stat().st_mtime_ns for path in (job / "aaa0").glob("*er.tif")}
+    (job / "aaa1" / "after.tif").unlink()
+    (job / "report.json").unlink()
+    (job / "aaa1" / ".after.12345678.plain.tif").write_bytes(b"left by a kill")
+    assert run_job(job, compare_models) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert (job / "aaa1" / "after.tif").exists() and (job / "report.json").exists()
+    assert not list(job.glob("*/.*"))
+
+
+def test_a_raster_that_cannot_be_used_is_named_and_the_others_go_on(tmp_path, models):
+    job = make_job(tmp_path, models, sizes=((32, 32), (32, 32), (32, 32)))
+    imagery = job.parent.parent / "imagery"
+    (imagery / "0.tif").unlink()
+    write_raster(imagery / "1.tif", np.zeros((1, 32, 32), np.uint8))
+    assert run_job(job, compare_models) == 0
+    report = read_report(job)
+    assert [r.id for r in report.rasters] == ["aaa2"]
+    assert [p.raster for p in report.failed] == ["scene 0", "scene 1"] and "band" in report.failed[1].fact
+
+
+def test_when_no_raster_can_be_used_the_job_says_why(tmp_path, models):
+    job = make_job(tmp_path, models)
+    (job.parent.parent / "imagery" / "0.tif").unlink()
+    assert run_job(job, compare_models) == 1
+    assert "0.tif" in job_status(job).error and not (job / "report.json").exists()
+
+
+def test_too_little_room_is_said_before_anything_is_written(tmp_path, models, monkeypatch):
+    job = make_job(tmp_path, models)
+    monkeypatch.setattr("inference.run.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    assert run_job(job, compare_models) == 1
+    assert "disk" in job_status(job).error.lower() or "GB" in job_status(job).error
+    assert not list(job.glob("aaa0/*"))
+
+
+def test_exact_truth_shows_what_was_forgotten(tmp_path, models):
+    truth = write_raster(tmp_path / "truth.tif", np.full((1, 64, 80), 7, np.uint8))
+    meaning = (PAVED.model_copy(update={"value": 7}),)
+    job = make_job(tmp_path, models, truths=(TruthRaster(raster_id="aaa0", path=str(truth), classes=meaning),))
+    assert run_job(job, compare_models) == 0
+    report = read_report(job)
+    assert (report.truth.before.of(2).iou, report.truth.after.of(2).iou) == (1.0, 0.0)
+    [paved] = old_classes(report.model_copy(update={"held_out": report.truth}))
+    assert paved.forgotten and paved.truth_pixels == 64 * 80
+
+
+def test_the_process_can_be_cancelled_within_two_seconds_and_goes_on_later(tmp_path, models):
+    job = make_job(tmp_path, models, sizes=((3000, 3000),))
+    start_job(job, "inference.run")
+    deadline = time.time() + 60
+    while not job_status(job).stage.startswith("Classifying") and time.time() < deadline:
+        time.sleep(0.1)
+    asked = time.time()
+    cancel_job(job)
+    while not job_status(job).ended and time.time() < asked + 20:
+        time.sleep(0.05)
+    assert job_status(job).state == "cancelled", (job / "log.txt").read_text()
+    assert time.time() - asked < 4  # under two on an idle machine
+    assert not list(job.glob("aaa0/*after*")) and not list(job.glob("aaa0/.*"))
+
+
+def test_the_command_reports_a_missing_folder():
+    done = CliRunner().invoke(app, ["no-such-folder"])
+    assert done.exit_code == 2 and "no-such-folder" in done.output
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(JobError):
+        read_settings(tmp_path)
+    (tmp_path / "settings.json").write_text(json.dumps({"base": "a", "new": "b", "rasters": [], "more": 1}))
+    with pytest.raises(JobError):
+        read_settings(tmp_path)
+
+
+def test_joint_classes_never_share_a_value():
+    found = joint_classes((DIRT,), (PAVED, UNPAVED, ClassDef(value=9, name="DIRT road", colour="#000000")))
+    assert [(c.name, c.value) for c in found] == [("Dirt road", 1), ("Paved road", 2), ("Unpaved road", 3)]
+
+
+def test_the_reporter_is_told_a_rising_fraction(tmp_path, models, monkeypatch):
+    monkeypatch.setattr("inference.run.SECONDS_BETWEEN_REPORTS", 0.0)
+    job = make_job(tmp_path, models, sizes=((600, 600),))
+    reporter = JobReporter(job)
+    told = []
+    monkeypatch.setattr(reporter, "progress", lambda stage, fraction, seconds_left=None: told.append(fraction))
+    compare_models(reporter)
+    assert told == sorted(told) and told[0] < 0.5 and told[-1] == 1.0
