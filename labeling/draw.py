@@ -118,20 +118,22 @@ def checked_lonlat(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def repaired(geometry: BaseGeometry) -> BaseGeometry:
-    """A valid geometry of the same kind: rings that cross themselves are split (`shapely.make_valid`), repeated vertices dropped.
+    """A valid geometry of the same kind, its vertices rounded to `DECIMALS`.
+
+    A valid geometry keeps its vertices in their order; rings that cross themselves are split (`shapely.make_valid`), vertices
+    repeated along a line are dropped.
 
     Raises:
         LabelError: nothing of its kind is left (an area without extent, a line of one place).
     """
     kind = _KINDS[geometry.geom_type]
-    geometry = shapely.set_precision(geometry, 10.0**-DECIMALS, mode="pointwise")
+    geometry = shapely.transform(geometry, lambda coordinates: np.round(coordinates, DECIMALS))
+    if kind == "line":
+        geometry = shapely.remove_repeated_points(geometry)
+    if kind == "area" and not geometry.is_valid:
+        geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     if kind == "point":
         return geometry
-    geometry = (
-        shapely.remove_repeated_points(geometry)
-        if kind == "line"
-        else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-    )
     single, multiple = _PARTS[kind]
     parts = [p for p in _simple_parts(geometry) if p.geom_type == single and (p.length > 0 if kind == "line" else p.area > 0)]
     if not parts:
@@ -147,9 +149,8 @@ def _simple_parts(geometry: BaseGeometry) -> list[BaseGeometry]:
 
 
 def geojson_of(geometry: BaseGeometry) -> dict[str, Any]:
-    """The geometry as a GeoJSON object of plain lists, rings wound as RFC 7946 asks (outer counter-clockwise)."""
-    oriented = shapely.orient_polygons(geometry) if _KINDS[geometry.geom_type] == "area" else geometry
-    return dict(json.loads(json.dumps(mapping(oriented))))
+    """The geometry as a GeoJSON object of plain lists."""
+    return dict(json.loads(json.dumps(mapping(geometry))))
 
 
 def _malformed(why: str) -> LabelError:

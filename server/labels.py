@@ -138,13 +138,9 @@ def _repaired(raw: Sequence[Any], stored: Sequence[Operation]) -> list[dict[str,
         if operation.label is None:
             continue
         geometry = sent[operation.operation_id]["feature"]["geometry"]
-        if _vertices(geometry) != _vertices(operation.label.geometry):
+        if geometry["type"] != operation.label.geometry["type"] or geometry["coordinates"] != operation.label.geometry["coordinates"]:
             changed.append({"object_id": operation.object_id, "geometry": operation.label.geometry})
     return changed
-
-
-def _vertices(geometry: dict[str, Any]) -> tuple[str, int]:
-    return geometry["type"], json.dumps(geometry["coordinates"]).count(",")
 
 
 async def _body(request: Request) -> bytes:

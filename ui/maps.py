@@ -21,13 +21,14 @@ LonLatBounds = tuple[float, float, float, float]
 MAX_ZOOM = 24
 _WORLD: LonLatBounds = (-170.0, -55.0, 170.0, 70.0)
 _VENDOR = "assets/vendor"
+_TOOLTIP = "terratune_tooltip_property"
 _BASEMAPS = (
     ("Streets (OpenStreetMap)", providers.OpenStreetMap.Mapnik),
     ("Satellite (Esri)", providers.Esri.WorldImagery),
 )
 
 
-class Swipe(leafmap.SideBySideLayers):
+class Swipe(leafmap.SideBySideLayers):  # type: ignore[misc]
     """A divider over the map; layers of `left` show to its left, those of `right` to its right."""
 
     def __init__(self, left: Sequence[folium.TileLayer], right: Sequence[folium.TileLayer], labels: tuple[str, str]) -> None:
@@ -78,14 +79,15 @@ def zoom_to(m: leafmap.Map, bounds_lonlat: LonLatBounds) -> None:
     m.fit_bounds([[south, west], [north, east]])
 
 
-def tile_url(token: str, layer: str) -> str:
+def tile_url(token: str, layer: str, version: str = "") -> str:
     """Address of a layer of the tile route, relative to the app's base.
 
     Args:
         token: From `server.tokens.issue_token`.
         layer: `raster.<raster id>` or `prediction.<job id>.<raster id>.<what>`.
+        version: Changes with the picture (`Raster.version`); browsers keep tiles whose address has one.
     """
-    return f"tiles/{token}/{layer}/{{z}}/{{x}}/{{y}}"
+    return f"tiles/{token}/{layer}/{{z}}/{{x}}/{{y}}" + (f"?v={version}" if version else "")
 
 
 def add_tiles(
@@ -157,7 +159,7 @@ def add_shapes(
         for f in geojson["features"]
     ]
     layer = folium.GeoJson({"type": "FeatureCollection", "features": features}, name=name, show=show, style_function=_own_style)
-    layer.tooltip_property = tooltip
+    setattr(layer, _TOOLTIP, tooltip)
     layer.add_to(m)
     return layer
 
@@ -220,7 +222,7 @@ def map_document(m: leafmap.Map) -> dict[str, Any]:
 def _tile_layer(layer: folium.TileLayer) -> dict[str, Any]:
     options = layer.options
     kept = {
-        "attribution": (options.get("attribution") or "").strip(),
+        "attribution": str(options.get("attribution") or "").strip(),
         "maxNativeZoom": options["max_native_zoom"],
         "opacity": options.get("opacity", 1.0),
     }
@@ -239,7 +241,7 @@ def _tile_layer(layer: folium.TileLayer) -> dict[str, Any]:
 
 def _shape_layer(layer: folium.GeoJson) -> dict[str, Any]:
     features = [
-        {"geometry": f["geometry"], "style": layer.style_function(f), "text": _text(f, getattr(layer, "tooltip_property", None))}
+        {"geometry": f["geometry"], "style": layer.style_function(f), "text": _text(f, getattr(layer, _TOOLTIP, None))}
         for f in layer.data["features"]
     ]
     digest = hashlib.sha256(json.dumps(features, sort_keys=True).encode()).hexdigest()[:16]

@@ -98,7 +98,7 @@ class MapCanvas {
   async updateEditor() {
     if (!this.editor) {
       const { LabelEditor } = await import(`./label_editor.js${VERSION}`);
-      this.editor = this.editor || new LabelEditor(this, APP, VERSION);
+      this.editor = this.editor || new LabelEditor(this, APP);
     }
     await this.editor.update(this.component);
   }
