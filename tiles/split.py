@@ -22,9 +22,9 @@ from tiles.tile_set import Split
 
 BLOCK_SIDES = (8, 5, 3, 2, 1)
 """Sides of the blocks tried, in tiles."""
-DRAWS = 24
-"""Draws of validation places per kind of place."""
-GOOD_ENOUGH = 0.5
+DRAWS = (24, 200)
+"""Draws of validation places per kind of place: for thousands of tiles, and for few."""
+GOOD_ENOUGH = 0.3
 """Cost below which smaller places are not tried."""
 
 
@@ -94,12 +94,18 @@ def _best_draw(
     place: NDArray[np.int64], near: csr_array, class_pixels: NDArray[np.int64], validation_share: float, rng: np.random.Generator
 ) -> _Candidate | None:
     """The cheapest of several draws of validation places; None when none leaves a tile on both sides."""
-    if place.max() == 0:
+    count = int(place.max()) + 1
+    if count == 1:
         return None
+    member = csr_array((np.ones(len(place), dtype=np.int32), (np.arange(len(place)), place)), shape=(len(place), count))
+    near_place = near @ member
+    tiles = np.bincount(place, minlength=count)
+    has = (member.T @ class_pixels) > 0
     best_cost, best = math.inf, None
-    for _ in range(DRAWS):
-        validation = _draw(place, class_pixels, validation_share, rng)
-        gap = (near @ validation.astype(np.int32) > 0) & ~validation
+    for _ in range(int(np.clip(40_000 // len(place), *DRAWS))):
+        drawn = _draw(tiles, has, validation_share, rng)
+        validation = drawn[place]
+        gap = (near_place @ drawn.astype(np.int32) > 0) & ~validation
         train = ~validation & ~gap
         if not train.any():
             continue
@@ -113,25 +119,29 @@ def _best_draw(
     return _Candidate(best_cost, splits, [f"place {p + 1}" for p in _numbered_by_appearance(place)])
 
 
-def _draw(
-    place: NDArray[np.int64], class_pixels: NDArray[np.int64], validation_share: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """(n,) validation: first a place for each class, rarest first, then any place, until the share is reached."""
-    count = int(place.max()) + 1
-    tiles = np.bincount(place, minlength=count)
-    has = np.stack([np.bincount(place, weights=column, minlength=count) > 0 for column in class_pixels.T], axis=1)
-    order = rng.permutation(count)
-    drawn = np.zeros(count, dtype=bool)
+def _draw(tiles: NDArray[np.int64], has: NDArray[np.bool_], validation_share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(places,) validation: first a place for each class, rarest first, then any place, until the share is reached.
+
+    Args:
+        tiles: (places,) tiles in each.
+        has: (places, classes) whether it holds a pixel of the class.
+        validation_share: Wanted share of the tiles.
+        rng: Decides.
+    """
+    order = rng.permutation(len(tiles))
+    drawn = np.zeros(len(tiles), dtype=bool)
     wanted = validation_share * tiles.sum()
     for cls in np.argsort(has.sum(axis=0), kind="stable"):
         if has[:, cls].sum() > 1 and not has[drawn, cls].any():
-            drawn[next(p for p in order if has[p, cls])] = True
+            drawn[order[has[order, cls].argmax()]] = True
+    so_far = int(tiles[drawn].sum())
     for p in order:
-        if tiles[drawn].sum() >= wanted or drawn.sum() >= count - 1:
+        if so_far >= wanted or drawn.sum() >= len(tiles) - 1:
             break
-        if tiles[drawn].sum() + tiles[p] <= 1.5 * wanted or not drawn.any():
+        if not drawn[p] and (so_far + tiles[p] <= 1.5 * wanted or so_far == 0):
             drawn[p] = True
-    return drawn[place]
+            so_far += int(tiles[p])
+    return drawn
 
 
 def _cost(train: NDArray[np.bool_], validation: NDArray[np.bool_], class_pixels: NDArray[np.int64], validation_share: float) -> float:
