@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from errors import BundleError, InputMismatchError
 from models.architecture import Architecture
@@ -47,11 +47,11 @@ class ModelInput(BaseModel):
 class Score(BaseModel):
     """How well one class was found on one held-out set; a number is None where the set has no such pixel."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     on: str
     """Which tiles, in plain words."""
-    class_name: str = Field(alias="class")
+    class_name: str = Field(validation_alias=AliasChoices("class", "class_name"), serialization_alias="class")
     iou: float | None = None
     precision: float | None = None
     recall: float | None = None

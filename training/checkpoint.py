@@ -1,0 +1,102 @@
+"""Where a run stands after an epoch, so that it can go on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.freezing import is_frozen
+from models.network import SegmentationNetwork
+from workspace.files import replaced_on_success
+
+FILE = "checkpoint.pt"
+State = dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """What a run has reached."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    best_epoch: int = 0
+    best_score: tuple[float, float] = (-math.inf, -math.inf)
+    """See `training.fit.selection`."""
+    best_state: State = field(default_factory=dict)
+    """`learnt_state` after the best epoch."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The facts of every epoch event."""
+
+
+def learnt_state(network: SegmentationNetwork) -> State:
+    """Copies of all tensors that training can have changed: a frozen encoder's are left out."""
+    frozen = is_frozen(network.encoder)
+    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items() if not (frozen and k.startswith("encoder."))}
+
+
+def load_learnt(network: SegmentationNetwork, state: State) -> None:
+    """Put `learnt_state` back."""
+    network.load_state_dict(state, strict=not is_frozen(network.encoder))
+
+
+def save_checkpoint(
+    folder: Path,
+    fingerprint: str,
+    progress: Progress,
+    network: SegmentationNetwork,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    random: torch.Generator,
+) -> None:
+    """Write checkpoint.pt: temporary name, then renamed.
+
+    Raises:
+        DiskFullError: the disk filled up; the checkpoint before is as it was.
+    """
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "fingerprint": fingerprint,
+            "progress": vars(progress),
+            "network": learnt_state(network),
+            "optimiser": optimiser.state_dict(),
+            "schedule": {"last_epoch": schedule.last_epoch, "_step_count": schedule._step_count, "_last_lr": schedule._last_lr},
+            "random": random.get_state(),
+            "torch_random": torch.get_rng_state(),
+        },
+        buffer,
+    )
+    with replaced_on_success(folder / FILE) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def load_checkpoint(
+    folder: Path,
+    fingerprint: str,
+    network: SegmentationNetwork,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    random: torch.Generator,
+) -> Progress:
+    """Put everything back as it was; a fresh `Progress` when there is no checkpoint of this very run."""
+    try:
+        saved = torch.load(folder / FILE, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return Progress()
+    if saved.get("fingerprint") != fingerprint:
+        return Progress()
+    load_learnt(network, saved["network"])
+    optimiser.load_state_dict(saved["optimiser"])
+    schedule.load_state_dict(saved["schedule"])
+    random.set_state(saved["random"])
+    torch.set_rng_state(saved["torch_random"])
+    progress = Progress(**saved["progress"])
+    progress.best_score = tuple(progress.best_score)
+    return progress

@@ -1,0 +1,243 @@
+"""A training run from beginning to end: prepare, learn, keep the best epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from errors import TerratuneError
+from models.bundle import save_bundle
+from models.card import BaseReference, ModelCard, Score
+from models.freezing import learnable_parameters
+from training.checkpoint import FILE as CHECKPOINT
+from training.checkpoint import Progress, learnt_state, load_checkpoint, load_learnt, save_checkpoint
+from training.dataset import TileData
+from training.loop import encoder_and_rest, evaluate, replay_per_batch, train_epoch, training_batches
+from training.metrics import iou, mean, scores
+from training.prepare import AGREEMENT, HELD_OUT, REMINDERS, Preparation, only, prepare
+from training.settings import TrainingSettings
+from workspace.files import folder_name, write_json, write_text
+from workspace.jobs import JobReporter
+
+MODEL = "model"
+RESULT = "result.json"
+WARM_UP = 0.1
+LAST_RATE = 0.01
+PREPARING = 0.03
+"""Share of the progress bar for what comes before the first epoch."""
+STATUS_EVERY_S = 0.5
+
+Say = Callable[[str], None]
+
+
+def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Say) -> None:
+    """Train in a run folder; goes on from checkpoint.pt when there is one of these settings.
+
+    Leaves `model/` (best epoch so far, rewritten whenever it is beaten), `result.json` (scores before and after) and events.
+
+    Raises:
+        TerratuneError: see `prepare`; DiskFullError: what was kept last stays.
+        JobCancelled: the user asked to stop; the best epoch so far stays.
+    """
+    ready = prepare(settings, Ticker(reporter).stage)
+    network, random = ready.network, torch.Generator().manual_seed(settings.seed)
+    optimiser = torch.optim.AdamW(encoder_and_rest(network, settings.learning_rate), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(settings, steps_per_epoch(ready, settings)))
+    progress = load_checkpoint(folder, ready.fingerprint, network, optimiser, schedule, random)
+    rewrite_events(folder, reporter, progress)
+    learning = sum(p.numel() for p in learnable_parameters(network))
+    say(
+        f"{len(ready.train)} training tiles, {len(ready.validation)} held out; {learning / 1e6:.2f} M numbers learn. Outputs: {', '.join(ready.class_names)}."
+    )
+    if progress.epoch:
+        say(f"Going on after epoch {progress.epoch}.")
+
+    began, first = time.monotonic(), progress.epoch
+    while progress.epoch < settings.epochs and not _given_up(progress, settings):
+        epoch = progress.epoch + 1
+        ticker = Ticker(reporter, epoch, settings.epochs, steps_per_epoch(ready, settings), began, epoch - 1 - first)
+        started = time.monotonic()
+        batches = training_batches(ready.train, ready.replay, settings.batch_size, settings.replay_share, random)
+        loss = train_epoch(
+            network, batches, optimiser, schedule, ready.weights, ready.compute, random if settings.augment else None, ticker.step
+        )
+        facts, found = score_epoch(ready, ticker.look)
+        facts = {"epoch": epoch, "loss": loss, **facts, "seconds": time.monotonic() - started}
+        progress.epoch = epoch
+        progress.history.append(facts)
+        if (score := selection(facts)) > progress.best_score:
+            progress.best_score, progress.best_epoch, progress.best_state = score, epoch, learnt_state(network)
+            keep_best(folder, settings, ready, progress, found)
+        save_checkpoint(folder, ready.fingerprint, progress, network, optimiser, schedule, random)
+        reporter.event(kind="epoch", **facts)
+        say(_line(facts, settings.epochs, progress))
+
+    reporter.progress("Saving the model", 0.99)
+    load_learnt(network, progress.best_state)
+    if settings.publish_to:
+        published = Path(settings.publish_to)
+        save_bundle(published, network, new_card(settings, ready, progress, _scores_of(folder)).model_copy(update={"name": published.name}))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    say(f"Done: epoch {progress.best_epoch} was the best.")
+
+
+class Ticker:
+    """Tells the job how far it is, not too often, and notices every time whether it should stop."""
+
+    def __init__(
+        self, reporter: JobReporter, epoch: int = 0, epochs: int = 1, steps: int = 1, began: float = 0.0, done_here: int = 0
+    ) -> None:
+        self.reporter, self.epoch, self.epochs, self.steps = reporter, epoch, epochs, steps
+        self.began, self.done_here, self.taken, self.told = began, done_here, 0, -math.inf
+
+    def stage(self, what: str, share: float) -> None:
+        """Before the first epoch."""
+        self._tell(what, PREPARING * share, None)
+
+    def step(self) -> None:
+        """After a training step."""
+        self.taken += 1
+        within = min(self.taken / self.steps, 1.0)
+        share = (self.epoch - 1 + within) / self.epochs
+        done = self.done_here + within
+        left = (time.monotonic() - self.began) / done * (self.epochs - self.epoch + 1 - within) if done >= 1 else None
+        self._tell(f"Epoch {self.epoch} of {self.epochs}", PREPARING + (1 - PREPARING) * share, left)
+
+    def look(self) -> None:
+        """After a batch of validation."""
+        self.reporter.stop_if_cancelled()
+
+    def _tell(self, what: str, fraction: float, left: float | None) -> None:
+        self.reporter.stop_if_cancelled()
+        if what != self.reporter.status.stage or time.monotonic() - self.told > STATUS_EVERY_S:
+            self.told = time.monotonic()
+            self.reporter.progress(what, fraction, left)
+
+
+def score_epoch(ready: Preparation, tick: Callable[[], None]) -> tuple[dict[str, Any], tuple[Score, ...]]:
+    """(what the epoch event says, all scores) of the network as it is."""
+    names, network = ready.class_names, ready.network
+
+    def look(data: TileData, *, as_drawn: bool) -> tuple[Any, float]:
+        return evaluate(network, data, ready.weights, ready.compute, tick, as_drawn=as_drawn)
+
+    drawn, loss = look(ready.validation, as_drawn=True)
+    found = scores(drawn, names, HELD_OUT)
+    old_outputs: tuple[int, ...] = ()
+    old_matrix = drawn
+    if ready.replay_validation is not None:
+        old_matrix, _ = look(ready.replay_validation, as_drawn=True)
+        found += scores(old_matrix, names, REMINDERS)
+        old_outputs = ready.plan.kept
+    elif ready.validation.targets is not None:
+        old_matrix, loss = look(ready.validation, as_drawn=False)
+        found += only(scores(old_matrix, names, AGREEMENT), ready.remembered, names)
+        old_outputs = ready.remembered
+    by_class = {name: iou(drawn, i) for i, name in enumerate(names, 1)}
+    facts = {
+        "validation_loss": loss,
+        "iou": {name: value for name, value in by_class.items() if value is not None},
+        "mean_iou": mean(by_class.values()),
+        "old_classes_iou": mean(iou(old_matrix, i) for i in old_outputs),
+        "reminded": ready.replay_validation is not None,
+    }
+    return facts, found
+
+
+def keep_best(folder: Path, settings: TrainingSettings, ready: Preparation, progress: Progress, found: tuple[Score, ...]) -> None:
+    """Save the network as it is, with its scores, as the run's model."""
+    save_bundle(folder / MODEL, ready.network, new_card(settings, ready, progress, found))
+    write_json(
+        folder / RESULT,
+        {
+            "best_epoch": progress.best_epoch,
+            "before": [s.model_dump(by_alias=True) for s in ready.before],
+            "after": [s.model_dump(by_alias=True) for s in found],
+            "old_classes": [ready.class_names[i - 1] for i in ready.plan.kept],
+            "training_tiles": len(ready.train),
+            "held_out_tiles": len(ready.validation),
+        },
+    )
+
+
+def new_card(settings: TrainingSettings, ready: Preparation, progress: Progress, found: tuple[Score, ...]) -> ModelCard:
+    """The card of the network as it is."""
+    tile_set, base = ready.train.tile_set, ready.base.card
+    title = settings.name or f"{tile_set.name}, from {base.title}"
+    old = f" Base model: {base.title} ({base.training_data})" if base.training_data else f" Base model: {base.title}."
+    return ModelCard(
+        name=folder_name(title),
+        title=title,
+        summary=f"Finds {' and '.join(ready.class_names)}. Fine-tuned from '{base.title}', "
+        + ("backbone frozen." if settings.freeze == "backbone" else "everything learning."),
+        architecture=base.architecture,
+        input=ready.input,
+        classes=ready.plan.classes,
+        licence=base.licence,
+        training_data=f"Tile set '{tile_set.name}': {len(ready.train)} tiles to learn from, {len(ready.validation)} held out.{old}",
+        made_by=f"python -m training.run; epoch {progress.best_epoch} of {settings.epochs}, seed {settings.seed}, "
+        f"learning rate {settings.learning_rate:g}, batches of {settings.batch_size}",
+        scores=found,
+        base=BaseReference(name=base.name, weights_sha256=base.weights_sha256),
+    )
+
+
+def rewrite_events(folder: Path, reporter: JobReporter, progress: Progress) -> None:
+    """Leave exactly the events of the epochs that count: a kill can fall between an epoch's checkpoint and its event."""
+    write_text(folder / "events.jsonl", "")
+    for facts in progress.history:
+        reporter.event(kind="epoch", **facts)
+
+
+def steps_per_epoch(ready: Preparation, settings: TrainingSettings) -> int:
+    """Batches in one epoch."""
+    reminders = replay_per_batch(settings.batch_size, settings.replay_share) if ready.replay is not None else 0
+    return -(-len(ready.train) // (settings.batch_size - reminders))
+
+
+def _rate(settings: TrainingSettings, steps: int) -> Callable[[int], float]:
+    """Warm-up, then half a cosine down to `LAST_RATE`."""
+    total = settings.epochs * steps
+    warm = max(1, round(WARM_UP * total))
+
+    def rate(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        share = min((step - warm) / max(1, total - warm), 1.0)
+        return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+
+    return rate
+
+
+def selection(facts: dict[str, Any]) -> tuple[float, float]:
+    """What decides which epoch is the best; larger is better.
+
+    First the mean IoU on the held-out tiles, averaged with that of the old classes on reminder tiles; among equals the lower loss.
+    """
+    score = mean([facts["mean_iou"], facts["old_classes_iou"] if facts["reminded"] else None])
+    return (-1.0 if score is None else score), -float(facts["validation_loss"])
+
+
+def _given_up(progress: Progress, settings: TrainingSettings) -> bool:
+    return bool(settings.stop_early_after) and progress.epoch - progress.best_epoch >= settings.stop_early_after
+
+
+def _scores_of(folder: Path) -> tuple[Score, ...]:
+    from models.card import read_card
+
+    try:
+        return read_card(folder / MODEL).scores
+    except TerratuneError:
+        return ()
+
+
+def _line(facts: dict[str, Any], epochs: int, progress: Progress) -> str:
+    per_class = ", ".join(f"{name} {value:.3f}" for name, value in facts["iou"].items())
+    old = "" if facts["old_classes_iou"] is None else f"; old classes {facts['old_classes_iou']:.3f}"
+    best = "  (best)" if progress.best_epoch == facts["epoch"] else ""
+    return f"epoch {facts['epoch']}/{epochs}  loss {facts['loss']:.3f}  validation IoU: {per_class or 'none'}{old}  {facts['seconds']:.1f} s{best}"

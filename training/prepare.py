@@ -1,0 +1,189 @@
+"""Everything a run needs before its first step: base model, tiles, targets, and what the base model scores today."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
+from models.card import ModelInput, Score
+from models.catalogue import find_encoder, find_model
+from models.freezing import freeze
+from models.network import SegmentationNetwork
+from models.weights import fetch_encoder
+from tiles.tile_set import TileSet, open_tile_set
+from training.dataset import TileData, check_enough, check_replay, input_for
+from training.loop import Compute, answers, choose_compute
+from training.losses import class_weights
+from training.metrics import confusion, scores
+from training.settings import TrainingSettings
+from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
+from workspace.settings import settings_from_environment
+
+REPLAY_VALIDATION_TILES = 40
+"""Reminder tiles scored after each epoch, at most."""
+HELD_OUT = "held-out tiles"
+REMINDERS = "held-out reminder tiles"
+AGREEMENT = "agreement with the base model on held-out tiles"
+
+Stage = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A run, ready to start."""
+
+    base: ModelBundle
+    plan: OutputPlan
+    input: ModelInput
+    network: SegmentationNetwork
+    """Adapted and frozen, on the device."""
+    train: TileData
+    validation: TileData
+    replay: TileData | None
+    replay_validation: TileData | None
+    remembered: tuple[int, ...]
+    """Outputs of old classes that nobody drew in this tile set: kept by the base model's own answers."""
+    weights: torch.Tensor
+    before: tuple[Score, ...]
+    compute: Compute
+    fingerprint: str
+
+    @property
+    def class_names(self) -> list[str]:
+        return [c.name for c in self.plan.classes]
+
+
+def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
+    """Load, check, adapt and score. `stage(what, share done)` is called often and may raise to stop.
+
+    Raises:
+        TerratuneError: the tile set or base model is missing, damaged, or they do not fit (TileSetError, ModelError, TooFewTilesError).
+    """
+    torch.manual_seed(settings.seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    stage("Reading the tiles", 0.0)
+    tile_set = open_tile_set(Path(settings.tiles))
+    check_enough(tile_set)
+    base = load_bundle(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
+    frozen = settings.freeze == "backbone"
+    model_input = input_for(base.card, tile_set, frozen=frozen)
+    plan = plan_outputs(base.card, tile_set.record.classes, keep_old=settings.keep_old_classes)
+    train, validation = (
+        TileData(tile_set, tiles, model_input, plan.lookup(tile_set.record.classes)) for tiles in (tile_set.train, tile_set.validation)
+    )
+    replay, replay_validation = _replay(settings, model_input, plan)
+    for data in (train, validation, replay, replay_validation):
+        if data is not None:
+            data.hold(lambda share: stage("Reading the tiles", share))
+
+    compute = choose_compute(settings.device)
+    remembered = _remembered(plan, tile_set) if settings.keep_old_classes else ()
+    before = _look_with_base(base, model_input, plan, (train, validation, replay_validation), remembered, compute, stage)
+    network = _adapted(base, model_input, plan, settings.seed)
+    if frozen:
+        freeze(network.encoder)
+    compute.place(network)
+    weights = class_weights(train.pixels_per_output(network.outputs), balance=settings.balance).to(compute.device)
+    fingerprint = hashlib.sha256(
+        (settings.model_dump_json() + base.card.weights_sha256 + tile_set.record.model_dump_json()).encode()
+    ).hexdigest()
+    return Preparation(
+        base, plan, model_input, network, train, validation, replay, replay_validation, remembered, weights, before, compute, fingerprint
+    )
+
+
+def base_folder(name_or_folder: str, progress: Callable[[float], None] | None = None) -> Path:
+    """The bundle to start from; a pretrained encoder is fetched first.
+
+    Raises:
+        ModelNotFoundError, DownloadError
+    """
+    choice = find_encoder(name_or_folder)
+    if choice is None:
+        return find_model(name_or_folder)
+    store = settings_from_environment().data_folder / "models"
+    return fetch_encoder(choice, store, lambda done, total: progress(done / total if total else 0.0) if progress else None)
+
+
+def _replay(settings: TrainingSettings, model_input: ModelInput, plan: OutputPlan) -> tuple[TileData | None, TileData | None]:
+    if settings.replay_tiles is None or settings.replay_share == 0:
+        return None, None
+    replay = open_tile_set(Path(settings.replay_tiles))
+    check_replay(replay, model_input)
+    lookup = plan.lookup(replay.record.classes)
+    every = max(1, -(-len(replay.validation) // REPLAY_VALIDATION_TILES))
+    validation = TileData(replay, replay.validation[::every], model_input, lookup) if replay.validation else None
+    return TileData(replay, replay.train, model_input, lookup), validation
+
+
+def _remembered(plan: OutputPlan, tile_set: TileSet) -> tuple[int, ...]:
+    drawn = plan.lookup(tile_set.record.classes)[[value for value, pixels in tile_set.record.class_pixels().items() if pixels and value]]
+    return tuple(output for output in plan.kept if output not in drawn)
+
+
+def _look_with_base(
+    base: ModelBundle,
+    model_input: ModelInput,
+    plan: OutputPlan,
+    sets: tuple[TileData, TileData, TileData | None],
+    remembered: tuple[int, ...],
+    compute: Compute,
+    stage: Stage,
+) -> tuple[Score, ...]:
+    """Score the base model as it is, and note its answers as targets where nothing was drawn."""
+    train, validation, replay_validation = sets
+    if not base.card.classes:
+        return ()
+    network = base.network
+    if (model_input.band_names, model_input.dtype) != (base.card.input.band_names, base.card.input.dtype):
+        network = load_bundle(base.folder).network
+        adapt_bands(network, base.card.input.band_names, model_input.band_names)
+    compute.place(network)
+    old = np.array(plan.old_outputs, dtype=np.uint8)
+    names = [c.name for c in plan.classes]
+
+    def look(data: TileData, what: str, *, keep: bool) -> NDArray[np.int64]:
+        matrix = np.zeros((len(names) + 1, len(names) + 1), dtype=np.int64)
+        agreement = matrix.copy()
+        made = []
+        for i, (output, probability) in enumerate(answers(network, data, compute, lambda: stage(what, 0.0))):
+            drawn, seen = data.raw(i)[2], old[output]
+            matrix += confusion(drawn, seen, len(matrix))
+            if keep:
+                made.append(kept_targets(drawn, seen, probability >= SURE, remembered))
+                agreement += confusion(made[-1], seen, len(matrix))
+        if keep:
+            data.targets = np.stack(made)
+        return np.stack([matrix, agreement])
+
+    keep = bool(remembered)
+    if keep:
+        look(train, "Looking at the tiles with the base model", keep=True)
+    held_out, agreement = look(validation, "Scoring the base model", keep=keep)
+    before = scores(held_out, names, HELD_OUT)
+    if replay_validation is not None:
+        before += tuple(s for s in scores(look(replay_validation, "Scoring the base model", keep=False)[0], names, REMINDERS))
+    elif keep:
+        before += only(scores(agreement, names, AGREEMENT), remembered, names)
+    return before
+
+
+def only(found: tuple[Score, ...], outputs: tuple[int, ...], names: list[str]) -> tuple[Score, ...]:
+    """The scores of these outputs."""
+    return tuple(s for s in found if names.index(s.class_name) + 1 in outputs)
+
+
+def _adapted(base: ModelBundle, model_input: ModelInput, plan: OutputPlan, seed: int) -> SegmentationNetwork:
+    """The base network with the new model's bands and outputs."""
+    torch.manual_seed(seed)
+    network = load_bundle(base.folder).network
+    adapt_bands(network, base.card.input.band_names, model_input.band_names)
+    adapt_outputs(network, [c.name for c in base.card.classes], [c.name for c in plan.classes])
+    return network

@@ -1,0 +1,143 @@
+"""The command `python -m training.run`, for a run folder (as the app starts it) or with options."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from errors import TerratuneError, TrainingError
+from training.settings import TrainingSettings
+from workspace.files import read_json, write_json
+from workspace.jobs import JobReporter, job_status, process_alive, run_job
+
+SETTINGS = "settings.json"
+
+_FIELDS = TrainingSettings.model_fields
+
+
+def _option(field: str, *names: str) -> Any:
+    return typer.Option(*names, help=_FIELDS[field].description)
+
+
+def _default(field: str) -> Any:
+    return _FIELDS[field].default
+
+
+def main(
+    run_folder: Annotated[
+        Path | None, typer.Argument(help="A run folder with settings.json: runs it, or goes on after an interruption.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make; the model is in its folder 'model'.")] = None,
+    tiles: Annotated[Path | None, _option("tiles")] = None,
+    base: Annotated[str, _option("base")] = _default("base"),
+    freeze: Annotated[str, _option("freeze")] = _default("freeze"),
+    epochs: Annotated[int, _option("epochs")] = _default("epochs"),
+    seed: Annotated[int, _option("seed")] = _default("seed"),
+    name: Annotated[str, _option("name")] = _default("name"),
+    keep_old_classes: Annotated[bool, _option("keep_old_classes")] = _default("keep_old_classes"),
+    replay_tiles: Annotated[Path | None, _option("replay_tiles")] = None,
+    replay_share: Annotated[float, _option("replay_share")] = _default("replay_share"),
+    batch_size: Annotated[int, _option("batch_size")] = _default("batch_size"),
+    learning_rate: Annotated[float, _option("learning_rate")] = _default("learning_rate"),
+    stop_early_after: Annotated[int, _option("stop_early_after")] = _default("stop_early_after"),
+    augment: Annotated[bool, _option("augment")] = _default("augment"),
+    balance: Annotated[bool, _option("balance")] = _default("balance"),
+    device: Annotated[str, _option("device")] = _default("device"),
+) -> None:
+    """Fine-tune a base model on a tile set. Exit status: 0 done, 1 failed, 3 cancelled."""
+    chosen = {k: v for k, v in locals().items() if k in _FIELDS and v is not None}
+    if (run_folder is None) == (out is None):
+        raise typer.BadParameter("Give either a run folder, or --tiles and --out.")
+    try:
+        folder = run_folder if run_folder is not None else _new_run(_required(out), chosen)
+        code = run(folder)
+    except TerratuneError as error:
+        typer.echo(f"{error.fact}\n{error.remedy}".strip(), err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(code)
+
+
+def run(folder: Path) -> int:
+    """Run (or go on with) the run in `folder`; the exit status of `run_job`."""
+    if process_alive(folder) and not _is_me(folder):
+        raise TrainingError(f"The run {folder.name} is at work in another process.", "Wait for it, or cancel it first.")
+
+    if job_status(folder).state == "cancelled":
+        (folder / "cancel").unlink(missing_ok=True)  # started anew, by hand
+
+    def work(reporter: JobReporter) -> None:
+        settings = read_settings(folder)
+        reporter.progress("Starting", 0.0)
+        from training.fit import fit  # torch and timm take seconds: the status is on disk before
+
+        fit(folder, settings, reporter, typer.echo)
+
+    code = run_job(folder, work)
+    status = job_status(folder)
+    if status.error:
+        typer.echo(f"{status.error}\n{status.remedy}".strip(), err=True)
+    return code
+
+
+def read_settings(folder: Path) -> TrainingSettings:
+    """The settings of a run folder.
+
+    Raises:
+        TrainingError: settings.json is missing or not understood.
+    """
+    path = folder / SETTINGS
+    try:
+        return TrainingSettings.model_validate(read_json(path))
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"The folder {folder.name} has no {SETTINGS}.", "Give the folder of a run, or --tiles and --out to start a new one."
+        ) from error
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise TrainingError(
+            f"{SETTINGS} of the run {folder.name} cannot be read: {_reason(error)}.", "Correct it, or start a new run."
+        ) from error
+
+
+def _new_run(out: Path, chosen: dict[str, Any]) -> Path:
+    """Write settings.json into `out`; folders become absolute, so that the run repeats from anywhere."""
+    if "tiles" not in chosen:
+        raise typer.BadParameter("--tiles is needed.")
+    for field in ("tiles", "replay_tiles"):
+        if field in chosen:
+            chosen[field] = str(chosen[field].resolve())
+    if Path(chosen["base"]).is_dir():
+        chosen["base"] = str(Path(chosen["base"]).resolve())
+    try:
+        settings = TrainingSettings.model_validate(chosen)
+    except ValidationError as error:
+        raise typer.BadParameter(_reason(error)) from error
+    if (out / SETTINGS).exists() and read_settings(out) != settings:
+        raise TrainingError(f"The folder {out} holds a run with other settings.", "Give another --out, or delete that folder.")
+    write_json(out / SETTINGS, settings.model_dump())
+    return out
+
+
+def _is_me(folder: Path) -> bool:
+    return bool(read_json(folder / "process.json").get("pid") == os.getpid())
+
+
+def _required(path: Path | None) -> Path:
+    if path is None:
+        raise ValueError("checked before")
+    return path
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    typer.run(main)
