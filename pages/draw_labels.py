@@ -1,0 +1,309 @@
+"""Step 2: draw labels on the map. Edits go from the map straight to the journal; this page shows what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import streamlit as st
+from shapely.geometry import Polygon
+
+from errors import LabelError
+from imagery.library import Raster, list_rasters
+from labeling.draw import geojson_of
+from labeling.exchange import (
+    NOTHING,
+    READABLE,
+    SUFFIXES,
+    FileFacts,
+    Format,
+    ImportReport,
+    inspect_file,
+    read_labels,
+    suggested_map,
+    write_labels,
+)
+from labeling.journal import Label, Operation, open_journal
+from labeling.label_set import current_labels, kinds, outside, sizes
+from server.labels import geopackage_problem, schedule_geopackage
+from ui.canvas import LabelMapState, label_map
+from ui.class_editor import class_editor
+from ui.frame import next_step_link, page_frame, tile_token
+from ui.maps import LonLatBounds, add_tiles, new_map, tile_url
+from ui.problems import explained
+from ui.steps import step
+from workspace.classes import ClassSchema
+from workspace.project import Project
+
+MAP_HEIGHT = 560
+LIST_HEIGHT = 190
+KIND_NAMES = {"line": "Line", "area": "Area", "point": "Point"}
+LEAVE_OUT = "Leave out"
+MIME = {"GeoJSON": "application/geo+json", "GeoPackage": "application/geopackage+sqlite3", "Shapefile": "application/zip"}
+
+
+def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster]) -> LabelMapState:
+    token = tile_token(project)
+    m = new_map(together([raster.info.grid.lonlat_bounds for raster in rasters]))
+    for raster in rasters:
+        bounds = raster.info.grid.lonlat_bounds
+        add_tiles(m, tile_url(token, f"raster.{raster.id}", raster.version), raster.name, bounds=bounds)
+    return label_map(
+        m,
+        key=f"labels:{project.id}",
+        token=token,
+        journal_id=open_journal(project.journal_file).id,
+        schema=schema,
+        height=MAP_HEIGHT,
+        line_width_m=st.session_state.get("line_width_m", 4.0) or None,
+        command=st.session_state.get("map_command"),
+    )
+
+
+def together(bounds: list[LonLatBounds]) -> LonLatBounds:
+    """The smallest box around all boxes."""
+    west, south, east, north = zip(*bounds, strict=True)
+    return min(west), min(south), max(east), max(north)
+
+
+def tell_map(kind: str, object_ids: list[str], class_value: int | None = None) -> None:
+    """Have the map do something once; what it changes can be undone there."""
+    st.session_state["map_command"] = {"id": uuid.uuid4().hex, "kind": kind, "object_ids": object_ids, "class_value": class_value}
+
+
+def classes_panel(project: Project, schema: ClassSchema, counts: dict[int, int]) -> None:
+    with explained():
+        changed = class_editor(schema, counts, key=f"classes:{project.id}")
+        if changed is not None and changed != schema:
+            project.save_classes(changed)
+            schedule_geopackage(project)
+            st.rerun()
+
+
+def objects_panel(labels: gpd.GeoDataFrame, schema: ClassSchema, selected: str | None) -> None:
+    """The labelled objects, newest first; what is chosen here or on the map can be looked at, changed, deleted."""
+    if labels.empty:
+        st.caption("Nothing is labelled yet. Choose a class, press **L** and click along a road; a double click ends it.")
+        return
+    table = object_table(labels, schema)
+    chosen_rows = st.dataframe(
+        table,
+        height=LIST_HEIGHT,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_order=("Class", "Kind", "Size"),
+        key="objects",
+    ).selection.rows
+    chosen = [str(table["object_id"].iloc[row]) for row in chosen_rows if row < len(table)]
+    if not chosen and selected in set(table["object_id"]):
+        chosen = [str(selected)]
+    actions(chosen, schema)
+
+
+def object_table(labels: gpd.GeoDataFrame, schema: ClassSchema) -> pd.DataFrame:
+    names = {c.value: c.name for c in schema.classes}
+    kind = kinds(labels)
+    table = pd.DataFrame(
+        {
+            "Class": [names.get(value, f"value {value}") for value in labels["class_value"]],
+            "Kind": kind.map(KIND_NAMES),
+            "Size": [size_text(k, size) for k, size in zip(kind, sizes(labels), strict=True)],
+            "object_id": labels["object_id"],
+        }
+    )
+    return table.iloc[::-1].reset_index(drop=True)
+
+
+def size_text(kind: str, size: float) -> str:
+    if kind == "point":
+        return ""
+    if kind == "line":
+        return f"{size / 1000:,.2f} km" if size >= 10_000 else f"{size:,.0f} m"
+    return f"{size / 10_000:,.2f} ha" if size >= 100_000 else f"{size:,.0f} m²"
+
+
+def actions(chosen: list[str], schema: ClassSchema) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        nothing = not chosen
+        if st.button("", icon=":material/center_focus_strong:", help="Show on the map", disabled=nothing, key="zoom"):
+            tell_map("zoom", chosen)
+            st.rerun(scope="fragment")
+        with st.popover("Class", icon=":material/label:", disabled=nothing, key="reclassify"):
+            for one in schema.classes:
+                if st.button(one.name, key=f"reclassify:{one.value}"):
+                    tell_map("reclassify", chosen, one.value)
+                    st.rerun(scope="fragment")
+        if st.button("", icon=":material/delete:", help="Delete (undo brings it back)", disabled=nothing, key="delete"):
+            tell_map("delete", chosen)
+            st.rerun(scope="fragment")
+        st.caption(f"{len(chosen)} chosen" if chosen else "Choose rows, or click on the map", width="stretch")
+
+
+def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSchema, rasters: list[Raster]) -> None:
+    lost = int(outside(labels, [footprint(raster) for raster in rasters]).sum())
+    if lost:
+        st.warning(
+            f"{many(lost, 'label')} lie{'s' if lost == 1 else ''} outside all imagery: they will not be in any tile.",
+            icon=":material/warning:",
+        )
+    known = {c.value for c in schema.classes}
+    orphans = int((~labels["class_value"].isin(known)).sum())
+    if orphans:
+        st.warning(
+            f"{many(orphans, 'label')} have a class that was removed. Choose them in the list and give them a class.",
+            icon=":material/warning:",
+        )
+    problem = geopackage_problem(project)
+    if problem is not None:
+        st.warning(f"labels.gpkg could not be brought up to date ({problem}). The labels themselves are saved.", icon=":material/warning:")
+
+
+def many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def footprint(raster: Raster) -> Polygon:
+    """Outline of a raster in EPSG:4326."""
+    corners = gpd.GeoSeries([Polygon(raster.info.grid.corners())], crs=raster.info.crs).to_crs("EPSG:4326")
+    return corners.iloc[0]
+
+
+def import_panel(project: Project, schema: ClassSchema) -> None:
+    upload = st.file_uploader(
+        "Vector file",
+        type=[suffix[1:] for suffix in READABLE if suffix != ".shp"],
+        help="GeoJSON, GeoPackage, zipped Shapefile, FlatGeobuf or KML.",
+        key="import_file",
+    )
+    if upload is None:
+        return
+    with explained(), on_disk(upload.name, upload.getvalue()) as path:
+        facts = inspect_file(path)
+        st.caption(f"{facts.features:,} shapes, {facts.crs or 'longitude and latitude or unknown'}")
+        crs = st.text_input(
+            "Coordinate system", placeholder="EPSG:26911", help="Only used where the file does not say it.", key="import_crs"
+        ).strip()
+        field, value_map = class_choice(facts, schema)
+        if st.button("Import", type="primary", icon=":material/upload_file:", key="import"):
+            labels = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs or None)
+            store(project, labels)
+            report: ImportReport = labels.attrs["report"]
+            st.success(report.sentence(), icon=":material/check:")
+
+
+def class_choice(facts: FileFacts, schema: ClassSchema) -> tuple[str | None, dict[str, int | None]]:
+    """Which attribute tells the class, and which class each of its values means."""
+    none = "(none: all are one class)"
+    fields = [*facts.fields, none]
+    suggested = fields.index(facts.class_field) if facts.class_field else len(fields) - 1
+    field = st.selectbox("Class field", fields, index=suggested, key="import_field")
+    values = [NOTHING] if field == none else facts.fields[field]
+    options = [*(c.value for c in schema.classes), None]
+    names = {c.value: c.name for c in schema.classes}
+    guesses = suggested_map(values, schema)
+    chosen: dict[str, int | None] = {}
+    for i, value in enumerate(values):
+        guess = guesses[value] if field != none else options[0]
+        chosen[value] = st.selectbox(
+            f"'{value}' is" if value else ("All shapes are" if field == none else "Without a value:"),
+            options,
+            index=options.index(guess),
+            format_func=lambda v: LEAVE_OUT if v is None else names[v],
+            key=f"import_value:{field}:{i}",
+        )
+    return (None if field == none else field), chosen
+
+
+def store(project: Project, labels: gpd.GeoDataFrame) -> None:
+    """Append imported labels to the journal, all or none."""
+    if labels.empty:
+        raise LabelError("Nothing was imported.", "Map at least one value to a class.")
+    open_journal(project.journal_file).append(
+        Operation(
+            uuid.uuid4().hex,
+            "upsert",
+            row["object_id"],
+            Label(geojson_of(row["geometry"]), int(row["class_value"]), row["origin"], row["note"]),
+        )
+        for row in labels.to_dict("records")
+    )
+    schedule_geopackage(project)
+
+
+@contextlib.contextmanager
+def on_disk(name: str, content: bytes) -> Iterator[Path]:
+    """An upload as a file for as long as the block runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        yield path
+
+
+def export_panel(labels: gpd.GeoDataFrame, schema: ClassSchema, project: Project) -> None:
+    if labels.empty:
+        st.caption("There is nothing to export yet.")
+        return
+    chosen: Format = st.selectbox("Format", list(SUFFIXES), key="export_format")
+    with explained():
+        st.download_button(
+            f"Download {many(len(labels), 'label')}",
+            data=lambda: exported(labels, schema, chosen),
+            file_name=f"{project.id}-labels{SUFFIXES[chosen]}",
+            mime=MIME[chosen],
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def exported(labels: gpd.GeoDataFrame, schema: ClassSchema, file_format: Format) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"labels{SUFFIXES[file_format]}"
+        write_labels(labels, schema, path, file_format)
+        return path.read_bytes()
+
+
+@st.fragment
+def workplace(project: Project, rasters: list[Raster]) -> None:
+    """Map and lists. Runs again by itself after each saved edit; the map stays as it is."""
+    schema = project.classes()
+    left, right = st.columns([3.4, 1], gap="small")
+    with left:
+        state = draw_map(project, schema, rasters)
+    labels: Any = current_labels(project.journal_file)
+    with right:
+        warnings_panel(project, labels, schema, rasters)
+        classes_panel(project, schema, {int(value): int(n) for value, n in labels["class_value"].value_counts().items()})
+        st.markdown(f"**{many(len(labels), 'label')}**")
+        objects_panel(labels, schema, state.selected)
+        st.number_input(
+            "Line width shown (m)",
+            0.0,
+            100.0,
+            4.0,
+            0.5,
+            key="line_width_m",
+            help="How wide a drawn line is burnt into tiles; set for real on the Tiles page.",
+        )
+        with st.expander("Import", icon=":material/upload_file:"):
+            import_panel(project, schema)
+        with st.expander("Export", icon=":material/download:"):
+            export_panel(labels, schema, project)
+        if not labels.empty:
+            next_step_link("draw_labels")
+
+
+project = page_frame("draw_labels")
+with explained():
+    rasters = list_rasters(project)
+    if rasters:
+        workplace(project, rasters)
+    else:
+        st.info("There is no imagery in this project yet. Add some first; labels are drawn on top of it.", icon=":material/satellite_alt:")
+        st.page_link(step("load_imagery").page(), label="Go to Imagery", icon=":material/satellite_alt:")
