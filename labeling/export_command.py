@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyogrio
+import shapely
 import typer
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from errors import LabelFileError, TerratuneError
+from errors import LabelError, LabelFileError, TerratuneError
 from imagery.read import display_name, is_url
-from labeling.exchange import read_labels
+from labeling.draw import checked_lonlat, repaired
+from labeling.exchange import NOTHING, inspect_file, read_labels, suggested_map
 from labeling.export import ExportSettings, ImageSource, export_tiles
 from tiles.tile_set import METADATA_FORMAT, TileSet
 from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, starter_schema
 
+WIDTH_FIELD = "width_m"
 IGNORE_NAMES = {"uncertain", "ignore"}
 COLOURS = ("#4361ee", "#ff9f1c", "#2ec4b6", "#e71d36", "#8338ec", "#ffd60a", "#6a994e", "#bc4749")
 UNCERTAIN = ClassDef(value=UNCERTAIN_VALUE, name="Uncertain", colour="#9aa0a6", ignore=True)
@@ -92,78 +98,103 @@ def summary(tile_set: TileSet) -> str:
     return "\n".join(lines)
 
 
-def derived_schema(values: Sequence[Any]) -> tuple[ClassSchema, dict[str, int]]:
+def derived_schema(values: Sequence[str]) -> tuple[ClassSchema, dict[str, int | None]]:
     """Classes from the values of a field.
 
     Names that the road story knows ("paved", "Unpaved road") become its classes, with its drawing order. Numbers keep their value.
-    Other names are numbered in alphabetical order. 255, "uncertain" and "ignore" are areas not to be learnt from.
+    Other names are numbered in alphabetical order. 255, "uncertain" and "ignore" are areas not to be learnt from; 0 and nothing are left
+    out: background needs no label.
+
+    Args:
+        values: Distinct values of the field, as text.
 
     Returns:
-        The classes, and the class value of each field value (as text).
+        The classes, and the class value of each field value, None for those left out.
 
     Raises:
-        LabelFileError: a number that cannot be a class value.
+        LabelFileError: no class, or a number that cannot be a class value.
     """
-    names = sorted(
-        {_text(v) for v in values if not pd.isna(v) and _text(v)}, key=lambda t: (len(t), t) if t.isdigit() else (0, t.casefold())
-    )
-    ignored = [n for n in names if n.casefold() in IGNORE_NAMES or n == str(UNCERTAIN_VALUE)]
-    learnt = [n for n in names if n not in ignored and n != "0"]
+    left_out = {v for v in values if v in {NOTHING, "0"}}
+    ignored = {v for v in values if v.casefold() in IGNORE_NAMES or v == str(UNCERTAIN_VALUE)}
+    learnt = sorted(set(values) - left_out - ignored, key=lambda v: (len(v), v) if v.isdigit() else (0, v.casefold()))
     if not learnt:
         raise LabelFileError("The class field holds no class.", "Name another field with --class-field.")
+    numbers: dict[str, int | None] = dict.fromkeys(left_out) | dict.fromkeys(ignored, UNCERTAIN_VALUE)
     starter = starter_schema()
-    known = {n: starter.by_name(n) or starter.by_name(f"{n} road") for n in learnt}
-    value_map = dict.fromkeys(ignored, UNCERTAIN_VALUE)
-    if all(known.values()):
-        value_map |= {n: c.value for n, c in known.items() if c is not None}
-        return starter, value_map
-    if all(n.lstrip("-").isdigit() for n in learnt):
-        value_map |= {n: int(n) for n in learnt}
-    else:
-        value_map |= {n: number for number, n in enumerate(learnt, 1)}
-    wrong = next((n for n in learnt if not 1 <= value_map[n] <= 254), None)
+    known = {v: c.value for v in learnt if (c := starter.by_name(v) or starter.by_name(f"{v} road")) is not None}
+    if len(known) == len(learnt):
+        return starter, {**numbers, **known}
+    numeric = all(v.lstrip("-").isdigit() for v in learnt)
+    own = {v: int(v) if numeric else number for number, v in enumerate(learnt, 1)}
+    wrong = next((v for v in learnt if not 1 <= own[v] <= 254), None)
     if wrong is not None:
         raise LabelFileError(f"The class field holds {wrong}; class values are 1 to 254.", "Name another field, or give --classes.")
-    found = tuple(ClassDef(value=value_map[n], name=n, colour=COLOURS[i % len(COLOURS)]) for i, n in enumerate(learnt))
-    return ClassSchema(classes=(*found, UNCERTAIN)), value_map
+    found = tuple(ClassDef(value=own[v], name=v, colour=COLOURS[i % len(COLOURS)]) for i, v in enumerate(learnt))
+    return ClassSchema(classes=(*found, UNCERTAIN)), {**numbers, **own}
 
 
-def _classes(path: Path | None, labels: Sequence[Path], field: str) -> tuple[ClassSchema, dict[str, int]]:
-    values = [v for file in labels for v in _field_values(file, field)]
+def _classes(path: Path | None, labels: Sequence[Path], field: str) -> tuple[ClassSchema, dict[str, int | None]]:
+    values = list(dict.fromkeys(v for file in labels for v in _field_values(file, field)))
     if path is None:
         return derived_schema(values)
     try:
         schema = ClassSchema.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise LabelFileError(f"{path.name} cannot be read as a class list.", "Take the classes.json of a project as an example.") from error
-    return schema, {text: _in_schema(text, schema) for text in sorted({_text(v) for v in values if not pd.isna(v)})}
+    left_out = {v: None for v in values if v in {NOTHING, "0"}}
+    return schema, left_out | {v: found for v in values if (found := suggested_map([v], schema)[v]) is not None}
 
 
-def _in_schema(text: str, schema: ClassSchema) -> int:
-    named = schema.by_name(text) or (schema.by_name("Uncertain") if text.casefold() in IGNORE_NAMES else None)
-    if named is not None:
-        return named.value
-    if text.isdigit():
-        return schema.by_value(int(text)).value
-    known = ", ".join(f"{c.value} ({c.name})" for c in schema.classes)
-    raise LabelFileError(f"The class field holds '{text}', which is not in the class list.", f"Known: {known}.")
-
-
-def _field_values(path: Path, field: str) -> list[Any]:
-    try:
-        table = gpd.read_file(path, ignore_geometry=True)
-    except (pyogrio.errors.DataSourceError, OSError, ValueError) as error:
-        raise LabelFileError(f"{path.name} cannot be read as a vector file.", "Give a GeoJSON, GeoPackage or Shapefile.") from error
-    column = next((c for c in table.columns if c.casefold() == field.casefold()), None)
-    if column is None:
-        there = ", ".join(map(str, table.columns)) or "none"
+def _field_values(path: Path, field: str) -> list[str]:
+    fields = inspect_file(path).fields
+    name = next((n for n in fields if n.casefold() == field.casefold()), None)
+    if name is None:
+        there = ", ".join(fields) or "none"
         raise LabelFileError(f"{path.name} has no field '{field}'.", f"Its fields: {there}. Name one with --class-field.")
-    return table[column].tolist()
+    return fields[name]
 
 
-def _read_all(paths: Sequence[Path], field: str, value_map: dict[str, int], schema: ClassSchema, crs: str | None) -> gpd.GeoDataFrame:
-    tables = [read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs) for path in paths]
-    return gpd.GeoDataFrame(pd.concat([t.to_crs(tables[0].crs) for t in tables], ignore_index=True), crs=tables[0].crs)
+def _read_all(
+    paths: Sequence[Path], field: str, value_map: Mapping[str, int | None], schema: ClassSchema, crs: str | None
+) -> gpd.GeoDataFrame:
+    tables = []
+    for path in paths:
+        table = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs)
+        report = table.attrs.pop("report")
+        if report.left_out or report.repaired:
+            typer.echo(f"{path.name}: {report.sentence()}", err=True)
+        tables.append(table.assign(width_m=own_widths(path, table, crs)))
+    return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
+
+
+def own_widths(path: Path, labels: gpd.GeoDataFrame, crs: str | None) -> NDArray[np.float64]:
+    """(n,) metres: the `width_m` that each label had in its file, found again by its shape; NaN where it had none."""
+    best = np.full(len(labels), np.nan)
+    wanted = shapely.to_wkb(labels.geometry.to_numpy())
+    for layer, _ in pyogrio.list_layers(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd files: `read_labels` has dealt with them
+            table = pyogrio.read_dataframe(path, layer=layer, on_invalid="fix")
+        column = next((c for c in table.columns if c.casefold() == WIDTH_FIELD), None)
+        if column is None or not isinstance(table, gpd.GeoDataFrame):
+            continue
+        for placed in (table, table.set_crs(crs, allow_override=True) if crs else table):
+            parts = placed.to_crs(labels.crs).explode(ignore_index=True)
+            widths = dict(zip(_as_labels(parts.geometry), pd.to_numeric(parts[column], errors="coerce"), strict=True))
+            found = np.array([widths.get(shape, np.nan) for shape in wanted], dtype=float)
+            best = np.where(np.isnan(best), found, best)
+    return best
+
+
+def _as_labels(shapes: gpd.GeoSeries) -> list[bytes | None]:
+    """Shapes as `read_labels` keeps them (rounded, mended), in a form that can be looked up; None for those it leaves out."""
+    kept: list[bytes | None] = []
+    for shape in shapely.force_2d(shapes.to_numpy()):
+        try:
+            kept.append(None if shape is None or shape.is_empty else shapely.to_wkb(repaired(checked_lonlat(shape))))
+        except LabelError:
+            kept.append(None)
+    return kept
 
 
 def _sources(images: Sequence[str]) -> list[ImageSource]:
@@ -175,13 +206,6 @@ def _sources(images: Sequence[str]) -> list[ImageSource]:
         twins = sum(s.name == stem or s.name.startswith(f"{stem} (") for s in found)
         found.append(ImageSource(name=f"{stem} ({twins + 1})" if twins else stem, source=source))
     return found
-
-
-def _text(value: Any) -> str:
-    """A field value as people write it: 1.0 is '1'."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return " ".join(str(value).split())
 
 
 def _explained(error: ValidationError) -> str:
