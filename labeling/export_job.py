@@ -7,6 +7,7 @@ same tiles. See `workspace.jobs` for status, log and cancel.
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from errors import JobError
 from labeling.export import ExportSettings, ImageSource, export_tiles
 from workspace.classes import ClassSchema
 from workspace.files import write_json, write_text
-from workspace.jobs import JobReporter, run_job, start_job
+from workspace.jobs import JobReporter, job_status, run_job, start_job
 from workspace.project import Project
 
 JOBS_FOLDER = ".exports"
@@ -88,6 +89,12 @@ def read_job(folder: Path) -> ExportJob:
 def export_jobs(project: Project) -> list[Path]:
     """Job folders of a project, newest first."""
     return sorted((p.parent for p in (project.tiles_folder / JOBS_FOLDER).glob("*/settings.json")), reverse=True)
+
+
+def forget_job(folder: Path) -> None:
+    """Delete the note of an export that has ended; the tiles it made stay."""
+    if job_status(folder).ended:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def work(reporter: JobReporter) -> None:

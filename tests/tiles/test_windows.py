@@ -6,7 +6,9 @@ import pytest
 from tiles.windows import blend_weights, tile_windows
 
 
-@pytest.mark.parametrize(("width", "height", "size", "stride"), [(600, 256, 256, 128), (257, 511, 256, 256), (300, 300, 64, 50), (64, 64, 64, 64)])
+@pytest.mark.parametrize(
+    ("width", "height", "size", "stride"), [(600, 256, 256, 128), (257, 511, 256, 256), (300, 300, 64, 50), (64, 64, 64, 64)]
+)
 def test_every_pixel_is_covered_and_no_window_leaves_the_image(width, height, size, stride):
     covered = np.zeros((height, width), dtype=int)
     for column, row in tile_windows(width, height, size, stride):

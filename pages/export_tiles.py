@@ -1,0 +1,334 @@
+"""Step 3: cut imagery and labels into tiles, and look at them before training."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from imagery.library import Raster, list_rasters, raster_source
+from labeling.export import ExportSettings, ImageSource, estimate_tiles
+from labeling.export_job import export_jobs, forget_job, read_job, start_export
+from labeling.label_set import current_labels
+from tiles.preview import overlay, pick_samples, picture, places_geojson
+from tiles.reader import read_tile
+from tiles.tile_set import Split, TileSet, TileSetRecord, list_tile_sets, open_tile_set
+from tiles.writer import remove_tile_set
+from ui.canvas import view_map
+from ui.frame import next_step_link, page_frame, tile_token
+from ui.maps import LonLatBounds, add_shapes, add_tiles, new_map, tile_url
+from ui.problems import explained, show_problem
+from ui.steps import step
+from workspace.files import unused_folder
+from workspace.jobs import cancel_job, job_status
+from workspace.project import Project
+
+SAMPLES = 8
+SPLITS: tuple[tuple[Split, str, str, str], ...] = (
+    ("train", "Training", "#1f7a5c", "the model learns from these"),
+    ("validation", "Validation", "#8338ec", "kept aside to test the model on"),
+    ("gap", "Gap", "#8d99ae", "too close to both: used by neither"),
+)
+TILE_SIZES = (128, 256, 512)
+EVERYTHING = "Everything"
+
+
+def main(project: Project) -> None:
+    rasters, labels = list_rasters(project), current_labels(project.journal_file)
+    sets = list_tile_sets(project.tiles_folder)
+    if not ready(rasters, labels) and not sets:
+        return
+    left, right = st.columns([1, 2], gap="medium")
+    with left:
+        if ready(rasters, labels, quiet=True):
+            with explained():
+                export_panel(project, rasters, labels)
+    with right:
+        if sets:
+            with explained():
+                result_panel(project, rasters, sets)
+        else:
+            st.info("Your tiles will be shown here, with their labels, before you train on them.", icon=":material/grid_on:")
+
+
+def ready(rasters: Sequence[Raster], labels: gpd.GeoDataFrame, *, quiet: bool = False) -> bool:
+    """Whether there is something to cut; says what is missing."""
+    for there, text, key in (
+        (bool(rasters), "There is no imagery in this project yet. Add some first.", "load_imagery"),
+        (len(labels) > 0, "Nothing is labelled yet. Draw some roads first, in at least two different parts of the imagery.", "draw_labels"),
+    ):
+        if not there:
+            if not quiet:
+                st.info(text, icon=":material/info:")
+                st.page_link(step(key).page(), label=f"Go to {step(key).title}", icon=step(key).icon)
+            return False
+    return True
+
+
+# --- choose and export --------------------------------------------------------------------------------------------------------------
+
+
+def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDataFrame) -> None:
+    """What there is, what to choose, and the one button."""
+    schema = project.classes()
+    counts = labels["class_value"].value_counts()
+    st.markdown(
+        f"**{many(len(rasters), 'image')}**, **{many(len(labels), 'label')}**: "
+        + ", ".join(f"{counts[c.value]} {plain(c.name)}" for c in schema.classes if c.value in counts)
+    )
+    jobs = export_jobs(project)
+    settings, chosen, name = settings_form(project, rasters, last_settings(jobs))
+    running = bool(jobs) and job_status(jobs[0]).state == "running"
+    estimate_line(chosen, labels, project, settings)
+    if st.button("Export tiles", type="primary", icon=":material/grid_on:", disabled=running or not chosen, key="export"):
+        with explained():
+            target = unused_folder(project.tiles_folder, name or "tiles")
+            sources = [ImageSource(name=n, source=raster_source(project, r)) for n, r in zip(distinct_names(chosen), chosen, strict=True)]
+            start_export(project, target.name, sources, labels, schema, settings)
+            st.rerun()
+    if running:
+        watch(jobs[0])
+    elif jobs:
+        last_word(jobs[0])
+
+
+def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSettings | None) -> tuple[ExportSettings, list[Raster], str]:
+    """Settings as chosen; at first those of the last export."""
+    fields, start = ExportSettings.model_fields, last or first_settings()
+    buffer_m = st.number_input(
+        fields["buffer_m"].title or "", 0.0, 100.0, float(start.buffer_m), 0.5, help=fields["buffer_m"].description, key="buffer_m"
+    )
+    first, second = st.columns(2)
+    sizes = sorted({*TILE_SIZES, start.tile_size})
+    tile_size = first.selectbox(
+        fields["tile_size"].title or "", sizes, sizes.index(start.tile_size), help=fields["tile_size"].description, key="tile_size"
+    )
+    strides = [tile_size // 4, tile_size // 2, tile_size]
+    wanted = tile_size * start.stride // start.tile_size
+    stride = second.selectbox(
+        fields["stride"].title or "",
+        strides,
+        strides.index(wanted) if wanted in strides else 1,
+        format_func=lambda s: f"{s} ({'no' if s == tile_size else f'{100 - 100 * s // tile_size} %'} overlap)",
+        help=fields["stride"].description,
+        key="stride",
+    )
+    which: Literal["features_only", "all"] = st.radio(
+        fields["tiles"].title or "",
+        ["features_only", "all"],
+        ["features_only", "all"].index(start.tiles),
+        format_func={"features_only": "Only where something is labelled", "all": "All of the imagery"}.get,
+        help=fields["tiles"].description,
+        horizontal=True,
+        key="tiles",
+    )
+    with st.expander("More choices", icon=":material/tune:"):
+        share = st.slider(
+            fields["validation_share"].title or "",
+            0.05,
+            0.5,
+            start.validation_share,
+            0.05,
+            help=fields["validation_share"].description,
+            key="validation_share",
+        )
+        seed = st.number_input(fields["seed"].title or "", 0, 9999, start.seed, help=fields["seed"].description, key="seed")
+        names = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
+        ids = st.multiselect("Images", list(names), list(names), format_func=lambda i: names.get(i, ""), key=f"images:{project.id}")
+        name = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
+    settings = ExportSettings(tile_size=tile_size, stride=stride, buffer_m=buffer_m, tiles=which, validation_share=share, seed=int(seed))
+    return settings, [r for r in rasters if r.id in ids], name
+
+
+def first_settings() -> ExportSettings:
+    """The defaults; lines as wide as the Label page shows them in this tab."""
+    shown = st.session_state.get("line_width_m")
+    return ExportSettings(buffer_m=shown / 2) if shown else ExportSettings()
+
+
+def last_settings(jobs: Sequence[Path]) -> ExportSettings | None:
+    return read_job(jobs[0]).settings if jobs else None
+
+
+def estimate_line(chosen: Sequence[Raster], labels: gpd.GeoDataFrame, project: Project, settings: ExportSettings) -> None:
+    with explained():
+        estimate = estimate_tiles([r.info for r in chosen], labels, project.classes(), settings)
+        if estimate.tiles:
+            st.caption(f"About **{many(estimate.tiles, 'tile')}**, at most {max(1, round(estimate.bytes / 1e6)):,} MB.")
+        else:
+            st.warning("No label to learn from touches the chosen imagery, so there would be no tile.", icon=":material/warning:")
+
+
+@st.fragment(run_every=0.5)
+def watch(folder: Path) -> None:
+    """Progress of a running export; the whole page runs again when it ends."""
+    status = job_status(folder)
+    if status.ended:
+        st.rerun()
+    left = f", {status.seconds_left:.0f} s left" if status.seconds_left else ""
+    st.progress(status.fraction, text=f"{plain(status.stage)}{left}")
+    if st.button("Cancel", icon=":material/close:", key="cancel"):
+        cancel_job(folder)
+
+
+def last_word(folder: Path) -> None:
+    """How the last export ended, unless it just worked."""
+    status = job_status(folder)
+    if status.state == "failed":
+        show_problem(status.error, status.remedy)
+    elif status.state == "cancelled":
+        st.info("The export was stopped; nothing was written.", icon=":material/info:")
+    elif status.state == "interrupted":
+        st.warning("The last export was cut off; nothing was written. Press Export to start it again.", icon=":material/warning:")
+    else:
+        return
+    if st.button("Dismiss", key="dismiss"):
+        forget_job(folder)
+        st.rerun()
+
+
+# --- look at the result -------------------------------------------------------------------------------------------------------------
+
+
+def result_panel(project: Project, rasters: Sequence[Raster], sets: Sequence[Path]) -> None:
+    """One tile set: numbers, samples, places, and the way on."""
+    line = st.columns([3, 1, 1], vertical_alignment="bottom")
+    folder = line[0].selectbox("Tile set", sets, format_func=set_title, key=f"tile_set:{project.id}:{len(sets)}")
+    with line[1].popover("Delete", icon=":material/delete:", width="stretch"):
+        st.markdown(f"Delete **{plain(folder.name)}**? Models trained on it stay.")
+        if st.button("Yes, delete it", key="delete"):
+            with explained():
+                remove_tile_set(folder)
+                st.rerun()
+    with line[2]:
+        next_step_link("export_tiles")
+    tile_set = open_tile_set(folder)
+    numbers(tile_set.record)
+    samples_tab, places_tab = st.tabs(["Samples", "Places"])
+    with samples_tab, explained():
+        samples_panel(tile_set)
+    with places_tab, explained():
+        places_panel(project, rasters, tile_set)
+
+
+def set_title(folder: Path) -> str:
+    """Name and date of a tile set."""
+    made = dt.datetime.fromtimestamp((folder / "terratune.json").stat().st_mtime, tz=dt.UTC)
+    return f"{folder.name} ({made:%d %B %Y, %H:%M} UTC)"
+
+
+def numbers(record: TileSetRecord) -> None:
+    """Tiles per side, pixels per class and side, and what is lacking."""
+    for column, (split, title, colour, meaning) in zip(st.columns(3), SPLITS, strict=True):
+        tiles = record.in_split(split)
+        mark = f'<span style="color:{colour}">&#9632;</span>'
+        column.markdown(f"{mark} **{title}: {many(len(tiles), 'tile')}**", unsafe_allow_html=True, help=meaning)
+    st.dataframe(class_table(record), hide_index=True, width="stretch")
+    for c in record.classes:
+        train, validation = record.class_pixels("train")[c.value], record.class_pixels("validation")[c.value]
+        if train and not validation:
+            st.warning(
+                f"No validation tile holds **{plain(c.name)}**, so how well it is found cannot be told. Label it in another place too.",
+                icon=":material/warning:",
+            )
+        if validation and not train:
+            st.warning(
+                f"No training tile holds **{plain(c.name)}**, so it cannot be learnt. Label it in another place too.",
+                icon=":material/warning:",
+            )
+
+
+def class_table(record: TileSetRecord) -> pd.DataFrame:
+    """For each class its tiles and pixels on both sides."""
+    rows = []
+    for c in record.classes:
+        row: dict[str, Any] = {"Class": c.name, "Value": c.value}
+        for split, title, _, _ in SPLITS[:2]:
+            tiles = record.in_split(split)
+            row[f"{title} tiles"] = sum(t.pixels.get(c.value, 0) > 0 for t in tiles)
+            row[f"{title} pixels"] = sum(t.pixels.get(c.value, 0) for t in tiles)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def samples_panel(tile_set: TileSet) -> None:
+    st.caption("Does the colour lie on the roads? If not, correct the labels or the width and export again.")
+    pictures = sample_pictures(str(tile_set.folder), (tile_set.folder / "terratune.json").stat().st_mtime)
+    for start in range(0, len(pictures), 4):
+        for column, (caption, image) in zip(st.columns(4), pictures[start : start + 4], strict=False):
+            column.image(image, caption=caption, width="stretch")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def sample_pictures(folder: str, _made: float) -> list[tuple[str, NDArray[np.uint8]]]:
+    """(caption, tile above its overlay) of a few tiles; read again when the set was made anew."""
+    tile_set = open_tile_set(Path(folder))
+    found = []
+    for tile in pick_samples(tile_set.record, SAMPLES):
+        pixels = read_tile(tile_set, tile)
+        rgb = picture(pixels, tile_set.record)
+        line = np.full((4, rgb.shape[1], 3), 255, dtype=np.uint8)
+        title = next(t for s, t, _, _ in SPLITS if s == tile.split)
+        found.append((f"{title}, {tile.place}", np.vstack([rgb, line, overlay(rgb, pixels.label, tile_set.record.classes)])))
+    return found
+
+
+def places_panel(project: Project, rasters: Sequence[Raster], tile_set: TileSet) -> None:
+    """Which ground is for training, validation and neither, over the imagery."""
+    geojson = places_geojson(tile_set.record)
+    if not geojson["features"]:
+        st.caption("These tiles do not say where they lie.")
+        return
+    order = {split: i for i, (split, *_) in enumerate(SPLITS)}
+    features = sorted(geojson["features"], key=lambda f: (f["properties"]["split"] != "validation", order[f["properties"]["split"]]))
+    target = st.selectbox(
+        "Show", [None, *range(len(features))], format_func=lambda i: EVERYTHING if i is None else features[i]["properties"]["text"]
+    )
+    m = new_map(bounds_of(features if target is None else [features[target]]))
+    token = tile_token(project)
+    used = {tile.raster for tile in tile_set.record.tiles}
+    for name, raster in zip(distinct_names(rasters), rasters, strict=True):
+        if name in used:
+            add_tiles(m, tile_url(token, f"raster.{raster.id}", raster.version), raster.name, bounds=raster.info.grid.lonlat_bounds)
+    for split, title, colour, _ in SPLITS:
+        mine = {"type": "FeatureCollection", "features": [f for f in features if f["properties"]["split"] == split]}
+        if mine["features"]:
+            add_shapes(m, mine, title, colour=colour, weight=2.0, fill_opacity=0.25, tooltip="text")
+    view_map(m, key=f"places:{project.id}:{tile_set.name}", height=420)
+
+
+def bounds_of(features: Sequence[dict[str, Any]]) -> LonLatBounds:
+    west, south, east, north = gpd.GeoDataFrame.from_features(features).total_bounds
+    return float(west), float(south), float(east), float(north)
+
+
+# --- words --------------------------------------------------------------------------------------------------------------------------
+
+
+def distinct_names(rasters: Sequence[Raster]) -> list[str]:
+    """Names that tell the rasters apart: with their id where two have the same."""
+    names = [r.name for r in rasters]
+    return [r.name if names.count(r.name) == 1 else f"{r.name} ({r.id})" for r in rasters]
+
+
+def many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def plain(text: str) -> str:
+    """Keep a name from being read as Markdown."""
+    for mark in "\\`*_[]$<":
+        text = text.replace(mark, "\\" + mark)
+    return text
+
+
+page_project = page_frame("export_tiles")
+with explained():
+    main(page_project)
