@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-Device = Literal["auto", "cpu", "cuda"]
+from inference.settings import Device
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ from imagery.grid import Grid
 from imagery.raster import RasterInfo, describe
 from imagery.read import Pixels, display_name, gdal_environment, open_raster, read_window
 from imagery.write import open_tiled_gtiff, to_cog
-from inference.classify import Classifier, Device, make_classifier
+from inference.classify import Classifier, make_classifier
 from inference.legend import class_colours, class_names, write_legend
 from inference.mosaic import NODATA, BlockRows, Lattice, StripMosaic, strips
+from inference.settings import Device
 from models.bundle import ModelBundle, load_bundle
 from models.card import ModelCard, band_order, check_input
 from models.catalogue import find_model

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from errors import JobError
 from imagery.read import is_url
 from imagery.stretch import Stretch
-from inference.classify import Device
 from workspace.classes import ClassDef
 
 SETTINGS_FILE = "settings.json"
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class _Strict(BaseModel):

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
 from rasterio.enums import Resampling
 from rasterio.features import rasterize
 from rasterio.io import DatasetReader
@@ -21,6 +18,10 @@ from rasterio.windows import Window
 from errors import LabelFileError, NoOverlapError, UnknownClassError, UnplacedRasterError, UnsupportedRasterError
 from imagery.grid import Grid
 from imagery.read import open_raster
+
+if TYPE_CHECKING:  # a second to import, and only vector labels need it
+    import geopandas as gpd
+    import pandas as pd
 
 IGNORE = 255
 VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".kml", ".gml", ".fgb", ".zip", ".sqlite"}
@@ -136,6 +137,9 @@ def _features(
     path: Path, grid: Grid, field: str | None, buffer_m: float, names: Mapping[int, str], mapping: Mapping[str, int], ignore: int | None
 ) -> gpd.GeoDataFrame:
     """Polygons in the grid's CRS with a `value` column, in file order."""
+    import geopandas as gpd
+    from pyogrio.errors import DataSourceError
+
     try:
         features = gpd.read_file(path)
     except (DataSourceError, OSError, ValueError) as error:
@@ -154,6 +158,8 @@ def _features(
 
 
 def _class_values(features: gpd.GeoDataFrame, file: str, field: str | None, names: Mapping[int, str], mapping: Mapping[str, int]) -> pd.Series:
+    import pandas as pd
+
     known = {name.casefold(): value for value, name in names.items()} | {str(value): value for value in names}
     known |= {key.casefold(): value for key, value in mapping.items()}
     if field is None:
@@ -193,6 +199,8 @@ def _widened(shapes: gpd.GeoSeries, grid: Grid, buffer_m: float) -> gpd.GeoSerie
     if buffer_m <= 0:
         kinds = ", ".join(sorted(set(shapes.geom_type[thin])))
         raise LabelFileError(f"The labels are {kinds} and have no width.", "Say how far they reach to each side with --buffer-m.")
+    import geopandas as gpd
+
     longitude, latitude = grid.centre_lonlat
     metric = gpd.GeoSeries.from_xy([longitude], [latitude], crs="EPSG:4326").estimate_utm_crs()
     widened = shapes.to_crs(metric)

@@ -79,6 +79,15 @@ def test_labels_in_longitude_and_latitude_are_widened_in_metres(tmp_path, predic
         evaluate(prediction, tmp_path / "l.geojson", class_field="klass", buffer_m=2.5)
 
 
+def test_without_a_class_field_everything_is_the_only_class(tmp_path, prediction):
+    area = box(*(UTM @ (0, 20)), *(UTM @ (60, 10)))
+    gpd.GeoDataFrame(geometry=[area], crs=32611).to_file(tmp_path / "l.gpkg")
+    with pytest.raises(LabelFileError, match="2 classes"):
+        evaluate(prediction, tmp_path / "l.gpkg")
+    write_legend(prediction, {0: "Background", 1: "Paved road"}, {0: (0, 0, 0), 1: (1, 1, 1)})
+    assert evaluate(prediction, tmp_path / "l.gpkg").of(1).iou == 1.0
+
+
 def test_truth_from_elsewhere_is_named_as_such(tmp_path, prediction):
     far = write_raster(tmp_path / "t.tif", np.zeros((1, 9, 9), np.uint8), transform=UTM @ Affine.translation(9000, 0))
     with pytest.raises(NoOverlapError):
