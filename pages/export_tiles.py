@@ -211,11 +211,12 @@ def result_panel(project: Project, rasters: Sequence[Raster], sets: Sequence[Pat
         next_step_link("export_tiles")
     tile_set = open_tile_set(folder)
     numbers(tile_set.record)
-    samples_tab, places_tab = st.tabs(["Samples", "Places"])
-    with samples_tab, explained():
-        samples_panel(tile_set)
-    with places_tab, explained():
-        places_panel(project, rasters, tile_set)
+    view = st.segmented_control("View", ["Samples", "Places"], default="Samples", label_visibility="collapsed", key="view")
+    with explained():
+        if view == "Places":  # a map in a hidden tab would not know its size
+            places_panel(project, rasters, tile_set)
+        else:
+            samples_panel(tile_set)
 
 
 def set_title(folder: Path) -> str:
