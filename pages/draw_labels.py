@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from shapely.geometry import Polygon
 
 from errors import LabelError
 from imagery.library import Raster, list_rasters
+from imagery.raster import RasterInfo
 from labeling.draw import geojson_of
 from labeling.exchange import (
     NOTHING,
@@ -41,8 +43,8 @@ from ui.steps import step
 from workspace.classes import ClassSchema
 from workspace.project import Project
 
-MAP_HEIGHT = 560
-LIST_HEIGHT = 190
+MAP_HEIGHT = 585
+LIST_HEIGHT = 250
 KIND_NAMES = {"line": "Line", "area": "Area", "point": "Point"}
 LEAVE_OUT = "Leave out"
 MIME = {"GeoJSON": "application/geo+json", "GeoPackage": "application/geopackage+sqlite3", "Shapefile": "application/zip"}
@@ -50,10 +52,10 @@ MIME = {"GeoJSON": "application/geo+json", "GeoPackage": "application/geopackage
 
 def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster]) -> LabelMapState:
     token = tile_token(project)
-    m = new_map(together([raster.info.grid.lonlat_bounds for raster in rasters]))
-    for raster in rasters:
-        bounds = raster.info.grid.lonlat_bounds
-        add_tiles(m, tile_url(token, f"raster.{raster.id}", raster.version), raster.name, bounds=bounds)
+    bounds = [bounds_of(raster.info) for raster in rasters]
+    m = new_map(together(bounds))
+    for raster, its_bounds in zip(rasters, bounds, strict=True):
+        add_tiles(m, tile_url(token, f"raster.{raster.id}", raster.version), raster.name, bounds=its_bounds)
     return label_map(
         m,
         key=f"labels:{project.id}",
@@ -64,6 +66,18 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster]) -> La
         line_width_m=st.session_state.get("line_width_m", 4.0) or None,
         command=st.session_state.get("map_command"),
     )
+
+
+@lru_cache(maxsize=4096)
+def bounds_of(info: RasterInfo) -> LonLatBounds:
+    """Where a raster lies; kept, because the page asks after every edit."""
+    return info.grid.lonlat_bounds
+
+
+@lru_cache(maxsize=4096)
+def footprint(info: RasterInfo) -> Polygon:
+    """Outline of a raster in EPSG:4326."""
+    return gpd.GeoSeries([Polygon(info.grid.corners())], crs=info.crs).to_crs("EPSG:4326").iloc[0]
 
 
 def together(bounds: list[LonLatBounds]) -> LonLatBounds:
@@ -147,7 +161,7 @@ def actions(chosen: list[str], schema: ClassSchema) -> None:
 
 
 def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSchema, rasters: list[Raster]) -> None:
-    lost = int(outside(labels, [footprint(raster) for raster in rasters]).sum())
+    lost = int(outside(labels, [footprint(raster.info) for raster in rasters]).sum())
     if lost:
         st.warning(
             f"{many(lost, 'label')} lie{'s' if lost == 1 else ''} outside all imagery: they will not be in any tile.",
@@ -167,12 +181,6 @@ def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSche
 
 def many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def footprint(raster: Raster) -> Polygon:
-    """Outline of a raster in EPSG:4326."""
-    corners = gpd.GeoSeries([Polygon(raster.info.grid.corners())], crs=raster.info.crs).to_crs("EPSG:4326")
-    return corners.iloc[0]
 
 
 def import_panel(project: Project, schema: ClassSchema) -> None:
@@ -273,7 +281,7 @@ def exported(labels: gpd.GeoDataFrame, schema: ClassSchema, file_format: Format)
 def workplace(project: Project, rasters: list[Raster]) -> None:
     """Map and lists. Runs again by itself after each saved edit; the map stays as it is."""
     schema = project.classes()
-    left, right = st.columns([3.4, 1], gap="small")
+    left, right = st.columns([4, 1], gap="small")
     with left:
         state = draw_map(project, schema, rasters)
     labels: Any = current_labels(project.journal_file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 
 import streamlit as st
 from pydantic import ValidationError
@@ -10,11 +11,12 @@ from pydantic import ValidationError
 from errors import LabelError
 from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema
 
+_NEW = 0
 PALETTE = ("#ff9f1c", "#4361ee", "#2ec4b6", "#e71d36", "#8338ec", "#6a994e", "#ffd60a", "#bc4749", "#118ab2", "#ef476f")
 
 
 def class_editor(schema: ClassSchema, counts: Mapping[int, int], *, key: str) -> ClassSchema | None:
-    """Show the classes with their counts and a popover to change each.
+    """Show the classes with their counts, and a popover to change them.
 
     Args:
         schema: As it is in the project.
@@ -27,48 +29,56 @@ def class_editor(schema: ClassSchema, counts: Mapping[int, int], *, key: str) ->
     Raises:
         LabelError: what was asked for cannot be done; nothing has changed.
     """
-    changed: ClassSchema | None = None
-    for position, one in enumerate(schema.classes):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            number = f"{position + 1} " if position < 9 else ""
-            st.html(_swatch(one), width="content")
-            st.markdown(f"{number}{_plain(one.name)}", width="stretch")
-            st.caption(f"{counts.get(one.value, 0):,}", width="content", help=_explained_count(one))
-            with st.popover("", icon=":material/edit:", key=f"{key}:open:{one.value}", type="tertiary"):
-                changed = _one_class(schema, one, position, counts.get(one.value, 0), key) or changed
-    return _add_form(schema, key) or changed
+    st.html(_list(schema, counts))
+    with st.popover("Edit classes", icon=":material/edit:", key=f"{key}:open", type="tertiary"):
+        names = {c.value: c.name for c in schema.classes}
+        options = [*names, _NEW]
+        value = st.selectbox("Class", options, format_func=lambda v: names.get(v, "New class ..."), key=f"{key}:which")
+        if value == _NEW or value not in names:
+            return _new_class(schema, key)
+        return _one_class(schema, schema.by_value(value), counts.get(value, 0), key)
 
 
-def _one_class(schema: ClassSchema, one: ClassDef, position: int, used: int, key: str) -> ClassSchema | None:
+def _one_class(schema: ClassSchema, one: ClassDef, used: int, key: str) -> ClassSchema | None:
     with st.form(f"{key}:form:{one.value}", border=False):
         name = st.text_input("Name", one.name, max_chars=60)
         colour = st.color_picker("Colour", one.colour)
         ignore = st.checkbox(
             "Do not learn from these areas", one.ignore, help="Areas of this class are left out of training and of scores."
         )
-        if st.form_submit_button("Save", icon=":material/check:"):
+        if st.form_submit_button("Save", icon=":material/check:", type="primary"):
             return with_class(schema, one.value, name=name, colour=colour, ignore=ignore)
-    st.caption(f"Class value {one.value}")
-    with st.container(horizontal=True):
-        if st.button("", icon=":material/arrow_upward:", key=f"{key}:up:{one.value}", disabled=position == 0, help="Move up"):
+    position = schema.classes.index(one)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("", icon=":material/arrow_upward:", key=f"{key}:up", disabled=position == 0, help="Move up"):
             return moved(schema, position, -1)
         last = position == len(schema.classes) - 1
-        if st.button(
-            "", icon=":material/arrow_downward:", key=f"{key}:down:{one.value}", disabled=last, help="Move down: drawn over the others"
-        ):
+        if st.button("", icon=":material/arrow_downward:", key=f"{key}:down", disabled=last, help="Move down: lies over the others"):
             return moved(schema, position, 1)
-        if st.button("Remove", icon=":material/delete:", key=f"{key}:remove:{one.value}"):
+        if st.button("Remove", icon=":material/delete:", key=f"{key}:remove"):
             return without_class(schema, one.value, used)
+    st.caption(f"Class value {one.value}. Where labels overlap, the class further down wins.")
     return None
 
 
-def _add_form(schema: ClassSchema, key: str) -> ClassSchema | None:
-    with st.popover("Add class", icon=":material/add:", type="tertiary"), st.form(f"{key}:add", border=False, clear_on_submit=True):
+def _new_class(schema: ClassSchema, key: str) -> ClassSchema | None:
+    with st.form(f"{key}:add", border=False, clear_on_submit=True):
         name = st.text_input("Name", placeholder="For example: Trail", max_chars=60)
         colour = st.color_picker("Colour", unused_colour(schema))
         if st.form_submit_button("Add", icon=":material/add:", type="primary"):
             return with_new_class(schema, name, colour)
     return None
+
+
+def _list(schema: ClassSchema, counts: Mapping[int, int]) -> str:
+    """The classes with their counts, as HTML; names are escaped."""
+    rows = "".join(
+        f'<div style="display:flex;align-items:center;gap:8px;padding:2px 0;font-size:.9rem">{_swatch(c)}'
+        f'<span style="flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap">{escape(c.name)}</span>'
+        f'<span style="opacity:.7;font-variant-numeric:tabular-nums">{counts.get(c.value, 0):,}</span></div>'
+        for c in schema.classes
+    )
+    return f'<div class="tt-class-list">{rows}</div>'
 
 
 def with_new_class(schema: ClassSchema, name: str, colour: str) -> ClassSchema:
@@ -135,15 +145,4 @@ def _checked(classes: list[object]) -> ClassSchema:
 
 def _swatch(one: ClassDef) -> str:
     border = "2px dashed #555" if one.ignore else "1px solid rgba(0,0,0,.3)"
-    return f'<div style="width:14px;height:14px;border-radius:4px;background:{one.colour};border:{border};box-sizing:border-box"></div>'
-
-
-def _explained_count(one: ClassDef) -> str:
-    return "Labels of this class. It is left out of training and scores." if one.ignore else "Labels of this class."
-
-
-def _plain(text: str) -> str:
-    """Keep names with markup characters from being read as Markdown."""
-    for mark in "\\`*_[]$<>#:~":
-        text = text.replace(mark, "\\" + mark)
-    return text
+    return f'<i style="width:13px;height:13px;border-radius:4px;background:{one.colour};border:{border};box-sizing:border-box"></i>'

@@ -186,7 +186,7 @@ export class LabelEditor {
   }
 
   removeLayer({ layer }) {
-    if (layer.pm) { layer.pm.disable(); layer.pm.disableLayerDrag(); }
+    this.disarmLayer(layer);
     this.group.removeLayer(layer);
   }
 
@@ -383,11 +383,15 @@ export class LabelEditor {
 
   disarm(only) {
     for (const id of only ? [only] : this.labels.keys()) {
-      const { layer } = this.labels.get(id) || {};
-      if (!layer || !layer.pm) continue;
-      if (layer.pm.enabled()) layer.pm.disable();
-      if (layer.pm.layerDragEnabled()) layer.pm.disableLayerDrag();
+      const known = this.labels.get(id);
+      if (known) this.disarmLayer(known.layer);
     }
+  }
+
+  disarmLayer({ pm }) {
+    if (!pm) return;
+    if (pm.enabled()) pm.disable();
+    if (pm.layerDragEnabled()) pm.disableLayerDrag();
   }
 
   clicked(id, event) {

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from errors import ProjectDamagedError, WorkspaceError
+from labeling.journal import Label, LabelJournal, Operation
+
+LINE = {"type": "LineString", "coordinates": [[-116.5, 33.8], [-116.51, 33.81]]}
+
+
+def upsert(object_id: str, class_value: int = 2, operation_id: str | None = None) -> Operation:
+    return Operation(operation_id or uuid.uuid4().hex, "upsert", object_id, Label(LINE, class_value))
+
+
+def delete(object_id: str) -> Operation:
+    return Operation(uuid.uuid4().hex, "delete", object_id)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> LabelJournal:
+    return LabelJournal(tmp_path / "labels.journal")
+
+
+def test_state_is_what_the_operations_add_up_to(journal: LabelJournal):
+    journal.append([upsert("a"), upsert("b"), upsert("c", 1)])
+    journal.append([upsert("b", 1), delete("a")])
+    changes = journal.changes()
+    assert {f["id"]: f["properties"]["class_value"] for f in changes.features} == {"b": 1, "c": 1}
+    assert journal.counts() == {1: 2}
+    assert changes.revision == journal.revision() == 5
+
+
+def test_only_what_changed_since_a_revision(journal: LabelJournal):
+    journal.append([upsert("a"), upsert("b")])
+    seen = journal.append([upsert("c")]).revision
+    journal.append([delete("a"), upsert("b", 1), upsert("d"), delete("d")])
+    changes = journal.changes(seen)
+    assert [f["id"] for f in changes.features] == ["b"]
+    assert set(changes.deleted) == {"a", "d"}
+    assert journal.changes(changes.revision).features == []
+
+
+def test_a_revision_from_the_future_gets_everything(journal: LabelJournal):
+    """A restored, older journal: the browser has seen more than is there."""
+    journal.append([upsert("a")])
+    assert [f["id"] for f in journal.changes(99).features] == ["a"]
+
+
+def test_sending_twice_changes_nothing(journal: LabelJournal):
+    first = [upsert("a", operation_id="one"), upsert("a", 1, operation_id="two")]
+    journal.append(first)
+    again = journal.append([first[0]])
+    assert again.acknowledged == ("one",)
+    assert again.base == again.revision == 2
+    assert journal.counts() == {1: 1}
+
+
+def test_the_record_cannot_be_changed(journal: LabelJournal):
+    journal.append([upsert("a")])
+    journal.close()
+    with sqlite3.connect(journal.path) as connection:
+        for statement in ("UPDATE operations SET object_id = 'x'", "DELETE FROM operations"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+    connection.close()
+
+
+def test_state_is_made_again_from_the_record(journal: LabelJournal):
+    journal.append([upsert("a"), upsert("b"), delete("a"), upsert("a", 1)])
+    before = journal.changes().features
+    journal.close()
+    connection = sqlite3.connect(journal.path, isolation_level=None)
+    connection.execute("DROP TABLE objects")
+    connection.close()
+    assert LabelJournal(journal.path).changes().features == before
+
+
+def test_bringing_back_a_deleted_label_keeps_when_it_was_made(journal: LabelJournal):
+    journal.append([upsert("a")])
+    created = journal.changes().features[0]["properties"]["created"]
+    time.sleep(0.005)
+    journal.append([delete("a")])
+    journal.append([upsert("a")])
+    properties = journal.changes().features[0]["properties"]
+    assert properties["created"] == created
+    assert properties["changed"] > created
+
+
+def test_the_id_stays_and_differs_between_journals(journal: LabelJournal, tmp_path: Path):
+    other = LabelJournal(tmp_path / "other.journal")
+    assert journal.id == LabelJournal(journal.path).id != other.id
+
+
+def test_a_failing_batch_leaves_nothing(journal: LabelJournal):
+    journal.append([upsert("a")])
+
+    def batch():
+        yield upsert("b")
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        journal.append(batch())
+    bad = Operation("x", "upsert", "c", Label({"type": "Point", "coordinates": [float("nan"), 0]}, 2))
+    with pytest.raises(ValueError, match="Out of range"):
+        journal.append([upsert("b"), bad])
+    assert journal.revision() == 1
+    assert journal.append([upsert("b")]).revision == 2
+
+
+def test_a_file_that_is_no_journal_is_said_to_be_damaged(tmp_path: Path):
+    path = tmp_path / "labels.journal"
+    path.write_bytes(b"this is not a database, but long enough to be taken for one " * 40)
+    with pytest.raises(ProjectDamagedError, match="backup"):
+        LabelJournal(path).revision()
+
+
+def test_a_folder_that_is_missing_is_explained(tmp_path: Path):
+    with pytest.raises(WorkspaceError, match="cannot be opened"):
+        LabelJournal(tmp_path / "no" / "labels.journal").revision()
+
+
+def test_a_replaced_file_is_opened_anew(journal: LabelJournal, tmp_path: Path):
+    journal.append([upsert("a")])
+    backup = LabelJournal(tmp_path / "backup")
+    backup.append([upsert("b")])
+    backup.close()
+    os.replace(backup.path, journal.path)
+    for leftover in (f"{journal.path}-wal", f"{journal.path}-shm"):
+        Path(leftover).unlink(missing_ok=True)
+    assert [f["id"] for f in journal.changes().features] == ["b"]
+
+
+def test_two_writers_lose_nothing(journal: LabelJournal):
+    """Two connections to one file, as two processes would have."""
+    writers = [journal, LabelJournal(journal.path)]
+
+    def work(writer: LabelJournal, name: str) -> None:
+        for i in range(60):
+            writer.append([upsert(f"{name}{i}")])
+
+    threads = [threading.Thread(target=work, args=(writer, name)) for writer, name in zip(writers, "ab", strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {f["id"] for f in journal.changes().features} == {f"{name}{i}" for name in "ab" for i in range(60)}
+    assert journal.revision() == 120
+
+
+def test_no_acknowledged_operation_is_lost_when_the_process_is_killed(tmp_path: Path):
+    """kill -9, two hundred times, at a random moment of appending: all that was acknowledged is there afterwards."""
+    path = tmp_path / "labels.journal"
+    dice = random.Random(7)
+    acknowledged: set[str] = set()
+    for round_ in range(200):
+        acknowledged |= _append_until_killed(path, f"{round_}", dice.uniform(0.002, 0.02))
+    assert len(acknowledged) > 200
+    journal = LabelJournal(path)
+    there = {f["id"] for f in journal.changes().features}
+    assert acknowledged <= there
+    assert journal.revision() == len(there)
+
+
+def _append_until_killed(path: Path, name: str, after_s: float) -> set[str]:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            journal = LabelJournal(path)
+            for i in range(10_000):
+                journal.append([upsert(f"{name}.{i}"), upsert(f"{name}.{i}b")])
+                os.write(writing, f"{name}.{i}\n{name}.{i}b\n".encode())
+        finally:
+            os._exit(1)
+    os.close(writing)
+    time.sleep(after_s)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with os.fdopen(reading, "rb") as said:
+        return set(said.read().decode().split())
