@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.dataset import IGNORE_LABEL, Batch
+from tiles.tile_set import IGNORE_LABEL
+from training.dataset import Batch
 
 ZOOM = 1.25
 """Largest enlargement or reduction."""

@@ -67,7 +67,7 @@ def save_checkpoint(
             "progress": vars(progress),
             "network": learnt_state(network),
             "optimiser": optimiser.state_dict(),
-            "schedule": {"last_epoch": schedule.last_epoch, "_step_count": schedule._step_count, "_last_lr": schedule._last_lr},
+            "schedule": schedule.state_dict(),
             "random": random.get_state(),
             "torch_random": torch.get_rng_state(),
         },
@@ -98,5 +98,6 @@ def load_checkpoint(
     random.set_state(saved["random"])
     torch.set_rng_state(saved["torch_random"])
     progress = Progress(**saved["progress"])
-    progress.best_score = tuple(progress.best_score)
+    score, loss = progress.best_score
+    progress.best_score = score, loss
     return progress

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from models.freezing import is_frozen
 from models.network import SegmentationNetwork
+from tiles.tile_set import IGNORE_LABEL
 from training.augment import augment
-from training.dataset import IGNORE_LABEL, Batch, TileData
+from training.dataset import Batch, TileData
 from training.losses import segmentation_loss
 from training.metrics import confusion
 

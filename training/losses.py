@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.dataset import IGNORE_LABEL
+from tiles.tile_set import IGNORE_LABEL
 
 HEAVIEST = 4.0
 """Largest weight of a class, background being 1."""

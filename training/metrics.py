@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Score
-from training.dataset import IGNORE_LABEL
+from tiles.tile_set import IGNORE_LABEL
 
 
 def confusion(truth: NDArray[np.integer], predicted: NDArray[np.integer], outputs: int) -> NDArray[np.int64]:

@@ -18,7 +18,8 @@ from models.freezing import freeze
 from models.network import SegmentationNetwork
 from models.weights import fetch_encoder
 from tiles.tile_set import TileSet, open_tile_set
-from training.dataset import TileData, check_enough, check_replay, input_for
+from training.dataset import TileData
+from training.inputs import check_enough, check_replay, input_for
 from training.loop import Compute, answers, choose_compute
 from training.losses import class_weights
 from training.metrics import confusion, scores

@@ -36,7 +36,16 @@ def a_tile(seed, shown=(PAVED, UNPAVED), size=64, bands=3, dtype=np.uint8):
 
 
 def make_tile_set(
-    folder: Path, *, train=6, validation=2, shown=(PAVED, UNPAVED), drawn=None, classes=CLASSES, size=64, bands=("red", "green", "blue"), dtype=np.uint8
+    folder: Path,
+    *,
+    train=6,
+    validation=2,
+    shown=(PAVED, UNPAVED),
+    drawn=None,
+    classes=CLASSES,
+    size=64,
+    bands=("red", "green", "blue"),
+    dtype=np.uint8,
 ) -> TileSet:
     """A tile set on disk; of the classes `shown` in the images only those `drawn` are in the labels."""
     drawn = shown if drawn is None else drawn

@@ -1,0 +1,391 @@
+"""Step 4: choose tiles and a base model, train, watch, see what was learnt and what was forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from errors import InputMismatchError, TerratuneError
+from models.card import ModelCard, check_input
+from models.catalogue import CatalogueEntry, damaged_models, list_models
+from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
+from training.inputs import check_enough, check_replay, input_for
+from training.run import read_settings
+from training.settings import TrainingSettings
+from ui.frame import next_step_link, page_frame, settings
+from ui.job_panel import job_panel
+from ui.problems import explained, show_problem
+from ui.steps import step
+from workspace.files import read_json, unused_folder, write_json
+from workspace.jobs import events, job_status, start_job
+from workspace.project import Project
+
+KEY = "train_model"
+MODULE = "training.run"
+NO_REPLAY = "None"
+FORGOTTEN = 0.05
+"""Loss of IoU from which the page speaks of forgetting."""
+COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
+_FIELDS = TrainingSettings.model_fields
+
+
+def main() -> None:
+    project = page_frame(KEY)
+    left, right = st.columns([0.4, 0.6], gap="medium")
+    with left, explained():
+        form(project)
+    with right, explained():
+        run_view(project)
+
+
+# -- what you choose ------------------------------------------------------------------------------------------------------
+
+
+def form(project: Project) -> None:
+    tile_sets = list_tile_sets(project.tiles_folder)
+    if not tile_sets:
+        st.info("There are no tiles yet. Label something and export tiles first.", icon=":material/info:")
+        st.page_link(step("export_tiles").page(), label="Go to Tiles", icon=":material/grid_on:")
+        return
+    usual = usual_settings(project)
+    tiles = choose_tiles(tile_sets, usual)
+    base = choose_base(project, usual)
+    chosen = simple_options(project, tile_sets, tiles, usual) | advanced_options(usual)
+    if tiles is None or base is None:
+        return
+    fits = check_fit(tiles, base, chosen)
+    busy = running(project)
+    if st.button("Train", type="primary", icon=":material/model_training:", disabled=not fits or busy is not None, width="stretch"):
+        start(project, tiles, base, chosen)
+    if busy is not None:
+        st.caption("A training is at work; two at once would slow each other down.")
+
+
+def usual_settings(project: Project) -> TrainingSettings:
+    """What was chosen last in this project, else the defaults."""
+    for folder in project.made("runs", "settings.json"):
+        try:
+            return read_settings(folder)
+        except TerratuneError:
+            continue
+    return TrainingSettings(tiles="-")
+
+
+def choose_tiles(tile_sets: Sequence[Path], usual: TrainingSettings) -> TileSet | None:
+    names = [folder.name for folder in tile_sets]
+    name = st.selectbox("Tiles", names, help=_FIELDS["tiles"].description, key=f"{KEY}:tiles")
+    try:
+        tiles = open_tile_set(tile_sets[names.index(name)])
+    except TerratuneError as error:
+        show_problem(error.fact, error.remedy)
+        return None
+    shares = class_shares(tiles)
+    st.caption(
+        f"{len(tiles.train)} tiles to learn from, {len(tiles.validation)} kept for an honest test" + (f"  \n{shares}" if shares else "")
+    )
+    return tiles
+
+
+def class_shares(tiles: TileSet) -> str:
+    """'Unpaved road 3.1 %, Paved road 0 %' of the pixels to learn from."""
+    pixels = tiles.record.class_pixels("train")
+    total = sum(pixels.values())
+    return ", ".join(f"{c.name} {100 * pixels[c.value] / total:.1f} % of the pixels" for c in tiles.record.classes) if total else ""
+
+
+def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | None:
+    entries = list_models(project.models_folder, settings().data_folder / "models")
+    names = [e.name for e in entries]
+    first = names.index(usual.base) if usual.base in names else 0
+    name = st.selectbox(
+        "Base model",
+        names,
+        index=first,
+        format_func=lambda n: entries[names.index(n)].title,
+        help=_FIELDS["base"].description,
+        key=f"{KEY}:base",
+    )
+    entry = entries[names.index(name)]
+    st.caption(entry.summary if entry.folder else f"{entry.summary} Fetched when training starts ({entry.megabytes:.0f} MB).")
+    if entry.card is not None:
+        with st.popover("About this model", type="tertiary", icon=":material/info:"):
+            about(entry.card)
+    for damaged in damaged_models(project.models_folder):
+        show_problem(f"The model folder '{damaged}' cannot be read.", "It is left out of the list; train it again, or copy it here again.")
+    return entry
+
+
+def about(card: ModelCard) -> None:
+    """The card in plain words."""
+    size = f"{card.input.resolution_m:.2g} m per pixel" if card.input.resolution_m else "no fixed ground size"
+    knows = ", ".join(c.name for c in card.classes) or "no class yet"
+    st.markdown(f"**{card.title}**  \n{card.summary}")
+    st.markdown(
+        f"- Knows: {knows}\n- Reads: {', '.join(card.input.band_names)} ({card.input.dtype}), {size}\n"
+        f"- Size: {card.parameters / 1e6:.1f} million numbers ({card.architecture.encoder})\n- Licence: {card.licence or 'not stated'}\n"
+        f"- Learnt from: {card.training_data or 'not stated'}"
+    )
+    if card.scores:
+        st.dataframe(
+            pd.DataFrame([{"Class": s.class_name, "On": s.on, "IoU": s.iou, "Found": s.recall, "Right": s.precision} for s in card.scores]),
+            hide_index=True,
+        )
+
+
+def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet | None, usual: TrainingSettings) -> dict[str, Any]:
+    freeze = st.toggle("Freeze the backbone", value=usual.freeze == "backbone", help=_FIELDS["freeze"].description, key=f"{KEY}:freeze")
+    keep = st.toggle(
+        "Keep what the base model knows", value=usual.keep_old_classes, help=_FIELDS["keep_old_classes"].description, key=f"{KEY}:keep"
+    )
+    epochs, name = st.columns(2)
+    with epochs:
+        rounds = st.number_input("Epochs", 1, 1000, usual.epochs, help=_FIELDS["epochs"].description, key=f"{KEY}:epochs")
+    with name:
+        title = st.text_input("Name of the new model", placeholder=suggested_name(project, tiles), max_chars=60, key=f"{KEY}:name")
+    others = [folder for folder in tile_sets if tiles is None or folder != tiles.folder]
+    replay: Path | None = None
+    share = usual.replay_share
+    if others:
+        names = [NO_REPLAY, *(folder.name for folder in others)]
+        picked = st.selectbox("Reminder tiles", names, help=_FIELDS["replay_tiles"].description, key=f"{KEY}:replay")
+        if picked != NO_REPLAY:
+            replay = others[names.index(picked) - 1]
+            percent = st.slider(
+                "Share of reminder tiles",
+                0,
+                90,
+                round(100 * share),
+                5,
+                format="%d %%",
+                help=_FIELDS["replay_share"].description,
+                key=f"{KEY}:share",
+            )
+            share = percent / 100
+    return {
+        "freeze": "backbone" if freeze else "nothing",
+        "keep_old_classes": keep,
+        "epochs": int(rounds),
+        "name": title.strip() or suggested_name(project, tiles),
+        "replay_tiles": str(replay) if replay else None,
+        "replay_share": share,
+    }
+
+
+def suggested_name(project: Project, tiles: TileSet | None) -> str:
+    """'Unpaved road 2': what is drawn, and a number."""
+    drawn = [] if tiles is None else [c.name for c in tiles.record.classes if tiles.record.class_pixels()[c.value]]
+    number = len(list(project.runs_folder.glob("*/settings.json"))) + 1
+    return f"{' and '.join(drawn[:2]) or 'Model'} {number}"[:60]
+
+
+def advanced_options(usual: TrainingSettings) -> dict[str, Any]:
+    with st.expander("More options", icon=":material/tune:", key=f"{KEY}:advanced"):
+        left, right = st.columns(2)
+        with left:
+            rate = st.number_input(
+                "Learning rate", 1e-6, 1.0, usual.learning_rate, format="%.4f", help=_FIELDS["learning_rate"].description
+            )
+            batch = st.number_input("Tiles per step", 1, 64, usual.batch_size, help=_FIELDS["batch_size"].description)
+            augment = st.toggle("Vary the tiles", usual.augment, help=_FIELDS["augment"].description)
+        with right:
+            patience = st.number_input("Stop early after", 0, 1000, usual.stop_early_after, help=_FIELDS["stop_early_after"].description)
+            seed = st.number_input("Seed", 0, 2**31 - 1, usual.seed, help=_FIELDS["seed"].description)
+            balance = st.toggle("Balance classes", usual.balance, help=_FIELDS["balance"].description)
+    return {
+        "learning_rate": float(rate),
+        "batch_size": int(batch),
+        "augment": augment,
+        "stop_early_after": int(patience),
+        "seed": int(seed),
+        "balance": balance,
+    }
+
+
+def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> bool:
+    """Say now what would make the run fail; True when it can start."""
+    try:
+        check_enough(tiles)
+        if base.card is None:
+            return True
+        model_input = input_for(base.card, tiles, frozen=chosen["freeze"] == "backbone")
+        if chosen["replay_tiles"]:
+            check_replay(open_tile_set(Path(chosen["replay_tiles"])), model_input)
+    except TerratuneError as error:
+        show_problem(error.fact, error.remedy)
+        return False
+    try:
+        for warning in check_input(base.card, tiles.record.band_names, tiles.record.dtype, tiles.record.resolution_m):
+            st.warning(warning, icon=":material/warning:")
+    except InputMismatchError:
+        if tiles.record.dtype != base.card.input.dtype:
+            st.caption(
+                f"These tiles are {tiles.record.dtype}, the base model learnt from {base.card.input.dtype}: their brightness is measured anew."
+            )
+    return True
+
+
+def start(project: Project, tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> None:
+    folder = unused_folder(project.runs_folder, chosen["name"])
+    model = unused_folder(project.models_folder, chosen["name"])
+    wanted = TrainingSettings.model_validate(
+        {
+            "tiles": str(tiles.folder),
+            "base": base.name if base.origin != "trained" else str(base.folder),
+            "device": settings().device,
+            "publish_to": str(model),
+            **chosen,
+        }
+    )
+    write_json(folder / "settings.json", wanted.model_dump())
+    start_job(folder, MODULE)
+    st.query_params["run"] = folder.name
+    st.rerun()
+
+
+# -- what happens ---------------------------------------------------------------------------------------------------------
+
+
+def run_view(project: Project) -> None:
+    folders = project.made("runs", "settings.json")
+    if not folders:
+        waiting_view()
+        return
+    names = [folder.name for folder in folders]
+    wanted = st.query_params.get("run", names[0])
+    if wanted not in names:
+        wanted = names[0]
+    if len(names) > 1:
+        picked = st.selectbox(
+            "Run", names, index=names.index(wanted), format_func=lambda n: run_title(project.runs_folder / n), key=f"{KEY}:run:{wanted}"
+        )
+        if picked != wanted:
+            st.query_params["run"] = picked
+            st.rerun()
+    folder = project.runs_folder / wanted
+    status = job_panel(folder, MODULE, key=f"{KEY}:{wanted}", details=lambda: curves(folder))
+    if status.state != "running":
+        result(folder, done=status.state == "done")
+
+
+def waiting_view() -> None:
+    with st.container(border=True, height=300, vertical_alignment="center", horizontal_alignment="center"):
+        st.markdown("##### :material/show_chart: The curves appear here", width="content")
+        st.caption(
+            "Loss should fall; the score on the held-out tiles should rise. You may close the page: training goes on.", width="content"
+        )
+
+
+def run_title(folder: Path) -> str:
+    try:
+        name = read_settings(folder).name or folder.name
+    except TerratuneError:
+        name = folder.name
+    state = job_status(folder).state
+    return name if state == "done" else f"{name} ({state})"
+
+
+def running(project: Project) -> str | None:
+    """Name of a run that is at work; None when there is none."""
+    return next((f.name for f in project.made("runs", "process.json") if job_status(f).state == "running"), None)
+
+
+def curves(folder: Path) -> None:
+    """Loss on the left; on the right how well each class is found on the held-out tiles, epoch by epoch."""
+    epochs = [e for e in events(folder) if e["kind"] == "epoch"]
+    if not epochs:
+        if job_status(folder).state == "running":
+            st.caption("The first points appear after the first epoch.")
+        return
+    loss = [
+        {"Epoch": e["epoch"], "Curve": n, "Loss": e[k]} for e in epochs for n, k in (("training", "loss"), ("held out", "validation_loss"))
+    ]
+    found = [{"Epoch": e["epoch"], "Curve": name, "IoU": value} for e in epochs for name, value in e["iou"].items()]
+    found += [
+        {"Epoch": e["epoch"], "Curve": "old classes kept", "IoU": e["old_classes_iou"]} for e in epochs if e["old_classes_iou"] is not None
+    ]
+    left, right = st.columns(2)
+    with left:
+        st.altair_chart(line_chart(loss, "Loss", "Loss (falls)", None), height=230)
+    with right:
+        st.altair_chart(line_chart(found, "IoU", "IoU on held-out tiles (rises)", (0.0, 1.0)), height=230)
+
+
+def line_chart(rows: list[dict[str, Any]], value: str, title: str, domain: tuple[float, float] | None) -> alt.Chart:
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    return (
+        alt.Chart(pd.DataFrame(rows, columns=["Epoch", "Curve", value]))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("Epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y(f"{value}:Q", title=None, scale=scale),
+            color=alt.Color("Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="bottom")),
+            tooltip=["Curve", "Epoch", alt.Tooltip(f"{value}:Q", format=".3f")],
+        )
+        .properties(title=title)
+    )
+
+
+# -- what came out --------------------------------------------------------------------------------------------------------
+
+
+def result(folder: Path, *, done: bool) -> None:
+    """Before and after on tiles the model never learnt from."""
+    try:
+        found = read_json(folder / "result.json")
+    except FileNotFoundError:
+        return
+    rows = score_rows(found)
+    if done:
+        st.success(
+            f"**The new model is ready.** Epoch {found['best_epoch']} was the best and is the one kept.", icon=":material/check_circle:"
+        )
+    else:
+        st.caption(f"The best so far is epoch {found['best_epoch']}; its model is kept and can be compared.")
+    for row in rows:
+        st.markdown(f"- {sentence(row, row['Class'] in found['old_classes'])}")
+    if rows:
+        percent = st.column_config.NumberColumn(format="percent")
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            column_config={name: percent for name in rows[0] if name not in {"Class", "On"}},
+        )
+        st.caption(
+            "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
+            f"Scored on {found['held_out_tiles']} tiles in places of their own."
+        )
+    next_step_link(KEY)
+
+
+def score_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each class and set of tiles: after, and before where the base model could be scored."""
+    before = {(s["class"], s["on"]): s for s in found["before"]}
+    rows = []
+    for s in found["after"]:
+        old = before.get((s["class"], s["on"]), {})
+        row: dict[str, Any] = {"Class": s["class"], "On": s["on"]}
+        for title, k in (("IoU", "iou"), ("Found", "recall"), ("Right", "precision")):
+            row[f"{title} before"], row[f"{title} after"] = old.get(k), s[k]
+        rows.append(row)
+    return rows
+
+
+def sentence(row: dict[str, Any], old: bool) -> str:
+    """One row in words."""
+    name, on = f"**{row['Class']}**", row["On"]
+    before, after = row["IoU before"], row["IoU after"]
+    if old and before is not None:
+        lost = before - after
+        verdict = "some of it was forgotten" if lost > FORGOTTEN else "it is remembered"
+        remedy = " Reminder tiles of this class hold it better." if lost > FORGOTTEN else ""
+        return f"{name} (known before), {on}: IoU {before:.0%} → {after:.0%}: {verdict}.{remedy}"
+    was = "" if row["Found before"] is None else f" (before: {row['Found before']:.0%})"
+    return f"{name}, {on}: {row['Found after']:.0%} of it is found{was}."
+
+
+main()

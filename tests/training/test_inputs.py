@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from errors import InputMismatchError, TooFewTilesError
+from models.card import ModelInput
+from tests.models.cards import a_card
+from tests.training.tile_sets import make_tile_set
+from training.dataset import TileData
+from training.inputs import check_enough, check_replay, input_for
+
+
+def test_another_dtype_takes_the_tile_sets_statistics(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t", dtype=np.uint16)
+    made = input_for(a_card(), tile_set, frozen=True)
+    assert made.dtype == "uint16"
+    assert made.mean == pytest.approx([b.mean for b in tile_set.record.band_statistics])
+    image = TileData(tile_set, tile_set.train, made, np.zeros(256, np.uint8)).batch(range(6)).image
+    assert abs(float(image.mean())) < 0.1
+
+
+def test_a_frozen_backbone_keeps_its_bands_a_learning_one_takes_all(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t", bands=("red", "green", "blue", "nir"))
+    assert [n.casefold() for n in input_for(a_card(), tile_set, frozen=True).band_names] == ["red", "green", "blue"]
+    learning = input_for(a_card(), tile_set, frozen=False)
+    assert [n.casefold() for n in learning.band_names] == ["red", "green", "blue", "nir"]
+    assert learning.mean[:3] == (1, 2, 3)
+    assert learning.mean[3] == pytest.approx(tile_set.record.band_statistics[3].mean)
+
+
+def test_missing_bands_are_refused_only_when_frozen(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t", bands=("red", "nir"))
+    with pytest.raises(InputMismatchError, match="Green, Blue") as caught:
+        input_for(a_card(), tile_set, frozen=True)
+    assert "Freeze off" in caught.value.remedy
+    assert input_for(a_card(), tile_set, frozen=False).band_names == ("red", "nir")
+
+
+@pytest.mark.parametrize(("train", "validation", "words"), [(0, 2, "0 tiles for training"), (3, 0, "0 for validation")])
+def test_both_sides_are_needed(tmp_path, train, validation, words):
+    with pytest.raises(TooFewTilesError, match=words) as caught:
+        check_enough(make_tile_set(tmp_path / "t", train=train, validation=validation))
+    assert "Label" in caught.value.remedy
+
+
+def test_tiles_without_any_class_teach_nothing(tmp_path):
+    with pytest.raises(TooFewTilesError, match="Unpaved road"):
+        check_enough(make_tile_set(tmp_path / "t", drawn=()))
+
+
+def test_reminder_tiles_must_be_readable(tmp_path):
+    wanted = ModelInput(band_names=("red", "green", "blue"), mean=(0, 0, 0), std=(1, 1, 1), resolution_m=0.5, tile_size=64)
+    check_replay(make_tile_set(tmp_path / "good"), wanted)
+    with pytest.raises(InputMismatchError, match="uint16"):
+        check_replay(make_tile_set(tmp_path / "deep", dtype=np.uint16), wanted)
+    with pytest.raises(InputMismatchError, match="blue"):
+        check_replay(make_tile_set(tmp_path / "two", bands=("red", "green")), wanted)

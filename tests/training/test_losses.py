@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from training.losses import HEAVIEST, class_weights, dice_loss, segmentation_loss
+
+
+def logits_for(target, outputs=3, sure=20.0):
+    return torch.nn.functional.one_hot(target.clamp(max=outputs - 1), outputs).movedim(-1, 1).float() * sure
+
+
+def a_target():
+    target = torch.zeros(1, 8, 8, dtype=torch.int64)
+    target[:, 2:4] = 1
+    return target
+
+
+def test_a_perfect_answer_costs_nothing_a_wrong_one_does():
+    target = a_target()
+    assert float(segmentation_loss(logits_for(target), target, torch.ones(3))) == pytest.approx(0, abs=1e-4)
+    assert float(segmentation_loss(logits_for(1 - target), target, torch.ones(3))) > 10
+
+
+def test_dice_by_hand():
+    target = a_target()  # 16 pixels of class 1
+    answer = torch.zeros_like(target)
+    answer[:, 2:6] = 1  # 32 claimed, 16 right
+    assert float(dice_loss(logits_for(answer), target, target != 255)) == pytest.approx(1 - 2 * 16 / (16 + 32), abs=1e-4)
+
+
+def test_ignored_pixels_have_no_gradient():
+    target = a_target()
+    target[:, :, 4:] = 255
+    logits = torch.zeros(1, 3, 8, 8, requires_grad=True)
+    segmentation_loss(logits, target, torch.ones(3)).backward()
+    assert logits.grad[..., 4:].abs().max() == 0
+    assert logits.grad[..., :4].abs().max() > 0
+
+
+def test_nothing_to_learn_from_is_a_zero_loss():
+    logits = torch.zeros(1, 3, 8, 8, requires_grad=True)
+    loss = segmentation_loss(logits, torch.full((1, 8, 8), 255), torch.ones(3))
+    loss.backward()
+    assert float(loss.detach()) == 0
+
+
+def test_rare_classes_weigh_more_up_to_a_limit():
+    weights = class_weights(np.array([1000, 250, 1, 0]), balance=True)
+    assert weights.tolist() == [1.0, 2.0, HEAVIEST, 1.0]
+    assert class_weights(np.array([1000, 1]), balance=False).tolist() == [1.0, 1.0]

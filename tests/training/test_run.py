@@ -1,0 +1,243 @@
+import json
+import os
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from models.bundle import load_bundle
+from tests.training.tile_sets import PAVED, UNPAVED, make_base, make_tile_set
+from training.run import main, read_settings, run
+from training.settings import TrainingSettings
+from workspace.files import write_json
+from workspace.jobs import cancel_job, events, job_status, start_job
+
+
+@pytest.fixture
+def place(tmp_path):
+    """tiles/ (only unpaved drawn) and base/ (knows paved, badly)."""
+    make_tile_set(tmp_path / "tiles", drawn=(UNPAVED,))
+    make_base(tmp_path / "base")
+    return tmp_path
+
+
+def a_run(place, folder="run", /, **changes):
+    chosen = {"tiles": str(place / "tiles"), "base": str(place / "base"), "epochs": 3, "batch_size": 3}
+    write_json(place / folder / "settings.json", TrainingSettings.model_validate(chosen | changes).model_dump())
+    return place / folder
+
+
+def weights(folder):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def test_a_frozen_run_leaves_the_encoder_bit_for_bit(place):
+    folder = a_run(place)
+    assert run(folder) == 0
+    before, after = load_file(place / "base" / "model.safetensors"), weights(folder)
+    encoder = [name for name in before if name.startswith("encoder.")]
+    assert encoder
+    assert all(torch.equal(before[name], after[name]) for name in encoder)
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("decoder."))
+    epochs = events(folder)
+    assert [e["epoch"] for e in epochs] == [1, 2, 3]
+    assert {"loss", "validation_loss", "iou", "mean_iou", "old_classes_iou", "seconds"} <= epochs[0].keys()
+    assert job_status(folder).state == "done"
+    assert not (folder / "checkpoint.pt").exists()
+
+
+def test_the_new_model_carries_its_facts(place):
+    folder = a_run(place, "named", name="My roads", publish_to=str(place / "models" / "my-roads"))
+    assert run(folder) == 0
+    card = load_bundle(folder).card
+    assert card.title == "My roads"
+    assert [c.name for c in card.classes] == ["Unpaved road", "Paved road"]
+    assert card.input.mean == (70, 70, 70)
+    assert card.base.name == "base"
+    assert card.base.weights_sha256 == load_bundle(place / "base").card.weights_sha256
+    assert {s.class_name for s in card.scores if s.on == "held-out tiles"} == {"Unpaved road"}
+    published = load_bundle(place / "models" / "my-roads")
+    assert published.card.name == "my-roads"
+    assert published.card.weights_sha256 == card.weights_sha256
+    result = json.loads((folder / "result.json").read_text())
+    assert result["old_classes"] == ["Paved road"]
+    assert [s["on"] for s in result["before"] if s["class"] == "Unpaved road"] == ["held-out tiles"]
+
+
+def test_it_learns(place):
+    make_tile_set(place / "tiles", train=10, validation=3)
+    folder = a_run(place, freeze="nothing", epochs=12, learning_rate=1e-2)
+    assert run(folder) == 0
+    result = json.loads((folder / "result.json").read_text())
+    after = {s["class"]: s["iou"] for s in result["after"]}
+    assert after["Unpaved road"] > 0.6
+    assert after["Paved road"] > 0.6
+
+
+def test_same_settings_same_weights(place):
+    for name in ("one", "two"):
+        assert run(a_run(place, name, epochs=2)) == 0
+    one, two = weights(place / "one"), weights(place / "two")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert run(a_run(place, "three", epochs=2, seed=1)) == 0
+    three = weights(place / "three")
+    assert any(not torch.equal(one[k], three[k]) for k in one)
+
+
+@pytest.mark.parametrize("freeze", ["backbone", "nothing"])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(place, monkeypatch, freeze):
+    """The power fails between the second epoch's checkpoint and its event."""
+    whole, cut = a_run(place, "whole", freeze=freeze), a_run(place, "cut", freeze=freeze)
+    assert run(whole) == 0
+
+    from workspace.jobs import JobReporter
+
+    said = JobReporter.event
+
+    def power_cut(self, **facts):
+        if facts["epoch"] == 2:
+            raise SystemExit("power cut")
+        said(self, **facts)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(JobReporter, "event", power_cut)
+        run(cut)
+    assert [e["epoch"] for e in events(cut)] == [1]
+    assert run(cut) == 0
+    assert [e["epoch"] for e in events(cut)] == [1, 2, 3]
+    facts = [[{k: v for k, v in e.items() if k not in {"time", "seconds"}} for e in events(f)] for f in (whole, cut)]
+    assert facts[0] == facts[1]
+    one, two = weights(whole), weights(cut)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def wait_for(what, seconds=90.0):
+    limit = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_killed_job_goes_on_and_a_cancelled_one_stops(place):
+    folder = a_run(place, epochs=400, stop_early_after=0)
+    start_job(folder, "training.run")
+    wait_for(lambda: len(events(folder)) >= 2)
+    os.kill(json.loads((folder / "process.json").read_text())["pid"], signal.SIGKILL)
+    wait_for(lambda: job_status(folder).state == "interrupted")
+    reached = len(events(folder))
+    assert load_bundle(folder).card.classes
+    start_job(folder, "training.run")
+    wait_for(lambda: len(events(folder)) > reached)
+    cancel_job(folder)
+    asked = time.monotonic()
+    wait_for(lambda: job_status(folder).ended, 20)
+    assert time.monotonic() - asked < 5
+    assert job_status(folder).state == "cancelled"
+    assert [e["epoch"] for e in events(folder)] == list(range(1, len(events(folder)) + 1))
+    assert "Going on after epoch" in (folder / "log.txt").read_text()
+
+
+def test_a_full_disk_keeps_the_best_so_far(place, monkeypatch):
+    folder = a_run(place)
+    from training import fit
+
+    saved = fit.save_checkpoint
+
+    def full(folder, fingerprint, progress, *rest):
+        if progress.epoch == 2:
+            raise OSError(28, "No space left on device")
+        saved(folder, fingerprint, progress, *rest)
+
+    def as_written(*arguments):
+        from workspace.files import disk_full_explained
+
+        with disk_full_explained(folder / "checkpoint.pt"):
+            full(*arguments)
+
+    monkeypatch.setattr(fit, "save_checkpoint", as_written)
+    assert run(folder) == 1
+    status = job_status(folder)
+    assert status.state == "failed"
+    assert "disk is full" in status.error
+    assert status.remedy
+    assert load_bundle(folder).card.classes
+    monkeypatch.undo()
+    assert run(folder) == 0
+    assert [e["epoch"] for e in events(folder)] == [1, 2, 3]
+
+
+def test_old_knowledge_is_measured_on_reminder_tiles(place):
+    make_tile_set(place / "reminders", shown=(PAVED,), size=96)
+    folder = a_run(place, replay_tiles=str(place / "reminders"), replay_share=0.5, epochs=2)
+    assert run(folder) == 0
+    result = json.loads((folder / "result.json").read_text())
+    for when in ("before", "after"):
+        assert ("held-out reminder tiles", "Paved road") in {(s["on"], s["class"]) for s in result[when]}
+    assert all(e["old_classes_iou"] is not None for e in events(folder))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: make_tile_set(p / "tiles", validation=0), "validation"),
+        (lambda p: make_tile_set(p / "tiles", drawn=()), "No training tile"),
+        (lambda p: make_tile_set(p / "tiles", bands=("red", "nir")), "needs the band"),
+        (lambda p: (p / "base" / "model.safetensors").unlink(), "no model.safetensors"),
+        (lambda p: (p / "tiles" / "terratune.json").write_text("{"), "damaged"),
+        (lambda p: (p / "base" / "card.json").unlink(), "There is no model"),
+    ],
+)
+def test_bad_input_ends_with_a_clear_status(place, make, words):
+    make(place)
+    folder = a_run(place)
+    assert run(folder) == 1
+    status = job_status(folder)
+    assert status.state == "failed"
+    assert words in status.error
+    assert status.remedy
+
+
+def test_the_command_writes_a_run_that_repeats(place):
+    out = place / "by-hand"
+    arguments = ["--tiles", str(place / "tiles"), "--base", str(place / "base"), "--freeze", "backbone", "--epochs", "1", "--out", str(out)]
+    ran = call(*arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "epoch 1/1" in ran.output
+    first = weights(out)
+    assert read_settings(out).epochs == 1
+    assert call(str(out)).exit_code == 0
+    assert all(torch.equal(first[k], t) for k, t in weights(out).items())
+
+
+def test_the_command_refuses_a_folder_with_another_run(place):
+    a_run(place, "run")
+    ran = call("--tiles", str(place / "tiles"), "--base", str(place / "base"), "--epochs", "7", "--out", str(place / "run"))
+    assert ran.exit_code == 1
+    assert "other settings" in ran.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--out", "x"], ["--tiles", "x", "--out", "y", "--epochs", "0"], ["--tiles", "x", "--out", "y", "--freeze", "some"]]
+)
+def test_the_command_explains_what_is_missing(arguments):
+    ran = call(*arguments)
+    assert ran.exit_code == 2
+    assert "Error" in ran.output
+
+
+def test_settings_refuse_what_they_do_not_know(place):
+    folder = a_run(place)
+    write_json(folder / "settings.json", {"tiles": "x", "surprise": 1})
+    assert run(folder) == 1
+    assert "surprise" in job_status(folder).error
+
+
+def call(*arguments):
+    import typer
+
+    app = typer.Typer()
+    app.command()(main)
+    return CliRunner().invoke(app, list(arguments))
