@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
+import os
 import resource
+import select
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,8 @@ def inspect_safely(
         with _process(rest, crs_override, allow_private, memory_bytes) as lines:
             while rest:
                 try:
-                    line = lines.get(timeout=seconds_each)
-                except queue.Empty:
-                    line = None
+                    line = lines.next(seconds_each)
+                except TimeoutError:
                     yield _too_slow(rest.pop(0))
                     break
                 source = rest.pop(0)
@@ -96,31 +96,46 @@ def inspect_here(source: str, crs_override: str | None, allow_private: bool) -> 
 
 
 @contextlib.contextmanager
-def _process(sources: Sequence[str], crs_override: str | None, allow_private: bool, memory_bytes: int) -> Iterator[queue.Queue[str | None]]:
-    """Run the inspecting process; yield a queue of its lines, None at its end."""
+def _process(sources: Sequence[str], crs_override: str | None, allow_private: bool, memory_bytes: int) -> Iterator[_Lines]:
+    """Run the inspecting process; yield its lines. It is ended with the block."""
     command = [sys.executable, "-m", "imagery.inspect", "--memory", str(memory_bytes), "--crs", crs_override or ""]
     command += ["--allow-private"] * allow_private
     process = subprocess.Popen(
-        [*command, "--", *sources], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=_REPOSITORY
+        [*command, "--", *sources], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=_REPOSITORY, bufsize=0
     )
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def pump() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
-
-    thread = threading.Thread(target=pump, daemon=True)
-    thread.start()
+    assert process.stdout is not None
     try:
-        yield lines
+        yield _Lines(process.stdout.fileno())
     finally:
         process.kill()
         process.wait()
-        thread.join()
-        if process.stdout is not None:
-            process.stdout.close()
+        process.stdout.close()
+
+
+class _Lines:
+    """Lines from a pipe, each waited for at most so long."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._held = b""
+
+    def next(self, timeout_s: float) -> str | None:
+        """The next line; None at the end.
+
+        Raises:
+            TimeoutError: none came in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._held:
+            readable, _, _ = select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not readable:
+                raise TimeoutError
+            data = os.read(self._descriptor, 1 << 16)
+            if not data:
+                return None
+            self._held += data
+        line, _, self._held = self._held.partition(b"\n")
+        return line.decode()
 
 
 def _parsed(line: str) -> Inspection | ImageryError:

@@ -13,10 +13,9 @@ import logging
 import math
 import re
 import threading
-import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +23,11 @@ from PIL import Image
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
+from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 from rio_tiler.errors import RioTilerError
 from rio_tiler.models import ImageData
-from rio_tiler.reader import part
+from rio_tiler.reader import read
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -44,6 +44,8 @@ from workspace.settings import Settings
 TILE_PX = 256
 MAX_ZOOM = 30
 PICTURES_PER_THREAD = 12
+SPECK_PX = 0.5
+"""Rasters smaller than this on screen are not drawn."""
 CACHE_BYTES = 64 * 2**20
 WEBP_QUALITY = 85
 EARTH_RADIUS_M = 6378137.0
@@ -58,7 +60,6 @@ _RAMP = ((0.0, (0, 0, 4)), (0.25, (81, 18, 124)), (0.5, (183, 55, 121)), (0.75, 
 """Magma (matplotlib, CC0), five stops."""
 
 _log = logging.getLogger("terratune.tiles")
-warnings.filterwarnings("ignore", message="Adjusting dataset latitudes", category=UserWarning)
 
 Style = Literal["picture", "classes", "confidence"]
 
@@ -148,15 +149,16 @@ def render_tile(layer: Layer, z: int, x: int, y: int) -> bytes:
             return b""
         flat = layer.stretch is None
         try:
-            image = part(
+            # a warp straight to the tile's own pixels: rio-tiler's `part` would go by way of the raster's resolution,
+            # which at low zooms is a grid of billions of pixels
+            frame = {"transform": from_bounds(*tile_bounds(z, x, y), TILE_PX, TILE_PX), "width": TILE_PX, "height": TILE_PX}
+            image = read(
                 picture.dataset,
-                tile_bounds(z, x, y),
-                height=TILE_PX,
-                width=TILE_PX,
                 dst_crs=_MERCATOR,
                 indexes=layer.bands,
                 nodata=_nodata(picture.dataset),
-                **_resampling(layer, z),
+                vrt_options=frame,
+                reproject_method=_resampling(layer, z),
             )
         except (RasterioError, RioTilerError) as error:
             _pictures().forget(layer)
@@ -263,8 +265,10 @@ class _Picture:
     lonlat_bounds: tuple[float, float, float, float]
 
     def touches(self, z: int, x: int, y: int) -> bool:
-        """Whether the tile meets the raster; rasters across the 180th meridian have west > east."""
+        """Whether the tile meets the raster, and the raster is more than a speck in it; west > east across the 180th meridian."""
         west, south, east, north = self.lonlat_bounds
+        if max((east - west) % 360, north - south) < SPECK_PX * 360 / 2**z / TILE_PX and z > 0:
+            return False
         left, right = x / 2**z * 360 - 180, (x + 1) / 2**z * 360 - 180
         top, bottom = (math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * row / 2**z)))) for row in (y, y + 1))
         across = (left <= east and right >= west) if west <= east else (left <= east or right >= west)
@@ -334,8 +338,7 @@ def _nodata(dataset: DatasetReader | WarpedVRT) -> float | None:
     return nodata
 
 
-def _resampling(layer: Layer, z: int) -> dict[str, Any]:
+def _resampling(layer: Layer, z: int) -> Literal["nearest", "bilinear"]:
     """Numbers of colours, and pixels enlarged more than four times, stay as they are; the rest is smoothed."""
     enlarged = layer.resolution_m / (2 * math.pi * EARTH_RADIUS_M / TILE_PX / 2**z)
-    method = "nearest" if layer.stretch is None or enlarged > 4 else "bilinear"
-    return {"resampling_method": method, "reproject_method": method}
+    return "nearest" if layer.stretch is None or enlarged > 4 else "bilinear"
