@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pytest
+import shapely
+from shapely.geometry import GeometryCollection, LineString, MultiLineString, Point, Polygon, box
+
+from errors import LabelError, LabelFileError, UnknownClassError
+from labeling.exchange import NOTHING, ImportReport, inspect_file, read_labels, suggested_map, write_labels
+from labeling.label_set import label_set
+from workspace.classes import starter_schema
+
+SCHEMA = starter_schema()
+ROAD = LineString([(-116.5, 33.8), (-116.49, 33.81)])
+FIELD = box(-116.5, 33.8, -116.499, 33.801)
+
+
+def table(values: list[Any], geometries: list[Any] | None = None, name: str = "classvalue", crs: str | None = "EPSG:4326") -> gpd.GeoDataFrame:
+    return gpd.GeoDataFrame({name: values}, geometry=geometries or [ROAD] * len(values), crs=crs)
+
+
+def saved(frame: gpd.GeoDataFrame, path: Path) -> Path:
+    frame.to_file(path)
+    return path
+
+
+def report_of(labels: gpd.GeoDataFrame) -> ImportReport:
+    return labels.attrs["report"]
+
+
+@pytest.mark.parametrize("name", ["roads.geojson", "roads.gpkg", "roads.shp", "roads.fgb"])
+@pytest.mark.parametrize("epsg", [4326, 26911, 3857])
+def test_any_kind_in_any_crs(tmp_path: Path, name: str, epsg: int):
+    path = saved(table([2, 1]).to_crs(epsg), tmp_path / name)
+    if epsg == 26911 and name.endswith("geojson"):
+        assert '"crs"' in path.read_text()  # the member that RFC 7946 dropped, and everybody still writes
+    labels = read_labels(path, class_field="classvalue", schema=SCHEMA)
+    assert sorted(labels["class_value"]) == [1, 2]
+    assert labels.crs == "EPSG:4326"
+    assert labels.geometry.geom_equals_exact(shapely.geometry.LineString(ROAD), 1e-7).all()
+    assert set(labels["origin"]) == {"imported"}
+    assert labels["object_id"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2], [1, 2]),
+        ([1.0, 2.0], [1, 2]),
+        (["1", " 2 "], [1, 2]),
+        (["PAVED ROAD", "Unpaved  road"], [1, 2]),
+        (["paved road", "255"], [1, 255]),
+    ],
+)
+def test_a_class_field_may_hold_values_or_names(tmp_path: Path, values: list[Any], expected: list[int]):
+    labels = read_labels(saved(table(values), tmp_path / "a.gpkg"), class_field=None, schema=SCHEMA)
+    assert list(labels["class_value"]) == expected
+
+
+@pytest.mark.parametrize("name", ["CLASSVALUE", "Value", "ClassName"])
+def test_the_class_field_is_recognised_whatever_its_case(tmp_path: Path, name: str):
+    path = saved(table([2], name=name), tmp_path / "a.gpkg")
+    assert inspect_file(path).class_field == name
+    assert list(read_labels(path, class_field=None, schema=SCHEMA)["class_value"]) == [2]
+    assert list(read_labels(path, class_field=name.swapcase(), schema=SCHEMA)["class_value"]) == [2]
+
+
+def test_values_are_mapped_and_left_out(tmp_path: Path):
+    path = saved(table(["dirt", "tar", "ditch", None], name="surface"), tmp_path / "a.gpkg")
+    value_map = {"dirt": 2, "tar": 1, "ditch": None, NOTHING: None}
+    labels = read_labels(path, class_field="surface", value_map=value_map, schema=SCHEMA)
+    assert list(labels["class_value"]) == [2, 1]
+    assert "2 left out" in report_of(labels).sentence()
+
+
+def test_without_a_class_field_everything_is_one_class(tmp_path: Path):
+    path = saved(table([7, 8], name="lanes"), tmp_path / "a.gpkg")
+    assert inspect_file(path).class_field is None
+    assert list(read_labels(path, class_field=None, value_map={NOTHING: 1}, schema=SCHEMA)["class_value"]) == [1, 1]
+
+
+def test_values_that_mean_nothing_are_all_named(tmp_path: Path):
+    path = saved(table(["dirt", "tar", "2"], name="surface"), tmp_path / "a.gpkg")
+    with pytest.raises(UnknownClassError, match=r"dirt, tar.*2 \(Unpaved road\)"):
+        read_labels(path, class_field="surface", schema=SCHEMA)
+
+
+def test_a_field_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path):
+    path = saved(table([2], name="surface"), tmp_path / "a.gpkg")
+    with pytest.raises(LabelFileError, match="Its fields: surface"):
+        read_labels(path, class_field="kind", schema=SCHEMA)
+
+
+def test_likely_meanings_are_suggested():
+    assert suggested_map(["paved", "UNPAVED", "2", "uncertain", "road", "ditch"], SCHEMA) == {
+        "paved": 1,
+        "UNPAVED": 2,
+        "2": 2,
+        "uncertain": 255,
+        "road": None,  # two classes are roads
+        "ditch": None,
+    }
+
+
+def test_an_unknown_crs_is_asked_for(tmp_path: Path):
+    path = saved(table([2]).to_crs(26911), tmp_path / "a.shp")
+    path.with_suffix(".prj").unlink()
+    assert inspect_file(path).crs is None
+    with pytest.raises(LabelFileError, match="EPSG code"):
+        read_labels(path, class_field=None, schema=SCHEMA)
+    with pytest.raises(LabelFileError, match="not a coordinate system"):
+        read_labels(path, class_field=None, schema=SCHEMA, crs="EPSG:nonsense")
+    for given in ("EPSG:26911", "26911"):
+        labels = read_labels(path, class_field=None, schema=SCHEMA, crs=given)
+        assert labels.geometry.geom_equals_exact(ROAD, 1e-6).all()
+
+
+def test_metres_passed_off_as_degrees_are_noticed_and_mended_by_the_crs(tmp_path: Path):
+    path = saved(table([2]).to_crs(26911), tmp_path / "a.geojson")
+    content = json.loads(path.read_text())
+    del content["crs"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(LabelFileError, match="not longitudes and latitudes"):
+        read_labels(path, class_field=None, schema=SCHEMA)
+    assert read_labels(path, class_field=None, schema=SCHEMA, crs="EPSG:26911").geometry.geom_equals_exact(ROAD, 1e-6).all()
+
+
+def test_a_stated_crs_wins_over_the_one_given(tmp_path: Path):
+    path = saved(table([2]).to_crs(26911), tmp_path / "a.gpkg")
+    assert read_labels(path, class_field=None, schema=SCHEMA, crs="EPSG:32633").geometry.geom_equals_exact(ROAD, 1e-7).all()
+
+
+def test_shapes_are_taken_apart_mended_or_left_out_with_a_count(tmp_path: Path):
+    bow_tie = Polygon([(0, 0), (0.01, 0.01), (0.01, 0), (0, 0.01)])
+    shapes = [MultiLineString([[(0, 0), (1, 1)], [(2, 2), (3, 3)]]), GeometryCollection([Point(1, 1), FIELD]), bow_tie, None, Polygon()]
+    path = saved(table([2, 2, 2, 2, 2], shapes), tmp_path / "a.geojson")
+    labels = read_labels(path, class_field=None, schema=SCHEMA)
+    assert sorted(labels.geometry.geom_type) == ["LineString", "LineString", "MultiPolygon", "Point", "Polygon"]
+    assert labels.geometry.is_valid.all()
+    assert (report_of(labels).imported, report_of(labels).repaired) == (5, 1)
+    assert sum(report_of(labels).left_out.values()) == 2
+
+
+def test_all_layers_of_a_geopackage_are_read(tmp_path: Path):
+    path = tmp_path / "a.gpkg"
+    table([2]).to_file(path, layer="one")
+    table([1], [FIELD]).to_crs(3857).to_file(path, layer="two")
+    assert sorted(read_labels(path, class_field=None, schema=SCHEMA)["class_value"]) == [1, 2]
+
+
+@pytest.mark.parametrize(("file_format", "name"), [("GeoJSON", "l.geojson"), ("GeoPackage", "l.gpkg"), ("Shapefile", "l.zip")])
+def test_what_is_exported_can_be_imported(tmp_path: Path, file_format: Any, name: str):
+    about = {"origin": "drawn", "note": "", "created": "2024-05-01T10:00:00.000+00:00", "changed": "2024-05-01T10:00:00.000+00:00"}
+    rows = [(ROAD, 2), (FIELD, 1), (Point(-116.5, 33.8), 255)]
+    labels = label_set({"object_id": f"id{i}", "class_value": c, "geometry": g, **about} for i, (g, c) in enumerate(rows))
+    path = tmp_path / name
+    write_labels(labels, SCHEMA, path, file_format)
+    back = read_labels(path, class_field="Classvalue", schema=SCHEMA).sort_values("class_value", ignore_index=True)
+    assert list(back["class_value"]) == [1, 2, 255]
+    for found, (shape, _) in zip(back.geometry, sorted(rows, key=lambda r: r[1]), strict=True):
+        assert shapely.equals_exact(shapely.normalize(found), shapely.normalize(shape), 1e-8)
+    by_name = read_labels(path, class_field="Classname", schema=SCHEMA)
+    assert sorted(by_name["class_value"]) == [1, 2, 255]
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.geojson", b""),
+        ("a.geojson", b'{"type": "FeatureCollection", "features": ['),
+        ("a.geojson", b'{"type": "Topical"}'),
+        ("a.geojson", b'{"type": "FeatureCollection", "features": []}'),
+        ("a.geojson", b"[" * 100_000),
+        ("a.json", b'{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read /etc/passwd"}'),
+        ("a.geojson", b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'),
+        ("a.kml", b"<OGRVRTDataSource/>"),
+        ("a.gpkg", b"SQLite format 3\0 and then nothing"),
+        ("a.gpkg", b"PK not a geopackage"),
+        ("a.shp", b"\x00\x00\x27\x0a" + b"\x00" * 20),
+        ("a.zip", b"PK\x03\x04 but cut off"),
+        ("a.fgb", b"fgb\x03fgb\x00" + b"\xff" * 64),
+        ("a.exe", b"MZ"),
+    ],
+)
+def test_a_bad_file_is_explained(tmp_path: Path, name: str, content: bytes):
+    path = tmp_path / name
+    path.write_bytes(content)
+    for attempt in (lambda: inspect_file(path), lambda: read_labels(path, class_field=None, value_map={NOTHING: 2}, schema=SCHEMA)):
+        with pytest.raises(LabelFileError) as refused:
+            attempt()
+        assert refused.value.remedy
+        assert name in refused.value.fact
+
+
+def test_a_missing_file_is_explained(tmp_path: Path):
+    with pytest.raises(LabelFileError, match="cannot be opened"):
+        inspect_file(tmp_path / "gone.gpkg")
+
+
+def test_a_zip_without_a_shapefile_or_with_far_too_much_is_refused(tmp_path: Path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no")
+    with pytest.raises(LabelFileError, match="no shapefile"):
+        inspect_file(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.shp", b"\0" * 20_000_000)
+    with pytest.raises(LabelFileError, match="unpacks"):
+        inspect_file(path)
+
+
+@pytest.mark.shared_data
+def test_odd_files_give_labels_or_a_remedy(shared_data: Path):
+    folder = shared_data / "odd_vectors"
+    with (folder / "index.csv").open() as file:
+        names = [row["file"] for row in csv.DictReader(file)]
+    read = 0
+    for name in names:
+        try:
+            facts = inspect_file(folder / name)
+            values = facts.fields.get(facts.class_field or "", [NOTHING])
+            labels = read_labels(folder / name, class_field=facts.class_field, value_map=dict.fromkeys(values, 2), schema=SCHEMA, crs="EPSG:26911")
+        except LabelError as error:
+            assert error.remedy, name
+            continue
+        read += 1
+        assert len(labels) and labels.geometry.is_valid.all() and not labels.geometry.is_empty.any(), name
+    assert read >= 45
+
+
+@pytest.mark.shared_data
+def test_real_road_labels_lie_on_their_image(shared_data: Path):
+    """The crs member of these files is the old one; the same lines lie beside them in longitude and latitude."""
+    name = "palm_springs_2020_64"
+    path = shared_data / "naip_roads" / "labels" / f"{name}.geojson"
+    surfaces = inspect_file(path).fields["surface"]
+    labels = read_labels(path, class_field="surface", value_map=suggested_map(surfaces, SCHEMA), schema=SCHEMA)
+    truth = gpd.read_file(shared_data / "naip_roads" / "roads_wgs84.geojson").query("chip == @name")
+    assert len(labels) == len(truth)
+    assert labels.total_bounds == pytest.approx(truth.total_bounds, abs=2e-6)

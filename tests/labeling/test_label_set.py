@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import uuid
+from pathlib import Path
+from xml.etree import ElementTree
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
+
+from errors import LabelFileError
+from labeling.draw import geojson_of
+from labeling.journal import Label, LabelJournal, Operation
+from labeling.label_set import (
+    ATTRIBUTES,
+    count_labels,
+    current_labels,
+    kinds,
+    label_set,
+    outside,
+    read_geopackage,
+    sizes,
+    write_geopackage,
+)
+from workspace.classes import ClassDef, ClassSchema, starter_schema
+from workspace.project import create_project
+
+TIME = "2024-05-01T10:00:00.000+00:00"
+
+
+def row(geometry: shapely.Geometry, class_value: int = 2, object_id: str = "", origin: str = "drawn") -> dict[str, object]:
+    about = {"origin": origin, "note": "", "created": TIME, "changed": TIME}
+    return {"object_id": object_id or uuid.uuid4().hex, "class_value": class_value, "geometry": geometry, **about}
+
+
+@pytest.fixture
+def labels() -> gpd.GeoDataFrame:
+    square = box(-116.5, 33.8, -116.499, 33.801)
+    return label_set(
+        [
+            row(LineString([(-116.5, 33.8), (-116.49, 33.8)]), object_id="a"),
+            row(square, 1, object_id="b"),
+            row(Point(-116.495, 33.805), object_id="c", origin="imported"),
+            row(MultiPolygon([square, shapely.transform(square, lambda xy: xy + 0.01)]), 255, object_id="d"),
+        ]
+    )
+
+
+def test_an_empty_label_set_keeps_the_contract():
+    empty = label_set()
+    assert list(empty.columns) == [*ATTRIBUTES, "geometry"]
+    assert empty.crs == "EPSG:4326"
+    assert empty["class_value"].dtype == np.int64
+
+
+def test_labels_come_from_the_journal_in_the_order_they_were_made(tmp_path: Path, labels: gpd.GeoDataFrame):
+    path = tmp_path / "labels.journal"
+    journal = LabelJournal(path)
+    for one in labels.to_dict("records"):
+        journal.append([Operation(uuid.uuid4().hex, "upsert", one["object_id"], Label(geojson_of(one["geometry"]), one["class_value"]))])
+    found = current_labels(path)
+    assert list(found["class_value"]) == [2, 1, 2, 255]
+    assert found.geometry.geom_equals_exact(labels.geometry, 0).all()
+    assert list(found.columns) == [*ATTRIBUTES, "geometry"]
+
+
+def test_a_project_without_a_journal_has_no_labels_and_gets_none_made(tmp_path: Path):
+    project = create_project(tmp_path, "New")
+    assert current_labels(project.journal_file).empty
+    assert count_labels(project) == 0
+    assert not project.journal_file.exists()
+
+
+def test_kinds_and_sizes(labels: gpd.GeoDataFrame):
+    assert list(kinds(labels)) == ["line", "area", "point", "area"]
+    found = list(sizes(labels))
+    # one hundredth of a degree of longitude at 33.8 degrees, and a thousandth squared, on WGS 84
+    assert found[0] == pytest.approx(926.1, abs=1)
+    assert found[1] == pytest.approx(92.61 * 110.92, rel=1e-3)
+    assert found[2] == 0
+    assert found[3] == pytest.approx(2 * found[1], rel=1e-3)
+
+
+def test_which_labels_lie_outside_all_imagery(labels: gpd.GeoDataFrame):
+    assert list(outside(labels, [box(-116.5005, 33.7995, -116.4985, 33.8015)])) == [False, False, True, False]
+    assert list(outside(labels, [])) == [True] * 4
+    assert list(outside(label_set(), [])) == []
+
+
+def test_the_geopackage_gives_back_the_same_labels(tmp_path: Path, labels: gpd.GeoDataFrame):
+    path = tmp_path / "labels.gpkg"
+    write_geopackage(labels, starter_schema(), path)
+    found = read_geopackage(path)
+    assert found[list(ATTRIBUTES)].equals(labels[list(ATTRIBUTES)])
+    assert found.geometry.geom_equals_exact(labels.geometry, 0).all()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_programs_find_arcgis_fields_in_the_geopackage(tmp_path: Path, labels: gpd.GeoDataFrame):
+    path = tmp_path / "labels.gpkg"
+    write_geopackage(labels, starter_schema(), path)
+    lines = gpd.read_file(path, layer="label_lines")
+    assert lines.crs == "EPSG:4326"
+    assert lines.loc[0, ["Classname", "Classvalue", "RED", "GREEN", "BLUE"]].tolist() == ["Unpaved road", 2, 255, 159, 28]
+
+
+def test_each_layer_is_there_even_when_empty(tmp_path: Path):
+    path = tmp_path / "labels.gpkg"
+    write_geopackage(label_set(), starter_schema(), path)
+    assert {"label_polygons", "label_lines", "label_points"} <= set(pyogrio.list_layers(path)[:, 0])
+    assert read_geopackage(path).empty
+
+
+def test_qgis_finds_a_style_for_each_layer(tmp_path: Path, labels: gpd.GeoDataFrame):
+    path = tmp_path / "labels.gpkg"
+    schema = ClassSchema(classes=(*starter_schema().classes, ClassDef(value=3, name='Ditch & "dam" <x>', colour="#123456")))
+    write_geopackage(labels, schema, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        styles = connection.execute("SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles").fetchall()
+        registered = connection.execute("SELECT data_type FROM gpkg_contents WHERE table_name = 'layer_styles'").fetchone()
+    assert registered == ("attributes",)
+    assert {(table, column, default) for table, column, default, _ in styles} == {
+        (layer, "geom", 1) for layer in ("label_polygons", "label_lines", "label_points")
+    }
+    for *_, qml in styles:
+        tree = ElementTree.fromstring(qml[qml.index("<qgis") :])
+        categories = {c.get("value"): (c.get("label"), c.get("symbol")) for c in tree.iter("category")}
+        assert categories["3"][0] == 'Ditch & "dam" <x>'
+        symbol = next(s for s in tree.iter("symbol") if s.get("name") == categories["3"][1])
+        assert any("18,52,86" in str(option.get("value")) for option in symbol.iter("Option"))
+
+
+def test_a_removed_class_does_not_hide_its_labels(tmp_path: Path, labels: gpd.GeoDataFrame):
+    path = tmp_path / "labels.gpkg"
+    write_geopackage(labels, ClassSchema(classes=(ClassDef(value=1, name="Only", colour="#000000"),)), path)
+    assert len(read_geopackage(path)) == 4
+
+
+def test_writing_over_keeps_the_old_file_when_it_fails(tmp_path: Path, labels: gpd.GeoDataFrame, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "labels.gpkg"
+    write_geopackage(labels, starter_schema(), path)
+    before = path.read_bytes()
+    monkeypatch.setattr("labeling.label_set._add_styles", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("disk I/O error")))
+    with pytest.raises(sqlite3.OperationalError):
+        write_geopackage(labels.iloc[:1], starter_schema(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_geopackage_of_others_is_not_taken_for_labels(tmp_path: Path):
+    path = tmp_path / "other.gpkg"
+    gpd.GeoDataFrame({"a": [1]}, geometry=[Polygon([(0, 0), (1, 0), (1, 1)])], crs="EPSG:4326").to_file(path)
+    with pytest.raises(LabelFileError, match="Import it"):
+        read_geopackage(path)
