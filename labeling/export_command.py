@@ -168,7 +168,10 @@ def _read_all(
 
 
 def own_widths(path: Path, labels: gpd.GeoDataFrame, crs: str | None) -> NDArray[np.float64]:
-    """(n,) metres: the `width_m` that each label had in its file, found again by its shape; NaN where it had none."""
+    """(n,) metres: the `width_m` that each label had in its file, found again by its shape; NaN where it had none.
+
+    Labels of the same shape get their widths in the order of the file.
+    """
     best = np.full(len(labels), np.nan)
     wanted = shapely.to_wkb(labels.geometry.to_numpy())
     for layer, _ in pyogrio.list_layers(path):
@@ -178,11 +181,14 @@ def own_widths(path: Path, labels: gpd.GeoDataFrame, crs: str | None) -> NDArray
         column = next((c for c in table.columns if c.casefold() == WIDTH_FIELD), None)
         if column is None or not isinstance(table, gpd.GeoDataFrame):
             continue
-        for placed in (table, table.set_crs(crs, allow_override=True) if crs else table):
-            parts = placed.to_crs(labels.crs).explode(ignore_index=True)
-            widths = dict(zip(_as_labels(parts.geometry), pd.to_numeric(parts[column], errors="coerce"), strict=True))
-            found = np.array([widths.get(shape, np.nan) for shape in wanted], dtype=float)
-            best = np.where(np.isnan(best), found, best)
+        for stated in dict.fromkeys([table.crs, crs]):
+            if stated is not None:
+                parts = table.set_crs(stated, allow_override=True).to_crs(labels.crs).explode(ignore_index=True)
+                widths: dict[bytes | None, list[float]] = {}
+                for shape, width in zip(_as_labels(parts.geometry), pd.to_numeric(parts[column], errors="coerce"), strict=True):
+                    widths.setdefault(shape, []).append(float(width))
+                found = np.array([widths[shape].pop(0) if widths.get(shape) else np.nan for shape in wanted])
+                best = np.where(np.isnan(best), found, best)
     return best
 
 

@@ -290,7 +290,10 @@ def places_panel(project: Project, rasters: Sequence[Raster], tile_set: TileSet)
     order = {split: i for i, (split, *_) in enumerate(SPLITS)}
     features = sorted(geojson["features"], key=lambda f: (f["properties"]["split"] != "validation", order[f["properties"]["split"]]))
     target = st.selectbox(
-        "Show", [None, *range(len(features))], format_func=lambda i: EVERYTHING if i is None else features[i]["properties"]["text"]
+        "Show",
+        [None, *range(len(features))],
+        format_func=lambda i: EVERYTHING if i is None else features[i]["properties"]["text"],
+        key=f"place:{tile_set.name}",
     )
     m = new_map(bounds_of(features if target is None else [features[target]]))
     token = tile_token(project)

@@ -87,7 +87,7 @@ def run(scene, labels, tmp_path, settings=SMALL, schema=None, **kwargs):
 def test_a_line_becomes_a_band_of_the_right_width_in_the_right_place(scene, tmp_path):
     made = run(scene, two_tracks(), tmp_path)
     labels = mosaic(made)
-    rows, columns = np.nonzero(labels == UNPAVED)
+    rows, _columns = np.nonzero(labels == UNPAVED)
     assert (rows.min(), rows.max()) == (28, 31)
     assert set(labels[28:32, 10:55].ravel()) == {UNPAVED}
     assert validate_tile_set(made.folder) == []

@@ -22,14 +22,14 @@ def test_image_validity_and_label(tile_set, number):
 
 def test_a_missing_file_is_named(tile_set):
     (tile_set.folder / "labels/000000001.tif").unlink()
-    with pytest.raises(TileSetFormatError, match="labels/000000001.tif .* is missing"):
+    with pytest.raises(TileSetFormatError, match=r"labels/000000001.tif .* is missing"):
         read_tile(tile_set, tile_set.record.tiles[1])
 
 
 def test_a_damaged_file_is_named(tile_set):
     path = tile_set.folder / "images/000000001.tif"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(TileSetFormatError, match="images/000000001.tif .* is damaged"):
+    with pytest.raises(TileSetFormatError, match=r"images/000000001.tif .* is damaged"):
         read_tile(tile_set, tile_set.record.tiles[1])
 
 

@@ -46,7 +46,7 @@ def test_the_sample_of_floats_is_uniform_over_all_tiles(monkeypatch):
     running = RunningStatistics(1, "float32")
     for start in range(10):
         running.add(np.full((1, 50, 50), start, dtype=np.float32), np.ones((50, 50), dtype=bool))
-    keys, values = running._samples[0]
+    _keys, values = running._samples[0]
     assert len(values) == 500
     assert np.bincount(values.astype(int), minlength=10).min() > 25
 

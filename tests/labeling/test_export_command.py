@@ -1,0 +1,158 @@
+"""The command does what the page does, from files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from shapely.geometry import LineString, MultiLineString
+from typer.testing import CliRunner
+
+from errors import LabelFileError
+from labeling.export_command import app, derived_schema
+from tiles.reader import read_tile
+from tiles.tile_set import open_tile_set
+from workspace.classes import ClassDef, ClassSchema
+
+X0, Y0 = 500_000.0, 4_000_000.0
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def scene(tmp_path):
+    path = tmp_path / "scene.tif"
+    profile = {"driver": "GTiff", "width": 640, "height": 64, "count": 3, "dtype": "uint8", "crs": "EPSG:32611"}
+    with rasterio.open(path, "w", **profile, transform=Affine(1, 0, X0, 0, -1, Y0)) as file:
+        file.write(np.full((3, 64, 640), 80, dtype=np.uint8))
+    return path
+
+
+def line(east, south=30.0, length=50.0):
+    return LineString([(X0 + east, Y0 - south), (X0 + east + length, Y0 - south)])
+
+
+def write_labels(path, values, geometries, field="classvalue", crs="EPSG:32611", **columns):
+    gpd.GeoDataFrame({field: values, **columns}, geometry=geometries, crs=crs).to_file(path)
+    return path
+
+
+def export(scene, labels, out, *more):
+    paths = [labels] if isinstance(labels, Path) else labels
+    given = [a for p in paths for a in ("--labels", str(p))]
+    return CliRunner().invoke(app, ["--image", str(scene), *given, "--tile-size", "64", "--stride", "64", "--out", str(out), *more])
+
+
+def width_in_pixels(tile_set, east, value):
+    tile = next(t for t in tile_set.record.tiles if t.column <= east < t.column + 64)
+    return int((read_tile(tile_set, tile).label[:, east - tile.column] == value).sum())
+
+
+def test_values_of_a_geopackage(scene, tmp_path):
+    labels = write_labels(tmp_path / "l.gpkg", [1, 2, 0], [line(5), line(580), line(200)])
+    result = export(scene, labels, tmp_path / "out", "--buffer-m", "3")
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert [(c.value, c.name) for c in made.record.classes] == [(1, "1"), (2, "2")]
+    assert len(made.record.tiles) == 2, "class 0 is background and makes no tile"
+    assert width_in_pixels(made, 20, 1) == 6
+    assert "2 tiles of 64 pixels" in result.output
+
+
+def test_names_old_style_crs_and_own_widths(scene, tmp_path):
+    """As the NAIP roads come: names in a field, UTM metres behind a `crs` member, a width for each line."""
+    path = tmp_path / "roads.geojson"
+    features = [
+        {"type": "Feature", "properties": {"surface": s, "width_m": w}, "geometry": line(e).__geo_interface__}
+        for s, w, e in (("paved", 11.0, 5), ("unpaved", None, 580), ("uncertain", 20.0, 5))
+    ]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32611"}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    result = export(scene, path, tmp_path / "out", "--class-field", "surface")
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert [c.name for c in made.record.classes] == ["Unpaved road", "Paved road"]
+    assert width_in_pixels(made, 20, 1) == pytest.approx(11, abs=1)
+    assert width_in_pixels(made, 20, 255) == pytest.approx(9, abs=1)
+    assert width_in_pixels(made, 600, 2) == 4
+
+
+def test_widths_of_files_without_a_crs_and_of_multi_lines(scene, tmp_path):
+    path = write_labels(tmp_path / "l.shp", [1, 2], [MultiLineString([line(5), line(5, 50)]), line(580)], width_m=[10.0, 8.0])
+    path.with_suffix(".prj").unlink()
+    result = export(scene, path, tmp_path / "out", "--labels-crs", "EPSG:32611")
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert width_in_pixels(made, 20, 1) == 20
+    assert width_in_pixels(made, 600, 2) == 8
+
+
+def test_several_label_files_and_a_class_list(scene, tmp_path):
+    first = write_labels(tmp_path / "a.gpkg", ["track"], [line(5)], field="kind")
+    second = write_labels(tmp_path / "b.gpkg", ["9"], [line(580)], field="kind", crs="EPSG:32611")
+    schema = ClassSchema(classes=(ClassDef(value=9, name="Wash", colour="#123456"), ClassDef(value=4, name="Track", colour="#654321")))
+    (tmp_path / "classes.json").write_text(schema.model_dump_json())
+    result = export(scene, [first, second], tmp_path / "out", "--class-field", "kind", "--classes", str(tmp_path / "classes.json"))
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert made.record.class_pixels()[4] > 0
+    assert made.record.class_pixels()[9] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (["--class-field", "surface"], 1, "no field 'surface'"),
+        (["--format", "KITTI_rectangles"], 2, "only Classified_Tiles"),
+        (["--tile-size", "100"], 2, "tile_size"),
+        (["--stride", "128"], 2, "larger than the tile size"),
+    ],
+)
+def test_wrong_choices_are_explained(scene, tmp_path, more, code, said):
+    labels = write_labels(tmp_path / "l.gpkg", [1, 2], [line(5), line(580)])
+    result = export(scene, labels, tmp_path / "out", *more)
+    assert result.exit_code == code
+    assert said in result.output.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_elsewhere_end_with_a_message_and_no_trace(scene, tmp_path):
+    labels = write_labels(tmp_path / "l.gpkg", [1], [LineString([(10, 50), (10.1, 50)])], crs="EPSG:4326")
+    result = export(scene, labels, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "No label touches the imagery" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_it_runs_as_a_module(scene, tmp_path):
+    labels = write_labels(tmp_path / "l.gpkg", [1, 2], [line(5), line(580)])
+    command = [sys.executable, "-m", "labeling.export", "--image", str(scene), "--labels", str(labels), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--tile-size", "64", "--stride", "64"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "map.txt").exists()
+
+
+def test_known_names_become_the_road_classes():
+    schema, numbers = derived_schema(["paved", "Unpaved road", "ignore", ""])
+    assert numbers == {"paved": 1, "Unpaved road": 2, "ignore": 255, "": None}
+    assert [c.name for c in schema.learnt] == ["Unpaved road", "Paved road"]
+
+
+def test_other_names_are_numbered_and_numbers_stay():
+    assert derived_schema(["tree", "House"])[1] == {"House": 1, "tree": 2}
+    schema, numbers = derived_schema(["10", "2", "255", "0"])
+    assert numbers == {"0": None, "255": 255, "2": 2, "10": 10}
+    assert [c.value for c in schema.classes] == [2, 10, 255]
+    assert schema.classes[-1].ignore
+
+
+@pytest.mark.parametrize("values", [[], ["0", ""], ["300"], ["-4"]])
+def test_fields_without_usable_classes(values):
+    with pytest.raises(LabelFileError):
+        derived_schema(values)

@@ -1,0 +1,177 @@
+"""The Tiles page from nothing to a tile set, as a person uses it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from streamlit.testing.v1 import AppTest
+
+from imagery.library import add_copy
+from labeling.export_job import export_jobs
+from labeling.journal import Label, Operation, open_journal
+from tiles.tile_set import list_tile_sets, open_tile_set
+from ui import frame
+from workspace.jobs import job_status
+from workspace.project import Project, create_project
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "export_tiles.py"
+ORIGIN = (500_000.0, 4_000_000.0)
+LON, LAT = -117.0, 36.1443
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("TERRATUNE_DATA", str(tmp_path))
+    frame.settings.cache_clear()
+    yield create_project(tmp_path / "projects", "One")
+    frame.settings.cache_clear()
+
+
+def add_scene(project: Project, tmp_path: Path) -> None:
+    """2048 x 320 pixels of 1 m."""
+    path = tmp_path / "scene.tif"
+    profile = {"driver": "GTiff", "width": 2048, "height": 320, "count": 3, "dtype": "uint8", "crs": "EPSG:32611"}
+    with rasterio.open(path, "w", **profile, transform=Affine(1, 0, ORIGIN[0], 0, -1, ORIGIN[1])) as file:
+        file.write(np.random.default_rng(0).integers(0, 255, (3, 320, 2048)).astype(np.uint8))
+    add_copy(project, path, "scene.tif")
+
+
+def add_lines(project: Project, *shifts_m: float, lat: float = LAT) -> None:
+    """Unpaved lines 80 m long, `shifts_m` east of the scene's edge, 100 m below its upper edge."""
+    for shift in shifts_m:
+        west = LON + (shift + 5) / 89_900
+        geometry = {"type": "LineString", "coordinates": [[west, lat - 0.0009], [west + 80 / 89_900, lat - 0.0009]]}
+        open_journal(project.journal_file).append(
+            [Operation(uuid.uuid4().hex, "upsert", uuid.uuid4().hex, Label(geometry, 2, "drawn", ""))]
+        )
+
+
+def open_page(project: Project) -> AppTest:
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["project"] = project.id
+    page.run()
+    assert not page.exception, page.exception
+    return page
+
+
+def text_of(elements) -> str:
+    return "\n".join(e.value for e in elements)
+
+
+def click(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception, page.exception
+    return page
+
+
+def wait(project: Project) -> str:
+    end = time.monotonic() + 90
+    while not job_status(export_jobs(project)[0]).ended and time.monotonic() < end:
+        time.sleep(0.1)
+    return job_status(export_jobs(project)[0]).state
+
+
+def test_without_imagery_or_labels_it_says_where_to_go(project, tmp_path):
+    page = open_page(project)
+    assert "no imagery" in text_of(page.info)
+    assert not page.button
+    add_scene(project, tmp_path)
+    assert "Nothing is labelled yet" in text_of(open_page(project).info)
+
+
+def test_export_look_and_delete(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    page = open_page(project)
+    assert "**1 image**, **2 labels**: 2 Unpaved road" in text_of(page.markdown)
+    assert "About **6 tiles**" in text_of(page.caption)
+    page.number_input(key="buffer_m").set_value(3.0).run()
+    click(page, "export")
+    assert wait(project) == "done"
+    tile_set = open_tile_set(list_tile_sets(project.tiles_folder)[0])
+    assert tile_set.record.settings["buffer_m"] == 3.0
+    assert len(tile_set.record.tiles) == 6
+    assert tile_set.train
+    assert tile_set.validation
+
+    page = open_page(project)
+    assert page.number_input(key="buffer_m").value == 3.0, "the last choice is on disk"
+    assert f"Training: {len(tile_set.train)} tile" in text_of(page.markdown)
+    table = page.dataframe[0].value
+    assert table["Class"].tolist() == ["Unpaved road", "Paved road"]
+    assert table["Training pixels"][0] == tile_set.record.class_pixels("train")[2]
+    page.session_state["view"] = "Places"
+    page.run()
+    assert not page.exception
+    assert not page.error
+    sides = page.selectbox(key="place:tiles").options
+    assert sides[0] == "Everything"
+    assert ": validation, " in sides[1], "what is tested on comes first"
+    click(page, "delete")
+    assert list_tile_sets(project.tiles_folder) == []
+    assert "will be shown here" in text_of(page.info)
+
+
+def test_two_exports_lie_beside_each_other(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    for _ in range(2):
+        click(open_page(project), "export")
+        assert wait(project) == "done"
+    assert {p.name for p in list_tile_sets(project.tiles_folder)} == {"tiles", "tiles-2"}
+
+
+def test_labels_in_one_place_only(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0)
+    click(open_page(project), "export")
+    assert wait(project) == "failed"
+    page = open_page(project)
+    assert "one place" in text_of(page.error)
+    assert "Label something at least" in text_of(page.error)
+    click(page, "dismiss")
+    assert not page.error
+    assert export_jobs(project) == []
+
+
+def test_labels_outside_the_imagery(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, lat=40.0)
+    page = open_page(project)
+    assert "there would be no tile" in text_of(page.warning)
+    click(page, "export")
+    assert wait(project) == "failed"
+    assert "No label touches the imagery" in text_of(open_page(project).error)
+
+
+def test_a_job_cut_off_is_told(project, tmp_path):
+    import os
+    import signal
+
+    from workspace.files import read_json
+
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    click(open_page(project), "export")
+    folder = export_jobs(project)[0]
+    os.kill(read_json(folder / "process.json")["pid"], signal.SIGKILL)
+    time.sleep(2.2)
+    assert "cut off" in text_of(open_page(project).warning)
+    assert list_tile_sets(project.tiles_folder) == []
+
+
+def test_a_damaged_tile_set_does_not_take_the_page_with_it(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    (project.tiles_folder / "bad").mkdir()
+    (project.tiles_folder / "bad" / "terratune.json").write_text("{}")
+    page = open_page(project)
+    assert "is damaged" in text_of(page.error)
+    assert page.button(key="export")
+    assert page.button(key="delete")

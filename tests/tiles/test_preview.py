@@ -1,0 +1,67 @@
+"""Pictures of tiles and places."""
+
+import numpy as np
+import pytest
+from shapely.geometry import shape
+
+from tiles.preview import label_colours, overlay, pick_samples, picture, places_geojson, shown_bands
+from tiles.reader import TilePixels, read_tile
+
+
+def test_samples_are_distinct_seeded_and_from_used_tiles(tile_set):
+    record = tile_set.record
+    first = pick_samples(record, 3)
+    assert len({t.name for t in first}) == 3
+    assert first == pick_samples(record, 3)
+    assert len(pick_samples(record, 99)) == 4
+    gap = record.model_copy(
+        update={"tiles": tuple(t.model_copy(update={"split": "gap"}) if t.name[-1] == "0" else t for t in record.tiles)}
+    )
+    assert "000000000" not in {t.name for t in pick_samples(gap, 99)}
+
+
+def test_a_rare_class_is_among_few_samples(tile_set):
+    record = tile_set.record
+    tiles = tuple(t.model_copy(update={"pixels": {0: 5, 1: 5} if i else {0: 5, 2: 5}}) for i, t in enumerate(record.tiles))
+    assert record.tiles[0].name in {t.name for t in pick_samples(record.model_copy(update={"tiles": tiles}), 2)}
+
+
+def test_labels_lie_over_the_picture_in_their_colours(tile_set):
+    pixels = read_tile(tile_set, tile_set.record.tiles[0])
+    rgb = picture(pixels, tile_set.record)
+    assert rgb.shape == (32, 32, 3)
+    assert rgb[5, 5].tolist() == [10, 20, 30]
+    shown = overlay(rgb, pixels.label, tile_set.record.classes, 0.5)
+    assert shown[5, 5].tolist() == [10, 20, 30], "background is clear"
+    assert shown[10, 5].tolist() == [(10 + 255) // 2, round((20 + 159) / 2), (30 + 28) // 2]
+    assert label_colours(pixels.label, tile_set.record.classes)[20, 20].tolist() == [154, 160, 166]
+
+
+def test_sixteen_bit_is_stretched_and_one_band_is_grey(tile_set):
+    stats = tile_set.record.band_statistics[0].model_copy(update={"p2": 1000.0, "p98": 3000.0})
+    record = tile_set.record.model_copy(update={"band_names": ("band_1",), "band_statistics": (stats,), "dtype": "uint16"})
+    image = np.array([[[1000, 2000, 3000, 9000]]], dtype=np.uint16)
+    valid = np.array([[True, True, True, False]])
+    rgb = picture(TilePixels(image, valid, np.zeros((1, 4), np.uint8)), record)
+    assert rgb[0, :, 0].tolist() == pytest.approx([0, 128, 255, 0], abs=1)
+    assert (rgb[..., 0] == rgb[..., 2]).all()
+
+
+def test_bands_to_show():
+    assert shown_bands(("nir", "red", "green", "blue")) == (1, 2, 3)
+    assert shown_bands(("a", "b", "c", "d")) == (0, 1, 2)
+    assert shown_bands(("pan",)) == (0,)
+
+
+def test_places_on_the_ground(tile_set):
+    collection = places_geojson(tile_set.record)
+    assert [(f["properties"]["place"], f["properties"]["split"]) for f in collection["features"]] == [
+        ("place 1", "train"),
+        ("place 2", "validation"),
+    ]
+    assert collection["features"][1]["properties"]["text"] == "place 2: validation, 2 tiles"
+    west, south, east, north = shape(collection["features"][0]["geometry"]).bounds
+    assert -117.01 < west < east < -116.98
+    assert 36.14 < south < north < 36.15
+    nowhere = tile_set.record.model_copy(update={"tiles": tuple(t.model_copy(update={"crs": ""}) for t in tile_set.record.tiles)})
+    assert places_geojson(nowhere)["features"] == []
