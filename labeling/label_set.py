@@ -36,7 +36,6 @@ from labeling.draw import kind_of
 from labeling.journal import open_journal
 from workspace.classes import ClassDef, ClassSchema
 from workspace.files import disk_full_explained, replaced_on_success
-from workspace.project import Project
 
 CRS = "EPSG:4326"
 ATTRIBUTES = ("object_id", "class_value", "origin", "note", "created", "changed")
@@ -61,11 +60,6 @@ def current_labels(journal_file: Path) -> gpd.GeoDataFrame:
     features = open_journal(journal_file).changes().features
     geometries = shapely.from_geojson([json.dumps(feature["geometry"]) for feature in features])
     return label_set({"object_id": f["id"], **f["properties"], "geometry": g} for f, g in zip(features, geometries, strict=True))
-
-
-def count_labels(project: Project) -> int:
-    """How many labels the project has."""
-    return sum(open_journal(project.journal_file).counts().values()) if project.journal_file.exists() else 0
 
 
 def kinds(labels: gpd.GeoDataFrame) -> pd.Series:

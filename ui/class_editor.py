@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
@@ -112,7 +113,7 @@ def without_class(schema: ClassSchema, value: int, used: int) -> ClassSchema:
     one = schema.by_value(value)
     if used:
         raise LabelError(
-            f"'{one.name}' cannot be removed: {used:,} label{'' if used == 1 else 's'} use it.",
+            f"'{one.name}' cannot be removed: {'1 label uses' if used == 1 else f'{used:,} labels use'} it.",
             "Give them another class or delete them first.",
         )
     if len(schema.classes) == 1:
@@ -133,9 +134,12 @@ def unused_colour(schema: ClassSchema) -> str:
     return next((colour for colour in PALETTE if colour not in taken), PALETTE[len(schema.classes) % len(PALETTE)])
 
 
-def _checked(classes: list[object]) -> ClassSchema:
+def _checked(classes: list[ClassDef | dict[str, Any]]) -> ClassSchema:
+    rows = [c.model_dump() if isinstance(c, ClassDef) else c for c in classes]
     try:
-        return ClassSchema.model_validate({"classes": [c.model_dump() if isinstance(c, ClassDef) else c for c in classes]})
+        if not all(str(row["name"]).strip() for row in rows):
+            raise LabelError("A class needs a name.", "Type one of at most 60 characters.")
+        return ClassSchema.model_validate({"classes": rows})
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "value_error":

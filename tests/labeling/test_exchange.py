@@ -21,7 +21,9 @@ ROAD = LineString([(-116.5, 33.8), (-116.49, 33.81)])
 FIELD = box(-116.5, 33.8, -116.499, 33.801)
 
 
-def table(values: list[Any], geometries: list[Any] | None = None, name: str = "classvalue", crs: str | None = "EPSG:4326") -> gpd.GeoDataFrame:
+def table(
+    values: list[Any], geometries: list[Any] | None = None, name: str = "classvalue", crs: str | None = "EPSG:4326"
+) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame({name: values}, geometry=geometries or [ROAD] * len(values), crs=crs)
 
 
@@ -179,7 +181,10 @@ def test_what_is_exported_can_be_imported(tmp_path: Path, file_format: Any, name
         ("a.geojson", b'{"type": "FeatureCollection", "features": []}'),
         ("a.geojson", b"[" * 100_000),
         ("a.json", b'{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read /etc/passwd"}'),
-        ("a.geojson", b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'),
+        (
+            "a.geojson",
+            b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>',
+        ),
         ("a.kml", b"<OGRVRTDataSource/>"),
         ("a.gpkg", b"SQLite format 3\0 and then nothing"),
         ("a.gpkg", b"PK not a geopackage"),
@@ -226,7 +231,9 @@ def test_odd_files_give_labels_or_a_remedy(shared_data: Path):
         try:
             facts = inspect_file(folder / name)
             values = facts.fields.get(facts.class_field or "", [NOTHING])
-            labels = read_labels(folder / name, class_field=facts.class_field, value_map=dict.fromkeys(values, 2), schema=SCHEMA, crs="EPSG:26911")
+            labels = read_labels(
+                folder / name, class_field=facts.class_field, value_map=dict.fromkeys(values, 2), schema=SCHEMA, crs="EPSG:26911"
+            )
         except LabelError as error:
             assert error.remedy, name
             continue

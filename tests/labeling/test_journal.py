@@ -133,7 +133,7 @@ def test_a_replaced_file_is_opened_anew(journal: LabelJournal, tmp_path: Path):
     backup = LabelJournal(tmp_path / "backup")
     backup.append([upsert("b")])
     backup.close()
-    os.replace(backup.path, journal.path)
+    backup.path.replace(journal.path)
     for leftover in (f"{journal.path}-wal", f"{journal.path}-shm"):
         Path(leftover).unlink(missing_ok=True)
     assert [f["id"] for f in journal.changes().features] == ["b"]

@@ -373,8 +373,10 @@ export class LabelEditor {
   arm(id) {
     const { layer, kind } = this.labels.get(id) || {};
     if (!layer || !layer.pm) return;
-    if (this.tool === 'move' || (this.tool === 'edit' && kind === 'point' && id === this.selected)) layer.pm.enableLayerDrag();
-    else if (this.tool === 'edit' && id === this.selected) {
+    if (this.tool === 'move' || (this.tool === 'edit' && kind === 'point' && id === this.selected)) {
+      layer.pm.setOptions({ draggable: true });
+      layer.pm.enableLayerDrag();
+    } else if (this.tool === 'edit' && id === this.selected) {
       this.offerSnapping();
       layer.options.snapIgnore = true;
       layer.pm.enable({ allowSelfIntersection: true, snappable: true, snapDistance: SNAP_PX, draggable: false, removeLayerBelowMinVertexCount: false });
