@@ -375,29 +375,17 @@ def verdict(report: Report, scores: ScoreReport) -> None:
 
 
 def score_table(report: Report, scores: ScoreReport) -> None:
+    """Three lines for each class: what was measured, before and after."""
     rows: list[dict[str, Any]] = []
     for c in report.classes:
         old, new = scores.before.of(c.value), scores.after.of(c.value)
         if old is None or new is None or not (new.truth_pixels or new.predicted_pixels or old.predicted_pixels):
             continue
-        rows.append(
-            {
-                "Class": c.name,
-                "IoU before": old.iou,
-                "IoU after": new.iou,
-                "Recall before": old.recall,
-                "Recall after": new.recall,
-                "Precision before": old.precision,
-                "Precision after": new.precision,
-                "True pixels": new.truth_pixels,
-            }
-        )
-    columns = {
-        f"{name} {when}": st.column_config.NumberColumn(f"{name} {when}", format="%.2f", help=help_text)
-        for name, help_text in SCORE_HELP.items()
-        for when in ("before", "after")
-    }
-    st.dataframe(rows, hide_index=True, column_config={**columns, "True pixels": st.column_config.NumberColumn(format="localized", help="Pixels of this class that are really there.")})
+        measured = (("IoU", old.iou, new.iou), ("Recall", old.recall, new.recall), ("Precision", old.precision, new.precision))
+        for index, (name, before, after) in enumerate(measured):
+            counted = f"{new.truth_pixels:,} true pixels" if index == 1 else f"{new.predicted_pixels:,} marked" if index == 2 else c.name
+            rows.append({"Class": counted, "Measure": name, "Before": two_digits(before), "After": two_digits(after)})
+    st.dataframe(rows, hide_index=True, height=36 + 35 * len(rows) if len(rows) <= 6 else 250)
     st.caption("  \n".join(f"**{name}**: {text}" for name, text in SCORE_HELP.items()))
 
 
@@ -532,7 +520,7 @@ def scene_choice(shown: Sequence[Raster]) -> str | None:
         format_func=lambda i: f"All {len(names)} pictures" if i is None else names[i],
         key=f"{KEY}:scene",
         label_visibility="collapsed",
-        width=220,
+        width=175,
     )
 
 
@@ -601,6 +589,11 @@ def native_zoom(raster: Raster) -> int:
 
 def duration_text(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def two_digits(score: float | None) -> str:
+    """A dash where there was nothing to measure."""
+    return "–" if score is None else f"{score:.2f}"
 
 
 def percent(share: float | None) -> str:
