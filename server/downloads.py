@@ -55,8 +55,10 @@ def offered(project: Project, asked: str) -> Path | None:
     parts = PurePosixPath(asked).parts
     if not _OFFERED.fullmatch(asked) or any(part.startswith(".") for part in parts) or "\0" in asked:
         return None
-    path = (project.folder / asked).resolve()
-    return path if path.is_relative_to(project.folder.resolve()) else None
+    root = project.folder.resolve()
+    path = (root / asked).resolve()
+    inside = path.is_relative_to(root) and _OFFERED.fullmatch(path.relative_to(root).as_posix())  # links followed
+    return path if inside else None
 
 
 def zipped(folder: Path) -> Iterator[bytes]:
