@@ -1,0 +1,120 @@
+"""The Compare page from nothing to numbers, as a person uses it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from imagery.library import add_copy, list_rasters
+from inference.run import compare_models
+from inference.settings import read_settings
+from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
+from ui import frame
+from workspace.files import write_json
+from workspace.jobs import JobStatus, job_status, run_job
+from workspace.project import Project, create_project
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "preview_results.py"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("TERRATUNE_DATA", str(tmp_path))
+    frame.settings.cache_clear()
+    yield create_project(tmp_path / "projects", "One")
+    frame.settings.cache_clear()
+
+
+def add_scene(project: Project, tmp_path: Path, bands: int = 3) -> None:
+    values = np.random.default_rng(0).integers(1, 255, (bands, 64, 80), np.uint8)
+    add_copy(project, write_raster(tmp_path / "upload.tif", values), f"scene{bands}.tif")
+
+
+def add_models(project: Project) -> None:
+    """A base model that says paved everywhere, and one trained from it that says unpaved everywhere."""
+    base = saved_bundle(project.models_folder / "starter", (PAVED,), always=1)
+    run = project.runs_folder / "mine"
+    saved_bundle(run / "model", (PAVED, UNPAVED), always=2)
+    write_json(run / "settings.json", {"base": str(base), "tiles": str(project.tiles_folder / "gone")})
+
+
+def open_page(project: Project, **address: str) -> AppTest:
+    page = AppTest.from_file(str(PAGE), default_timeout=120)
+    page.query_params["project"] = project.id
+    for name, value in address.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception, page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    shown = [*page.markdown, *page.caption, *page.info, *page.error]
+    return "\n".join(str(one.value) for one in shown)
+
+
+def press_predict(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press the button; the job then runs in this process."""
+    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: run_job(job, compare_models))
+    page.button(key="preview_results:predict").click().run()
+    assert not page.exception, page.exception
+
+
+def test_without_imagery_or_a_trained_model_the_page_says_where_to_go(project, tmp_path):
+    assert "no imagery yet" in words(open_page(project))
+    add_scene(project, tmp_path)
+    assert "no trained model" in words(open_page(project))
+
+
+def test_the_newest_model_and_the_one_it_came_from_are_chosen_and_compared(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    page = open_page(project)
+    assert page.selectbox(key="preview_results:new").value.folder == project.runs_folder / "mine" / "model"
+    assert page.selectbox(key="preview_results:base:mine").value.folder == project.models_folder / "starter"
+    press_predict(page, monkeypatch)
+    [job] = project.predictions_folder.iterdir()
+    asked = read_settings(job)
+    assert (asked.base, asked.new) == ("models/starter", "runs/mine/model") and asked.rasters[0].source.startswith("imagery/")
+    raster_id = list_rasters(project)[0].id
+    assert {p.name for p in (job / raster_id).glob("*.tif")} == {"before.tif", "after.tif", "change.tif", "before_confidence.tif", "after_confidence.tif"}
+    later = open_page(project)  # another tab, a reload, another day
+    assert later.dataframe[0].value["After"].tolist() == ["0 m²", "1,281 m²"] and later.dataframe[0].value["Became another"].tolist() == ["1,281 m²", "0 m²"]
+    assert "No held-out places" in words(later) and "before_after.gif" in words(later)
+
+
+def test_imagery_that_does_not_fit_the_models_is_named_before_anything_runs(project, tmp_path):
+    add_scene(project, tmp_path, bands=1)
+    add_models(project)
+    page = open_page(project)
+    assert "red" in words(page) and page.button(key="preview_results:predict").disabled
+
+
+@pytest.mark.parametrize(("state", "said"), [("failed", "The disk is full"), ("cancelled", "You stopped"), ("interrupted", "without finishing")])
+def test_a_comparison_that_ended_early_says_so_and_can_go_on(project, tmp_path, monkeypatch, state, said):
+    add_scene(project, tmp_path)
+    add_models(project)
+    page = open_page(project)
+    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: None)
+    page.button(key="preview_results:predict").click().run()
+    [job] = project.predictions_folder.iterdir()
+    written = "running" if state == "interrupted" else state  # nobody is left to write that one
+    error = "The disk is full." if state == "failed" else ""
+    write_json(job / "status.json", JobStatus(state=written, error=error, started=time.time() - 60).model_dump())
+    page = open_page(project)
+    assert said in words(page)
+    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: run_job(job, compare_models))
+    next(b for b in page.button if b.label == "Go on").click().run()
+    assert not page.exception and job_status(job).state == "done"
+
+
+def test_a_new_comparison_can_always_be_started(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    press_predict(open_page(project), monkeypatch)
+    page = open_page(project, comparison="new")
+    assert not page.button(key="preview_results:predict").disabled
