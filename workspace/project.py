@@ -126,7 +126,7 @@ class Project:
 
     def made(self, kind: str, marker: str) -> list[Path]:
         """Finished things of one kind (a folder below the project), newest first: those that hold `marker`."""
-        folders = [p.parent for p in (self.folder / kind).glob(f"*/{marker}")]
+        folders = [p.parent for p in (self.folder / kind).glob(f"[!.]*/{marker}")]
         return sorted(folders, key=lambda p: (p / marker).stat().st_mtime, reverse=True)
 
 
