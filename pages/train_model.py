@@ -28,8 +28,9 @@ from workspace.project import Project
 KEY = "train_model"
 MODULE = "training.run"
 NO_REPLAY = "None"
-FORGOTTEN = 0.05
-"""Loss of IoU from which the page speaks of forgetting."""
+CHART_HEIGHT_PX = 200
+FORGOTTEN = 5.0
+"""Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
 _FIELDS = TrainingSettings.model_fields
 
@@ -60,7 +61,14 @@ def form(project: Project) -> None:
         return
     fits = check_fit(tiles, base, chosen)
     busy = running(project)
-    if st.button("Train", type="primary", icon=":material/model_training:", disabled=not fits or busy is not None, width="stretch"):
+    if st.button(
+        "Train",
+        key=f"{KEY}:start",
+        type="primary",
+        icon=":material/model_training:",
+        disabled=not fits or busy is not None,
+        width="stretch",
+    ):
         start(project, tiles, base, chosen)
     if busy is not None:
         st.caption("A training is at work; two at once would slow each other down.")
@@ -101,7 +109,7 @@ def class_shares(tiles: TileSet) -> str:
 def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | None:
     entries = list_models(project.models_folder, settings().data_folder / "models")
     names = [e.name for e in entries]
-    first = names.index(usual.base) if usual.base in names else 0
+    first = next((i for i, e in enumerate(entries) if usual.base in {e.name, str(e.folder)}), 0)
     name = st.selectbox(
         "Base model",
         names,
@@ -253,7 +261,8 @@ def start(project: Project, tiles: TileSet, base: CatalogueEntry, chosen: dict[s
 def run_view(project: Project) -> None:
     folders = project.made("runs", "settings.json")
     if not folders:
-        waiting_view()
+        if list_tile_sets(project.tiles_folder):
+            waiting_view()
         return
     names = [folder.name for folder in folders]
     wanted = st.query_params.get("run", names[0])
@@ -310,9 +319,9 @@ def curves(folder: Path) -> None:
     ]
     left, right = st.columns(2)
     with left:
-        st.altair_chart(line_chart(loss, "Loss", "Loss (falls)", None), height=230)
+        st.altair_chart(line_chart(loss, "Loss", "Loss (falls)", None))
     with right:
-        st.altair_chart(line_chart(found, "IoU", "IoU on held-out tiles (rises)", (0.0, 1.0)), height=230)
+        st.altair_chart(line_chart(found, "IoU", "IoU on held-out tiles (rises)", (0.0, 1.0)))
 
 
 def line_chart(rows: list[dict[str, Any]], value: str, title: str, domain: tuple[float, float] | None) -> alt.Chart:
@@ -321,12 +330,12 @@ def line_chart(rows: list[dict[str, Any]], value: str, title: str, domain: tuple
         alt.Chart(pd.DataFrame(rows, columns=["Epoch", "Curve", value]))
         .mark_line(point=True)
         .encode(
-            x=alt.X("Epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X("Epoch:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
             y=alt.Y(f"{value}:Q", title=None, scale=scale),
-            color=alt.Color("Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="bottom")),
+            color=alt.Color("Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="top", offset=4)),
             tooltip=["Curve", "Epoch", alt.Tooltip(f"{value}:Q", format=".3f")],
         )
-        .properties(title=title)
+        .properties(title=title, height=CHART_HEIGHT_PX)
     )
 
 
@@ -349,7 +358,7 @@ def result(folder: Path, *, done: bool) -> None:
     for row in rows:
         st.markdown(f"- {sentence(row, row['Class'] in found['old_classes'])}")
     if rows:
-        percent = st.column_config.NumberColumn(format="percent")
+        percent = st.column_config.NumberColumn(format="%.0f %%")
         st.dataframe(
             pd.DataFrame(rows),
             hide_index=True,
@@ -370,7 +379,8 @@ def score_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
         old = before.get((s["class"], s["on"]), {})
         row: dict[str, Any] = {"Class": s["class"], "On": s["on"]}
         for title, k in (("IoU", "iou"), ("Found", "recall"), ("Right", "precision")):
-            row[f"{title} before"], row[f"{title} after"] = old.get(k), s[k]
+            for when, value in (("before", old.get(k)), ("after", s[k])):
+                row[f"{title} {when}"] = None if value is None else 100 * value
         rows.append(row)
     return rows
 
@@ -380,12 +390,12 @@ def sentence(row: dict[str, Any], old: bool) -> str:
     name, on = f"**{row['Class']}**", row["On"]
     before, after = row["IoU before"], row["IoU after"]
     if old and before is not None:
-        lost = before - after
-        verdict = "some of it was forgotten" if lost > FORGOTTEN else "it is remembered"
-        remedy = " Reminder tiles of this class hold it better." if lost > FORGOTTEN else ""
-        return f"{name} (known before), {on}: IoU {before:.0%} → {after:.0%}: {verdict}.{remedy}"
-    was = "" if row["Found before"] is None else f" (before: {row['Found before']:.0%})"
-    return f"{name}, {on}: {row['Found after']:.0%} of it is found{was}."
+        change = f"{name} (known before), {on}: IoU {before:.0f} % → {after:.0f} %"
+        if before - after > FORGOTTEN:
+            return f"{change}: some of it was forgotten. Reminder tiles of this class hold it better."
+        return f"{change}: {'it is remembered' if after - before <= FORGOTTEN else 'it got better'}."
+    was = "" if row["Found before"] is None else f" (before: {row['Found before']:.0f} %)"
+    return f"{name}, {on}: {row['Found after']:.0f} % of it is found{was}."
 
 
 main()

@@ -53,18 +53,16 @@ def _running(folder: Path, status: JobStatus, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         stage = "Stopping" if asked.exists() else status.stage or "Starting"
         st.progress(status.fraction, text=f"{stage}{_left(status)}", width="stretch")
-        waited = time.time() - asked.stat().st_mtime if asked.exists() else 0.0
-        label = "Stop now" if waited > SECONDS_BEFORE_FORCE else "Cancel"
-        pressed = st.button(
-            label,
+        waited = time.time() - asked.stat().st_mtime if asked.exists() else None
+        st.button(
+            "Cancel" if waited is None or waited <= SECONDS_BEFORE_FORCE else "Stop now",
             key=f"{key}:cancel",
             icon=":material/stop_circle:",
-            disabled=0 < waited <= SECONDS_BEFORE_FORCE,
+            disabled=waited is not None and waited <= SECONDS_BEFORE_FORCE,
             help="What was reached is kept.",
+            on_click=cancel_job,
+            args=(folder,),
         )
-    if pressed:
-        cancel_job(folder)
-        st.rerun(scope="fragment")
 
 
 def _stopped(folder: Path, module: str, status: JobStatus, key: str) -> None:

@@ -1,0 +1,196 @@
+"""The Train page under Streamlit's AppTest: what it refuses, what it starts, what it shows of a run on disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
+from training.run import read_settings
+from training.settings import TrainingSettings
+from ui import frame
+from workspace.files import write_json
+from workspace.jobs import JobStatus, job_status
+from workspace.project import Project, create_project
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "train_model.py"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("TERRATUNE_DATA", str(tmp_path))
+    monkeypatch.setattr("models.catalogue.BUNDLES_FOLDER", tmp_path / "no bundles")
+    frame.settings.cache_clear()
+    made = create_project(tmp_path / "projects", "One")
+    make_base(made.models_folder / "base", summary="A small test model.", licence="CC0")
+    yield made
+    frame.settings.cache_clear()
+
+
+def open_page(project: Project, run: str | None = None) -> AppTest:
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["project"] = project.id
+    if run:
+        page.query_params["run"] = run
+    page.run()
+    assert not page.exception, page.exception
+    return page
+
+
+def text_of(elements) -> str:
+    return "\n".join(e.value for e in elements)
+
+
+def start_button(page: AppTest):
+    return next(b for b in page.button if b.label == "Train")
+
+
+def a_run(project: Project, name="first", state="done", **changes) -> Path:
+    """A run as it lies on disk, with two epochs and scores."""
+    folder = project.runs_folder / name
+    chosen = TrainingSettings(tiles=str(project.tiles_folder / "tracks"), base=str(project.models_folder / "base"), name=name, **changes)
+    write_json(folder / "settings.json", chosen.model_dump())
+    write_json(
+        folder / "status.json",
+        JobStatus(state=state, stage="Epoch 2 of 20", fraction=0.1, seconds_left=30, error="It broke.", remedy="Do this.").model_dump(),
+    )
+    facts = {
+        "kind": "epoch",
+        "loss": 1.0,
+        "validation_loss": 1.1,
+        "iou": {"Unpaved road": 0.4},
+        "mean_iou": 0.4,
+        "old_classes_iou": 0.9,
+        "seconds": 1.0,
+    }
+    (folder / "events.jsonl").write_text("".join(json.dumps(facts | {"epoch": e}) + "\n" for e in (1, 2)))
+    score = {"on": "held-out tiles", "class": "Unpaved road", "iou": 0.4, "precision": 0.5, "recall": 0.66, "pixels": 10}
+    old = {"on": "held-out reminder tiles", "class": "Paved road", "iou": 0.74, "precision": 0.8, "recall": 0.9, "pixels": 10}
+    write_json(
+        folder / "result.json",
+        {
+            "best_epoch": 2,
+            "before": [score | {"iou": 0.0, "recall": 0.0, "precision": None}, old],
+            "after": [score, old | {"iou": 0.6}],
+            "old_classes": ["Paved road"],
+            "training_tiles": 6,
+            "held_out_tiles": 2,
+        },
+    )
+    (folder / "log.txt").write_text("epoch 1/20 loss 1.0\n")
+    return folder
+
+
+def test_without_tiles_it_says_where_to_go(project):
+    page = open_page(project)
+    assert "no tiles yet" in text_of(page.info)
+    assert not [b for b in page.button if b.label == "Train"]
+
+
+def test_train_starts_a_run_and_shows_what_came_out(project):
+    tiles = make_tile_set(project.tiles_folder / "tracks", drawn=(UNPAVED,))
+    page = open_page(project)
+    assert "6 tiles to learn from, 2 kept" in text_of(page.caption)
+    assert page.toggle(key="train_model:freeze").value is True
+    page.number_input(key="train_model:epochs").set_value(2)
+    page.text_input(key="train_model:name").set_value("Fire roads")
+    start_button(page).click().run()
+    assert not page.exception
+    folder = project.runs_folder / "fire-roads"
+    assert page.query_params["run"] in ("fire-roads", ["fire-roads"])
+    wanted = read_settings(folder)
+    assert (wanted.tiles, wanted.epochs, wanted.freeze, wanted.name) == (str(tiles.folder), 2, "backbone", "Fire roads")
+    assert start_button(page).disabled
+    limit = time.monotonic() + 120
+    while not job_status(folder).ended and time.monotonic() < limit:
+        time.sleep(0.2)
+    assert job_status(folder).state == "done", (folder / "log.txt").read_text()
+    page = open_page(project, "fire-roads")
+    assert "The new model is ready" in text_of(page.success)
+    assert (project.models_folder / "fire-roads" / "card.json").exists()
+    assert page.number_input(key="train_model:epochs").value == 2, "the last choice is on disk"
+    assert page.selectbox(key="train_model:base").value == "base"
+
+
+def test_scores_and_forgetting_in_words(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    a_run(project)
+    page = open_page(project, "first")
+    words = text_of(page.markdown)
+    assert "**Unpaved road**, held-out tiles: 66 % of it is found (before: 0 %)." in words
+    assert "IoU 74 % → 60 %: some of it was forgotten" in words
+    table = next(d.value for d in page.dataframe if "IoU after" in d.value)
+    assert table["IoU after"].tolist() == [40.0, 60.0]
+    assert "epoch 1/20" in text_of(page.code)
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "button"),
+    [
+        ("failed", "It broke.", "Try again"),
+        ("cancelled", "Stopped as you asked", "Resume"),
+        ("running", "stopped without finishing", "Resume"),
+    ],
+)
+def test_a_run_that_stopped_can_go_on(project, state, words, button):
+    """'running' with no process is what a kill or a power cut leaves."""
+    make_tile_set(project.tiles_folder / "tracks")
+    a_run(project, state=state)
+    page = open_page(project)
+    assert words in text_of(page.error) + text_of(page.warning) + text_of(page.info)
+    assert [b for b in page.button if b.label == button]
+    assert "The best so far is epoch 2" in text_of(page.caption)
+
+
+def test_runs_can_be_chosen(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    a_run(project, "first")
+    a_run(project, "second", state="cancelled")
+    page = open_page(project, "first")
+    box = next(b for b in page.selectbox if b.label == "Run")
+    assert box.value == "first"
+    assert set(box.options) == {"first", "second (cancelled)"}
+    box.select("second").run()
+    assert "Stopped as you asked" in text_of(page.info)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"validation": 0}, "0 for validation"),
+        ({"drawn": ()}, "No training tile"),
+        ({"bands": ("red", "nir")}, "needs the bands green, blue"),
+    ],
+)
+def test_what_cannot_be_trained_is_explained_before(project, changes, words):
+    make_tile_set(project.tiles_folder / "tracks", **changes)
+    page = open_page(project)
+    assert words in text_of(page.error)
+    assert start_button(page).disabled
+
+
+def test_a_damaged_tile_set_is_explained(project):
+    (make_tile_set(project.tiles_folder / "tracks").folder / "terratune.json").write_text("{")
+    page = open_page(project)
+    assert "damaged" in text_of(page.error)
+    assert not [b for b in page.button if b.label == "Train"]
+
+
+def test_a_damaged_model_is_named(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    (project.models_folder / "base" / "card.json").write_text("{")
+    assert "'base'" in text_of(open_page(project).error)
+
+
+def test_reminder_tiles_are_offered_and_checked(project):
+    make_tile_set(project.tiles_folder / "town", classes=CLASSES[1:], shown=(1,))
+    make_tile_set(project.tiles_folder / "tracks", drawn=(UNPAVED,))
+    page = open_page(project)
+    assert page.selectbox(key="train_model:replay").options == ["None", "town"]
+    page.selectbox(key="train_model:replay").select("town").run()
+    assert page.slider(key="train_model:share").value == 30
+    assert not start_button(page).disabled
