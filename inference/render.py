@@ -17,7 +17,9 @@ LARGEST_SIDE_PX = 900
 OVERLAY_OPACITY = 0.65
 STILL_MS = 1400
 STEP_MS = 70
-STEPS = 5
+STEPS = 4
+COLOURS = 255
+"""One less than a GIF holds: the last one marks pixels that stay as in the frame before, which keeps the file small."""
 _INK, _PAPER, _QUIET = (28, 32, 36), (255, 255, 255), (105, 112, 119)
 _MARGIN = 10
 
@@ -86,7 +88,7 @@ def animated_before_after(what: BeforeAfter, classes: Sequence[ClassDef]) -> byt
     palette = _shared_palette(frames[0], frames[STEPS], classes)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     out = io.BytesIO()
-    indexed[0].save(out, "GIF", save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=False, disposal=1)
+    indexed[0].save(out, "GIF", save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=True, disposal=1)
     return out.getvalue()
 
 
@@ -181,7 +183,7 @@ def _shared_palette(before: Image.Image, after: Image.Image, classes: Sequence[C
     both.paste(before, (0, 0))
     both.paste(after, (0, before.height))
     both.paste(swatches, (0, before.height + after.height))
-    return both.quantize(256, method=Image.Quantize.MEDIANCUT)
+    return both.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

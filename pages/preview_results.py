@@ -139,7 +139,7 @@ def comparison_choice(jobs: Sequence[Path]) -> Path | None:
         "Comparison",
         options,
         index=options.index(current),
-        format_func=lambda job_id: "➕ New comparison" if job_id == NEW else comparison_label(by_id[job_id]),
+        format_func=lambda job_id: "+ New comparison" if job_id == NEW else comparison_label(by_id[job_id]),
         key=f"{KEY}:comparison:{len(by_id)}:{current}",
         label_visibility="collapsed",
     )
@@ -363,11 +363,13 @@ def verdict(report: Report, scores: ScoreReport) -> None:
     for c in report.classes:
         old, new = scores.before.of(c.value), scores.after.of(c.value)
         if c.name.casefold() not in known and old and new and new.recall is not None:
-            lines.append(f":green[**{plain(c.name)}**]: {percent(new.recall)} of it is found now, {percent(old.recall)} before.")
+            right = "" if new.precision is None else f" Of what is marked, {percent(new.precision)} is right."
+            lines.append(f"**{plain(c.name)}**: {percent(new.recall)} of it is found now, {percent(old.recall)} before.{right}")
     for change in old_classes(report):
         what = f"IoU {change.iou_before:.2f} before, {change.iou_after:.2f} now"
         if change.forgotten:
-            lines.append(f":orange[**{plain(change.name)}**: partly forgotten] ({what}).")
+            how_much = "mostly" if change.iou_after < change.iou_before / 2 else "partly"
+            lines.append(f":orange[**{plain(change.name)}**: {how_much} forgotten] ({what}).")
         else:
             lines.append(f":green[**{plain(change.name)}**: not forgotten] ({what}).")
     st.markdown("  \n".join(lines) or "The held-out places hold none of the classes.")
@@ -471,9 +473,9 @@ def size_text(path: Path) -> str:
 
 
 def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -> None:
-    shown = [r for r in rasters if job is None or (job / r.id / "after.tif").exists()]
-    scene, view, kinds = map_controls(shown, job)
-    visible = [r for r in shown if scene in (None, r.id)] or list(rasters)
+    shown = [r for r in rasters if job is not None and (job / r.id / "after.tif").exists()]
+    scene, view, kinds = map_controls(shown or rasters, job if shown else None)
+    visible = [r for r in shown or rasters if scene in (None, r.id)]
     m = maps.new_map(bounds_of(visible))
     token = tile_token(project)
     for raster in visible:
@@ -487,9 +489,9 @@ def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -
 
 
 def map_controls(shown: Sequence[Raster], job: Path | None) -> tuple[str | None, str, tuple[int, ...]]:
-    """Which picture (None: all), which view, and which changes."""
-    if job is None or not shown:
-        return None, SWIPE, ()
+    """Which picture (None: all), which view, and which changes; without results only the picture."""
+    if job is None:
+        return scene_choice(shown), SWIPE, ()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = st.segmented_control("View", [SWIPE, CHANGES, CONFIDENCE], default=SWIPE, required=True, key=f"{KEY}:view", label_visibility="collapsed")
         kinds: tuple[int, ...] = (GAINED, LOST, FLIPPED)
