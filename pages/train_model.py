@@ -28,7 +28,7 @@ from workspace.project import Project
 KEY = "train_model"
 MODULE = "training.run"
 NO_REPLAY = "None"
-CHART_HEIGHT_PX = 200
+CHART_HEIGHT_PX = 220
 FORGOTTEN = 5.0
 """Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
@@ -319,12 +319,14 @@ def curves(folder: Path) -> None:
     ]
     left, right = st.columns(2)
     with left:
-        st.altair_chart(line_chart(loss, "Loss", "Loss (falls)", None))
+        st.markdown("**Loss** (should fall)")
+        st.altair_chart(line_chart(loss, "Loss", None))
     with right:
-        st.altair_chart(line_chart(found, "IoU", "IoU on held-out tiles (rises)", (0.0, 1.0)))
+        st.markdown("**IoU** on held-out tiles (should rise)")
+        st.altair_chart(line_chart(found, "IoU", (0.0, 1.0)))
 
 
-def line_chart(rows: list[dict[str, Any]], value: str, title: str, domain: tuple[float, float] | None) -> alt.Chart:
+def line_chart(rows: list[dict[str, Any]], value: str, domain: tuple[float, float] | None) -> alt.Chart:
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
     return (
         alt.Chart(pd.DataFrame(rows, columns=["Epoch", "Curve", value]))
@@ -332,10 +334,12 @@ def line_chart(rows: list[dict[str, Any]], value: str, title: str, domain: tuple
         .encode(
             x=alt.X("Epoch:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
             y=alt.Y(f"{value}:Q", title=None, scale=scale),
-            color=alt.Color("Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="top", offset=4)),
+            color=alt.Color(
+                "Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="bottom", offset=0, padding=0)
+            ),
             tooltip=["Curve", "Epoch", alt.Tooltip(f"{value}:Q", format=".3f")],
         )
-        .properties(title=title, height=CHART_HEIGHT_PX)
+        .properties(height=CHART_HEIGHT_PX)
     )
 
 
