@@ -68,8 +68,9 @@ def rasters_of(project: Project) -> list[Raster]:
 
 
 def add_panel(project: Project) -> None:
+    welcome = st.container()  # always there, so that the tabs below stay as they are when the first picture arrives
     if not rasters_of(project):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with welcome, st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("No imagery yet. Add your own below, or", width="content")
             if st.button("Use the demo scene", type="primary", icon=":material/landscape:"):
                 with explained():
@@ -188,6 +189,8 @@ def imagery_table(project: Project, rasters: Sequence[Raster]) -> list[Raster]:
             "Overviews": st.column_config.TextColumn(help="Smaller copies inside the file; zooming out is quick with them."),
         },
     )
+    if not state["selection"]["rows"] and len(rows) > 1:
+        st.caption("Tick pictures to zoom to them, change how they look, or remove them.")
     if missing:
         show_problem(
             f"{plural(len(missing), 'picture')} cannot be found any more.",

@@ -17,6 +17,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
+import anyio
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -43,6 +45,8 @@ from workspace.settings import Settings
 
 TILE_PX = 256
 MAX_ZOOM = 30
+THREADS = 6
+"""Of their own, so that slow tiles never hold up labels, uploads or pages; as many as a browser asks for at once."""
 PICTURES_PER_THREAD = 12
 SPECK_PX = 0.5
 """Rasters smaller than this on screen are not drawn."""
@@ -82,8 +86,12 @@ class Layer:
 def routes(settings: Settings) -> list[Route]:
     """`GET /tiles/{token}/{layer}/{z}/{x}/{y}`."""
     cache = TileCache(CACHE_BYTES)
+    threads = anyio.CapacityLimiter(THREADS)
 
-    def tile(request: Request) -> Response:  # not async: runs in the thread pool
+    async def tile(request: Request) -> Response:
+        return await anyio.to_thread.run_sync(answer, request, limiter=threads)
+
+    def answer(request: Request) -> Response:
         place = request.path_params
         project_id = project_of_token(settings.data_folder, place["token"])
         if project_id is None:
