@@ -39,6 +39,7 @@ from imagery.grid import Grid
 from imagery.library import get_raster, raster_source
 from imagery.read import Scalars, alpha_band, damaged, display_name, enter_raster, gdal_environment
 from imagery.stretch import Stretch, apply_stretch
+from inference.compare import FLIPPED, GAINED, LOST
 from server.tokens import project_of_token
 from workspace.project import Project, open_project
 from workspace.settings import Settings
@@ -58,8 +59,10 @@ _MERCATOR = CRS.from_epsg(3857)
 
 _RASTER_LAYER = re.compile(r"raster\.([a-z0-9]{4,32})")
 _PREDICTION_LAYER = re.compile(
-    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|before_confidence|after_confidence)"
+    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|gained|lost|flipped|before_confidence|after_confidence)"
 )
+_ONE_CHANGE = {"gained": GAINED, "lost": LOST, "flipped": FLIPPED}
+"""Layers that show one value of change.tif."""
 _RAMP = ((0.0, (0, 0, 4)), (0.25, (81, 18, 124)), (0.5, (183, 55, 121)), (0.75, (252, 137, 97)), (1.0, (252, 253, 191)))
 """Magma (matplotlib, CC0), five stops."""
 
@@ -81,6 +84,8 @@ class Layer:
     stretch: Stretch | None
     """None for colour tables and confidence."""
     resolution_m: float
+    only: int | None = None
+    """Of a class raster: the one value shown; None: all."""
 
 
 def routes(settings: Settings) -> list[Route]:
@@ -105,7 +110,7 @@ def routes(settings: Settings) -> list[Route]:
             return Response(status_code=404)
         if layer is None:
             return Response(status_code=404)
-        key = (layer.source, layer.version, z, x, y)
+        key = (layer.source, layer.version, layer.only, z, x, y)
         body = cache.get(key)
         if body is None:
             try:
@@ -136,12 +141,15 @@ def find_layer(project: Project, name: str) -> Layer | None:
         return Layer(raster_source(project, raster), raster.version, "picture", raster.bands, stretch, raster.info.resolution_m)
     if found := _PREDICTION_LAYER.fullmatch(name):
         job, raster_id, kind = found.groups()
-        path = (project.predictions_folder / job / raster_id / f"{kind}.tif").resolve()
+        only = _ONE_CHANGE.get(kind)
+        file = f"{kind}.tif" if only is None else "change.tif"
+        path = (project.predictions_folder / job / raster_id / file).resolve()
         if not path.is_relative_to(project.folder.resolve()) or not path.is_file():
             return None
         state = path.stat()
         style: Style = "confidence" if kind.endswith("_confidence") else "classes"
-        return Layer(str(path), f"{state.st_mtime_ns}-{state.st_size}", style, (1,), None, get_raster(project, raster_id).info.resolution_m)
+        resolution_m = get_raster(project, raster_id).info.resolution_m
+        return Layer(str(path), f"{state.st_mtime_ns}-{state.st_size}", style, (1,), None, resolution_m, only)
     return None
 
 
@@ -196,7 +204,7 @@ def colour(values: Scalars, valid: NDArray[np.bool_], layer: Layer, table: NDArr
     if table is not None:
         rgba = table[np.minimum(values[0].astype(np.int64), len(table) - 1)].copy()
         if layer.style == "classes":
-            rgba[values[0] == 0] = 0
+            rgba[values[0] == 0 if layer.only is None else values[0] != layer.only] = 0
     else:
         assert layer.stretch is not None
         rgb = apply_stretch(values, layer.stretch)

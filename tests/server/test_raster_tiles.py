@@ -199,6 +199,19 @@ def test_predictions_show_classes_without_background(project, settings, client, 
     assert found["after_confidence"] == {(0, 0, 4, 255), (252, 253, 191, 255)}
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("change", {1, 2, 3}), ("gained", {1}), ("lost", {2}), ("flipped", {3})])
+def test_one_kind_of_change_can_be_shown_alone(project, settings, client, tmp_path, kind, shown):
+    raster = add(project, write_raster(tmp_path / "a.tif", rgb(100, 100)))
+    colours = {1: (10, 1, 1), 2: (20, 2, 2), 3: (30, 3, 3)}
+    with open_tiled_gtiff(tmp_path / "raw.tif", Grid(100, 100, AT, CRS.from_epsg(26911)), 1, "uint8", 255) as dataset:
+        dataset.write(np.repeat(np.arange(4, dtype=np.uint8), 25)[None].repeat(100, axis=0), 1)
+    to_cog(tmp_path / "raw.tif", project.predictions_folder / "job" / raster.id / "change.tif", overview_resampling="nearest", colours=colours)
+    x, y = tile_at(raster, 17)
+    token = issue_token(settings.data_folder, project.id, 60)
+    picture = pixels(client.get(f"/tiles/{token}/prediction.job.{raster.id}.{kind}/17/{x}/{y}").content)
+    assert {tuple(p[:3]) for p in picture[picture[..., 3] > 0]} == {colours[value] for value in shown}
+
+
 def test_a_raster_that_is_gone_gives_no_trace(project, settings, client, tmp_path):
     path = write_raster(tmp_path / "a.tif", rgb())
     raster = add(project, path)
