@@ -2,7 +2,8 @@
 
     labels.journal (SQLite, WAL, synchronous=FULL)
         operations   the record: one row an edit, never changed (triggers refuse it); its row id is the revision
-        objects      the state those rows add up to, kept in the same transaction; made again from the record when missing
+        objects      the state those rows add up to, kept in the same transaction; made again from the record when
+                     missing or of another form
         about        format version and the id of this journal
 
 The browser names each operation; sending one twice changes nothing.
@@ -41,11 +42,10 @@ CREATE INDEX IF NOT EXISTS operations_of_object ON operations (object_id);
 CREATE TRIGGER IF NOT EXISTS operations_stay BEFORE UPDATE ON operations BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS operations_last BEFORE DELETE ON operations BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
-_OBJECTS = """
-CREATE TABLE objects (
-    object_id TEXT PRIMARY KEY, class_value INTEGER NOT NULL, revision INTEGER NOT NULL, created TEXT NOT NULL, feature TEXT NOT NULL
-) STRICT;
-"""
+_OBJECTS = (
+    "CREATE TABLE objects (object_id TEXT PRIMARY KEY, class_value INTEGER NOT NULL, made INTEGER NOT NULL, feature TEXT NOT NULL) STRICT"
+)
+"""`made` is the revision that made the object: the order of labels."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,11 @@ class LabelJournal:
         with self._reading() as connection:
             revision = _revision(connection)
             if since is None or since > revision:
-                rows = connection.execute("SELECT feature FROM objects ORDER BY created, object_id").fetchall()
+                rows = connection.execute("SELECT feature FROM objects ORDER BY made").fetchall()
                 return Changes(revision, [json.loads(row[0]) for row in rows])
             touched = connection.execute(
                 "SELECT DISTINCT operations.object_id, feature FROM operations LEFT JOIN objects USING (object_id)"
-                " WHERE operations.revision > ? ORDER BY created, operations.object_id",
+                " WHERE operations.revision > ? ORDER BY made",
                 (since,),
             ).fetchall()
         return Changes(
@@ -228,7 +228,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute("INSERT OR IGNORE INTO about VALUES ('format_version', ?)", (FORMAT_VERSION,))
     connection.execute("INSERT OR IGNORE INTO about VALUES ('id', ?)", (uuid.uuid4().hex,))
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone() is None:
+    if connection.execute("SELECT sql FROM sqlite_master WHERE name = 'objects'").fetchone() != (_OBJECTS,):
+        connection.execute("DROP TABLE IF EXISTS objects")
         connection.execute(_OBJECTS)
         _replay(connection)
     connection.execute("COMMIT")
@@ -265,7 +266,8 @@ def _apply(connection: sqlite3.Connection, revision: int, object_id: str, label:
     if label is None:
         connection.execute("DELETE FROM objects WHERE object_id = ?", (object_id,))
         return
-    created = connection.execute("SELECT MIN(time) FROM operations WHERE object_id = ?", (object_id,)).fetchone()[0]
+    query = "SELECT revision, time FROM operations WHERE object_id = ? ORDER BY revision LIMIT 1"
+    made, created = connection.execute(query, (object_id,)).fetchone()
     about = {"class_value": label.class_value, "origin": label.origin, "note": label.note}
     feature = {
         "type": "Feature",
@@ -274,8 +276,8 @@ def _apply(connection: sqlite3.Connection, revision: int, object_id: str, label:
         "properties": {**about, "created": created, "changed": time, "revision": revision},
     }
     connection.execute(
-        "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
-        (object_id, label.class_value, revision, created, json.dumps(feature, separators=(",", ":"), allow_nan=False)),
+        "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
+        (object_id, label.class_value, made, json.dumps(feature, separators=(",", ":"), allow_nan=False)),
     )
 
 

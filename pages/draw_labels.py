@@ -14,6 +14,7 @@ import geopandas as gpd
 import pandas as pd
 import streamlit as st
 from shapely.geometry import Polygon
+from streamlit.errors import StreamlitAPIException
 
 from errors import LabelError
 from imagery.library import Raster, list_rasters
@@ -91,6 +92,14 @@ def tell_map(kind: str, object_ids: list[str], class_value: int | None = None) -
     st.session_state["map_command"] = {"id": uuid.uuid4().hex, "kind": kind, "object_ids": object_ids, "class_value": class_value}
 
 
+def show_again() -> None:
+    """Run this part of the page again; all of it, where all of it is running."""
+    try:
+        st.rerun(scope="fragment")
+    except StreamlitAPIException:
+        st.rerun()
+
+
 def classes_panel(project: Project, schema: ClassSchema, counts: dict[int, int]) -> None:
     with explained():
         changed = class_editor(schema, counts, key=f"classes:{project.id}")
@@ -146,17 +155,27 @@ def size_text(kind: str, size: float) -> str:
 def actions(chosen: list[str], schema: ClassSchema) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         nothing = not chosen
-        if st.button("", icon=":material/center_focus_strong:", help="Show on the map", disabled=nothing, key="zoom"):
-            tell_map("zoom", chosen)
-            st.rerun(scope="fragment")
+        st.button(
+            "",
+            icon=":material/center_focus_strong:",
+            help="Show on the map",
+            disabled=nothing,
+            key="zoom",
+            on_click=tell_map,
+            args=("zoom", chosen),
+        )
         with st.popover("Class", icon=":material/label:", disabled=nothing, key="reclassify"):
             for one in schema.classes:
-                if st.button(one.name, key=f"reclassify:{one.value}"):
-                    tell_map("reclassify", chosen, one.value)
-                    st.rerun(scope="fragment")
-        if st.button("", icon=":material/delete:", help="Delete (undo brings it back)", disabled=nothing, key="delete"):
-            tell_map("delete", chosen)
-            st.rerun(scope="fragment")
+                st.button(one.name, key=f"reclassify:{one.value}", on_click=tell_map, args=("reclassify", chosen, one.value))
+        st.button(
+            "",
+            icon=":material/delete:",
+            help="Delete (undo brings it back)",
+            disabled=nothing,
+            key="delete",
+            on_click=tell_map,
+            args=("delete", chosen),
+        )
         st.caption(f"{len(chosen)} chosen" if chosen else "Choose rows, or click on the map", width="stretch")
 
 
@@ -192,25 +211,50 @@ def import_panel(project: Project, schema: ClassSchema) -> None:
     )
     if upload is None:
         return
+    imported: dict[str, Any] = st.session_state.get("imported", {})
+    again = imported.get("file") == upload.file_id
+    if again:
+        st.success(imported["said"], icon=":material/check:")
+        st.button("Take the import back", icon=":material/undo:", key="import_undo", on_click=take_back_import)
     with explained(), on_disk(upload.name, upload.getvalue()) as path:
         facts = inspect_file(path)
-        st.caption(f"{facts.features:,} shapes, {facts.crs or 'longitude and latitude or unknown'}")
+        st.caption(f"{many(facts.features, 'shape')}, {facts.crs or 'coordinate system not stated'}")
         crs = st.text_input(
-            "Coordinate system", placeholder="EPSG:26911", help="Only used where the file does not say it.", key="import_crs"
+            "Coordinate system", placeholder="EPSG:26911", help="Only used where the file does not state it.", key="import_crs"
         ).strip()
         field, value_map = class_choice(facts, schema)
-        if st.button("Import", type="primary", icon=":material/upload_file:", key="import"):
+        if st.button(
+            "Import again" if again else "Import", type="secondary" if again else "primary", icon=":material/upload_file:", key="import"
+        ):
             labels = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs or None)
             store(project, labels)
             report: ImportReport = labels.attrs["report"]
-            st.success(report.sentence(), icon=":material/check:")
+            st.session_state["imported"] = {"file": upload.file_id, "said": report.sentence(), "ids": labels["object_id"].tolist()}
+            show_again()
+
+
+def take_back_import() -> None:
+    """Have the map delete what the last import brought."""
+    tell_map("delete", st.session_state.pop("imported")["ids"])
+
+
+def likely_field(facts: FileFacts, schema: ClassSchema) -> str | None:
+    """The field that is named like a class, else the one most of whose values look like classes of this project."""
+    if facts.class_field:
+        return facts.class_field
+    understood = {
+        field: sum(v is not None for v in suggested_map(values, schema).values()) / len(values) for field, values in facts.fields.items()
+    }
+    best = max(understood, key=lambda field: understood[field], default=None)
+    return best if best is not None and understood[best] > 0.5 else None
 
 
 def class_choice(facts: FileFacts, schema: ClassSchema) -> tuple[str | None, dict[str, int | None]]:
     """Which attribute tells the class, and which class each of its values means."""
     none = "(none: all are one class)"
     fields = [*facts.fields, none]
-    suggested = fields.index(facts.class_field) if facts.class_field else len(fields) - 1
+    likely = likely_field(facts, schema)
+    suggested = fields.index(likely) if likely else len(fields) - 1
     field = st.selectbox("Class field", fields, index=suggested, key="import_field")
     values = [NOTHING] if field == none else facts.fields[field]
     options = [*(c.value for c in schema.classes), None]
@@ -299,10 +343,11 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
             key="line_width_m",
             help="How wide a drawn line is burnt into tiles; set for real on the Tiles page.",
         )
-        with st.expander("Import", icon=":material/upload_file:"):
-            import_panel(project, schema)
-        with st.expander("Export", icon=":material/download:"):
-            export_panel(labels, schema, project)
+        with st.container(horizontal=True, gap="small"):
+            with st.popover("Import", icon=":material/upload_file:", key="import_open"):
+                import_panel(project, schema)
+            with st.popover("Export", icon=":material/download:", key="export_open"):
+                export_panel(labels, schema, project)
         if not labels.empty:
             next_step_link("draw_labels")
 

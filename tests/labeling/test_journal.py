@@ -84,6 +84,13 @@ def test_state_is_made_again_from_the_record(journal: LabelJournal):
     assert LabelJournal(journal.path).changes().features == before
 
 
+def test_labels_keep_the_order_in_which_they_were_made(journal: LabelJournal):
+    names = [f"{i * 7919 % 100:02}" for i in range(100)]
+    journal.append([upsert(name) for name in names])
+    journal.append([upsert(names[3]), delete(names[5]), upsert(names[5])])
+    assert [f["id"] for f in journal.changes().features] == names
+
+
 def test_bringing_back_a_deleted_label_keeps_when_it_was_made(journal: LabelJournal):
     journal.append([upsert("a")])
     created = journal.changes().features[0]["properties"]["created"]
@@ -162,15 +169,16 @@ def test_no_acknowledged_operation_is_lost_when_the_process_is_killed(tmp_path: 
     dice = random.Random(7)
     acknowledged: set[str] = set()
     for round_ in range(200):
-        acknowledged |= _append_until_killed(path, f"{round_}", dice.uniform(0.002, 0.02))
-    assert len(acknowledged) > 200
+        acknowledged |= _append_until_killed(path, f"{round_}", dice.randint(1, 5), dice.uniform(0, 0.004))
+    assert len(acknowledged) >= 400
     journal = LabelJournal(path)
     there = {f["id"] for f in journal.changes().features}
     assert acknowledged <= there
     assert journal.revision() == len(there)
 
 
-def _append_until_killed(path: Path, name: str, after_s: float) -> set[str]:
+def _append_until_killed(path: Path, name: str, batches: int, then_s: float) -> set[str]:
+    """What a process said it had stored, killed `then_s` seconds after its nth batch, in the middle of a later one."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -183,8 +191,9 @@ def _append_until_killed(path: Path, name: str, after_s: float) -> set[str]:
         finally:
             os._exit(1)
     os.close(writing)
-    time.sleep(after_s)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as said:
-        return set(said.read().decode().split())
+        heard = [said.readline() for _ in range(2 * batches)]
+        time.sleep(then_s)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return set((b"".join(heard) + said.read()).decode().split())

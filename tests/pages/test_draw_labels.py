@@ -137,9 +137,21 @@ def test_a_file_is_imported_with_its_values_mapped(scene: Project):
     page.button(key="import").click().run()
     assert not page.error
     assert "3 labels read, 1 left out" in page.success[0].value
+    assert page.button(key="import").label == "Import again"
     labels = current_labels(scene.journal_file)
     assert labels["class_value"].tolist() == [1, 2, 1]
     assert set(labels["origin"]) == {"imported"}
+
+
+def test_the_field_whose_values_look_like_classes_is_proposed(scene: Project):
+    features = [
+        {"type": "Feature", "properties": {"id": i, "surface": surface}, "geometry": INSIDE}
+        for i, surface in enumerate(("paved", "unpaved"), 50)
+    ]
+    page = upload(open_page(scene), "roads.geojson", json.dumps({"type": "FeatureCollection", "features": features}).encode())
+    assert page.selectbox(key="import_field").value == "surface"
+    page.button(key="import").click().run()
+    assert current_labels(scene.journal_file)["class_value"].tolist() == [1, 2]
 
 
 def test_a_bad_file_is_explained_and_nothing_stored(scene: Project):
