@@ -23,8 +23,9 @@ from tiles.tile_set import Split, TileSet, TileSetRecord, list_tile_sets, open_t
 from tiles.writer import remove_tile_set
 from ui.canvas import view_map
 from ui.frame import next_step_link, page_frame, tile_token
-from ui.maps import LonLatBounds, add_shapes, add_tiles, new_map, tile_url
+from ui.maps import LonLatBounds, add_shapes, new_map
 from ui.problems import explained, show_problem
+from ui.scenes import add_raster
 from ui.steps import step
 from workspace.files import unused_folder
 from workspace.jobs import cancel_job, job_status
@@ -300,7 +301,7 @@ def places_panel(project: Project, rasters: Sequence[Raster], tile_set: TileSet)
     used = {tile.raster for tile in tile_set.record.tiles}
     for name, raster in zip(distinct_names(rasters), rasters, strict=True):
         if name in used:
-            add_tiles(m, tile_url(token, f"raster.{raster.id}", raster.version), raster.name, bounds=raster.info.grid.lonlat_bounds)
+            add_raster(m, token, raster)
     for split, title, colour, _ in SPLITS:
         mine = {"type": "FeatureCollection", "features": [f for f in features if f["properties"]["split"] == split]}
         if mine["features"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ui import maps
 from ui.canvas import view_map
 from ui.frame import next_step_link, page_frame, settings, tile_token
 from ui.problems import explained, show_problem
+from ui.scenes import add_raster, bounds_of, leaflet_bounds
 from ui.uploader import upload_zone
 from workspace.project import Project
 
@@ -317,34 +317,12 @@ def imagery_map(project: Project, rasters: Sequence[Raster], chosen: Sequence[Ra
     m = maps.new_map(bounds_of(chosen or rasters))
     token = tile_token(project)
     for raster in rasters:
-        url = f"{maps.tile_url(token, f'raster.{raster.id}')}?v={raster.version}"
-        maps.add_tiles(m, url, raster.name, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster))
+        add_raster(m, token, raster)
     if rasters:
         maps.add_shapes(m, outlines(rasters), "Outlines", weight=1.5, tooltip="name")
     view_map(m, key=f"{KEY}:map:{project.id}", height=MAP_HEIGHT_PX)
     if not rasters:
         st.caption("Your imagery will appear here.")
-
-
-def leaflet_bounds(raster: Raster) -> maps.LonLatBounds:
-    """(west, south, east, north); a raster across the 180th meridian is not limited sideways."""
-    west, south, east, north = raster.info.grid.lonlat_bounds
-    south, north = max(south, -85.05), min(north, 85.05)
-    return (west, south, east, north) if west < east else (-180.0, south, 180.0, north)
-
-
-def bounds_of(rasters: Sequence[Raster]) -> maps.LonLatBounds | None:
-    boxes = [leaflet_bounds(raster) for raster in rasters]
-    if not boxes:
-        return None
-    return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
-
-
-def native_zoom(raster: Raster) -> int:
-    """The zoom at which a screen pixel is half a ground pixel; beyond it the browser enlarges."""
-    latitude = math.radians(min(abs(raster.info.grid.centre_lonlat[1]), 80.0))
-    zoom = math.log2(156543.034 * math.cos(latitude) / max(raster.info.resolution_m, 1e-3)) + 1
-    return int(min(max(math.ceil(zoom), 1), maps.MAX_ZOOM))
 
 
 def outlines(rasters: Sequence[Raster]) -> dict[str, Any]:

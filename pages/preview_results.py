@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ui import maps
 from ui.canvas import view_map
 from ui.frame import page_frame, settings, tile_token
 from ui.problems import explained, show_problem
+from ui.scenes import add_raster, bounds_of, leaflet_bounds, native_zoom
 from ui.steps import step
 from workspace.classes import starter_schema
 from workspace.files import read_json, unused_folder, write_text
@@ -479,8 +479,7 @@ def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -
     m = maps.new_map(bounds_of(visible))
     token = tile_token(project)
     for raster in visible:
-        url = f"{maps.tile_url(token, f'raster.{raster.id}')}?v={raster.version}"
-        maps.add_tiles(m, url, raster.name, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster))
+        add_raster(m, token, raster)
     if job is not None:
         add_results(m, token, job, visible, view, kinds)
     view_map(m, key=f"{KEY}:map:{project.id}", height=MAP_HEIGHT_PX)
@@ -563,27 +562,6 @@ def legend(job: Path, view: str, kinds: Sequence[int]) -> None:
         except TerratuneError:
             return  # not finished yet
     st.html("&emsp;".join(f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {escaped(text)}</span>' for text, colour in entries))
-
-
-def leaflet_bounds(raster: Raster) -> maps.LonLatBounds:
-    """(west, south, east, north); a raster across the 180th meridian is not limited sideways."""
-    west, south, east, north = raster.info.grid.lonlat_bounds
-    south, north = max(south, -85.05), min(north, 85.05)
-    return (west, south, east, north) if west < east else (-180.0, south, 180.0, north)
-
-
-def bounds_of(rasters: Sequence[Raster]) -> maps.LonLatBounds | None:
-    boxes = [leaflet_bounds(raster) for raster in rasters]
-    if not boxes:
-        return None
-    return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
-
-
-def native_zoom(raster: Raster) -> int:
-    """The zoom at which a screen pixel is half a ground pixel; beyond it the browser enlarges."""
-    latitude = math.radians(min(abs(raster.info.grid.centre_lonlat[1]), 80.0))
-    zoom = math.log2(156543.034 * math.cos(latitude) / max(raster.info.resolution_m, 1e-3)) + 1
-    return int(min(max(math.ceil(zoom), 1), maps.MAX_ZOOM))
 
 
 # -- words -----------------------------------------------------------------------------------------------------------------
