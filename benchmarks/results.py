@@ -27,7 +27,7 @@ from labeling.export import ExportSettings, ImageSource, export_tiles
 from models.bundle import load_bundle, save_bundle
 from training.fit import fit
 from training.settings import TrainingSettings
-from training.starter import PRETRAINED, paved_network, read_chips, scenes, starter_card
+from training.starter import PRETRAINED, SPECIALISE_STEPS, paved_network, read_chips, scenes, starter_card
 from workspace.classes import ClassDef, ClassSchema
 from workspace.jobs import JobReporter
 
@@ -167,7 +167,7 @@ def main(
     seeds: int = 3,
     epochs: int = 40,
     share: float = 0.5,
-    base_steps: int = 240,
+    base_steps: int = SPECIALISE_STEPS,
     out: Path = ROOT / "docs" / "results.md",
 ) -> None:
     """Measure and write the report."""

@@ -47,7 +47,7 @@ NAME = "paved-roads-starter"
 PRETRAINED = Path(__file__).resolve().parent.parent / "models" / "pretrained" / "ground-cover.safetensors"
 """Encoder, decoder and land-cover head after `pretrain`, in half precision; what `specialise` and the benchmarks start from."""
 PRETRAIN_STEPS = 1250
-SPECIALISE_STEPS = 240
+SPECIALISE_STEPS = 160
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
