@@ -269,8 +269,14 @@ def run_view(project: Project) -> None:
     if wanted not in names:
         wanted = names[0]
     if len(names) > 1:
+        titles = [run_title(project.runs_folder / name) for name in names]
+        # the titles are part of the key: a box shows the titles it was made with
         picked = st.selectbox(
-            "Run", names, index=names.index(wanted), format_func=lambda n: run_title(project.runs_folder / n), key=f"{KEY}:run:{wanted}"
+            "Run",
+            names,
+            index=names.index(wanted),
+            format_func=lambda n: titles[names.index(n)],
+            key=f"{KEY}:run:{wanted}:{hash(tuple(titles))}",
         )
         if picked != wanted:
             st.query_params["run"] = picked

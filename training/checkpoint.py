@@ -29,8 +29,6 @@ class Progress:
     best_epoch: int = 0
     best_score: tuple[float, float] = (-math.inf, -math.inf)
     """See `training.fit.selection`."""
-    best_state: State = field(default_factory=dict)
-    """`learnt_state` after the best epoch."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """The facts of every epoch event."""
 

@@ -69,7 +69,7 @@ class TileData:
         """Image (bands, rows, columns) in raw units, valid (rows, columns), target as drawn (rows, columns)."""
         return self._held[index] if self._held is not None else self._read(index)
 
-    def batch(self, indices: Sequence[int], *, as_drawn: bool = False) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """These tiles, normalised.
 
         Raises:
@@ -79,7 +79,7 @@ class TileData:
         mean = np.asarray(self.input.mean, dtype=np.float32)[:, None, None]
         std = np.asarray(self.input.std, dtype=np.float32)[:, None, None]
         image = np.stack([np.where(valid, (pixels.astype(np.float32) - mean) / std, np.float32(0)) for pixels, valid, _ in parts])
-        targets = None if as_drawn else self.targets
+        targets = self.targets
         target = np.stack([part[2] if targets is None else targets[i] for part, i in zip(parts, indices, strict=True)])
         valid = np.stack([v for _, v, _ in parts])[:, None]
         return Batch(torch.from_numpy(np.nan_to_num(image, copy=False)), torch.from_numpy(valid), torch.from_numpy(target.astype(np.int64)))

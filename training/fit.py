@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from errors import TerratuneError
-from models.bundle import save_bundle
-from models.card import BaseReference, ModelCard, Score
+from errors import JobCancelled
+from models.bundle import load_bundle, save_bundle
+from models.card import CARD_FILE, BaseReference, ModelCard, Score
 from models.freezing import learnable_parameters
 from training.checkpoint import FILE as CHECKPOINT
-from training.checkpoint import Progress, learnt_state, load_checkpoint, load_learnt, save_checkpoint
-from training.dataset import TileData
+from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.loop import encoder_and_rest, evaluate, replay_per_batch, train_epoch, training_batches
 from training.metrics import iou, mean, scores
 from training.prepare import AGREEMENT, HELD_OUT, REMINDERS, Preparation, only, prepare
@@ -57,6 +56,29 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
     if progress.epoch:
         say(f"Going on after epoch {progress.epoch}.")
 
+    try:
+        _learn(folder, settings, ready, progress, (optimiser, schedule, random), reporter, say)
+    except JobCancelled:
+        if progress.best_epoch:
+            publish(folder, settings)
+        raise
+    reporter.progress("Saving the model", 0.99)
+    publish(folder, settings)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    say(f"Done: epoch {progress.best_epoch} was the best.")
+
+
+def _learn(
+    folder: Path,
+    settings: TrainingSettings,
+    ready: Preparation,
+    progress: Progress,
+    moving: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.Generator],
+    reporter: JobReporter,
+    say: Say,
+) -> None:
+    """Epoch after epoch, until all are done or none gets better."""
+    network, (optimiser, schedule, random) = ready.network, moving
     began, first = time.monotonic(), progress.epoch
     while progress.epoch < settings.epochs and not _given_up(progress, settings):
         epoch = progress.epoch + 1
@@ -71,19 +93,18 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
         progress.epoch = epoch
         progress.history.append(facts)
         if (score := selection(facts)) > progress.best_score:
-            progress.best_score, progress.best_epoch, progress.best_state = score, epoch, learnt_state(network)
+            progress.best_score, progress.best_epoch = score, epoch
             keep_best(folder, settings, ready, progress, found)
         save_checkpoint(folder, ready.fingerprint, progress, network, optimiser, schedule, random)
         reporter.event(kind="epoch", **facts)
         say(_line(facts, settings.epochs, progress))
 
-    reporter.progress("Saving the model", 0.99)
-    load_learnt(network, progress.best_state)
-    if settings.publish_to:
-        published = Path(settings.publish_to)
-        save_bundle(published, network, new_card(settings, ready, progress, _scores_of(folder)).model_copy(update={"name": published.name}))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    say(f"Done: epoch {progress.best_epoch} was the best.")
+
+def publish(folder: Path, settings: TrainingSettings) -> None:
+    """Copy the best model so far to where `publish_to` says."""
+    if settings.publish_to and (folder / MODEL / CARD_FILE).exists():
+        bundle, place = load_bundle(folder / MODEL), Path(settings.publish_to)
+        save_bundle(place, bundle.network, bundle.card.model_copy(update={"name": place.name}))
 
 
 class Ticker:
@@ -123,24 +144,20 @@ def score_epoch(ready: Preparation, tick: Callable[[], None]) -> tuple[dict[str,
     """(what the epoch event says, all scores) of the network as it is."""
     names, network = ready.class_names, ready.network
 
-    def look(data: TileData, *, as_drawn: bool) -> tuple[Any, float]:
-        return evaluate(network, data, ready.weights, ready.compute, tick, as_drawn=as_drawn)
-
-    drawn, loss = look(ready.validation, as_drawn=True)
+    held_out = evaluate(network, ready.validation, ready.weights, ready.compute, tick)
+    drawn = held_out.drawn
     found = scores(drawn, names, HELD_OUT)
     old_outputs: tuple[int, ...] = ()
     old_matrix = drawn
     if ready.replay_validation is not None:
-        old_matrix, _ = look(ready.replay_validation, as_drawn=True)
+        old_matrix, old_outputs = evaluate(network, ready.replay_validation, ready.weights, ready.compute, tick).drawn, ready.plan.kept
         found += scores(old_matrix, names, REMINDERS)
-        old_outputs = ready.plan.kept
     elif ready.validation.targets is not None:
-        old_matrix, loss = look(ready.validation, as_drawn=False)
+        old_matrix, old_outputs = held_out.kept, ready.remembered
         found += only(scores(old_matrix, names, AGREEMENT), ready.remembered, names)
-        old_outputs = ready.remembered
     by_class = {name: iou(drawn, i) for i, name in enumerate(names, 1)}
     facts = {
-        "validation_loss": loss,
+        "validation_loss": held_out.loss,
         "iou": {name: value for name, value in by_class.items() if value is not None},
         "mean_iou": mean(by_class.values()),
         "old_classes_iou": mean(iou(old_matrix, i) for i in old_outputs),
@@ -225,15 +242,6 @@ def selection(facts: dict[str, Any]) -> tuple[float, float]:
 
 def _given_up(progress: Progress, settings: TrainingSettings) -> bool:
     return bool(settings.stop_early_after) and progress.epoch - progress.best_epoch >= settings.stop_early_after
-
-
-def _scores_of(folder: Path) -> tuple[Score, ...]:
-    from models.card import read_card
-
-    try:
-        return read_card(folder / MODEL).scores
-    except TerratuneError:
-        return ()
 
 
 def _line(facts: dict[str, Any], epochs: int, progress: Progress) -> str:

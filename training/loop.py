@@ -103,28 +103,37 @@ def train_epoch(
     return total / max(steps, 1)
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What a pass over some tiles found."""
+
+    drawn: NDArray[np.int64]
+    """Confusion matrix against what was drawn."""
+    kept: NDArray[np.int64]
+    """The same against the targets of training, the base model's kept answers included."""
+    loss: float
+    """Mean per batch, against the targets of training."""
+
+
 @torch.no_grad()
 def evaluate(
-    network: SegmentationNetwork,
-    data: TileData,
-    weights: Tensor,
-    compute: Compute,
-    tick: Tick,
-    *,
-    batch_size: int = 8,
-    as_drawn: bool = True,
-) -> tuple[NDArray[np.int64], float]:
-    """(confusion matrix over all tiles, mean loss per batch)."""
+    network: SegmentationNetwork, data: TileData, weights: Tensor, compute: Compute, tick: Tick, *, batch_size: int = 8
+) -> Evaluation:
+    """Score the network on all tiles, as they are."""
     network.eval()
-    matrix = np.zeros((network.outputs, network.outputs), dtype=np.int64)
+    drawn = np.zeros((network.outputs, network.outputs), dtype=np.int64)
+    kept = drawn.copy()
     losses = []
-    for batch in _in_order(data, batch_size, as_drawn):
+    for indices in _in_order(data, batch_size):
+        batch = data.batch(indices)
         with compute.mixed():
             logits = network(compute.move(batch.image))
         losses.append(float(segmentation_loss(logits, batch.target.to(compute.device), weights)))
-        matrix += confusion(batch.target.numpy(), logits.argmax(dim=1).cpu().numpy(), network.outputs)
+        answer = logits.argmax(dim=1).cpu().numpy()
+        kept += confusion(batch.target.numpy(), answer, network.outputs)
+        drawn += confusion(np.stack([data.raw(i)[2] for i in indices]), answer, network.outputs)
         tick()
-    return matrix, sum(losses) / max(len(losses), 1)
+    return Evaluation(drawn, kept, sum(losses) / max(len(losses), 1))
 
 
 @torch.no_grad()
@@ -133,17 +142,17 @@ def answers(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """For each tile the winning output and its probability, both (rows, columns)."""
     network.eval()
-    for batch in _in_order(data, batch_size, True):
+    for indices in _in_order(data, batch_size):
         with compute.mixed():
-            logits = network(compute.move(batch.image))
+            logits = network(compute.move(data.batch(indices).image))
         probability, output = logits.softmax(dim=1).max(dim=1)
         yield from zip(output.cpu().numpy().astype(np.uint8), probability.cpu().numpy(), strict=True)
         tick()
 
 
-def _in_order(data: TileData, batch_size: int, as_drawn: bool) -> Iterator[Batch]:
+def _in_order(data: TileData, batch_size: int) -> Iterator[range]:
     for start in range(0, len(data), batch_size):
-        yield data.batch(range(start, min(start + batch_size, len(data))), as_drawn=as_drawn)
+        yield range(start, min(start + batch_size, len(data)))
 
 
 def _logits(network: SegmentationNetwork, image: Tensor, compute: Compute, frozen: bool) -> Tensor:
