@@ -28,9 +28,13 @@ LEAST_ROAD = 0.04
 _CLASS = TileClass(value=1, name="Paved road", colour="#4361ee")
 
 
-def replay_tiles(parent: Path) -> TileSet:
-    """The reminder tiles below `parent`, made on the first call (about ten seconds)."""
-    folder = parent / NAME
+def replay_folder(data_folder: Path) -> Path:
+    """Where an installation keeps them."""
+    return data_folder / "replay" / NAME
+
+
+def replay_tiles(folder: Path) -> TileSet:
+    """The reminder tiles in `folder`, made on the first call (about ten seconds)."""
     return open_tile_set(folder) if folder.exists() else _write(folder)
 
 

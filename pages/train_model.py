@@ -10,6 +10,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from demo.replay import TITLE as REPLAY_TITLE
+from demo.replay import replay_folder, replay_tiles
 from errors import InputMismatchError, TerratuneError
 from models.card import ModelCard, check_input
 from models.catalogue import CatalogueEntry, damaged_models, list_models
@@ -155,25 +157,20 @@ def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet |
         rounds = st.number_input("Epochs", 1, 1000, usual.epochs, help=_FIELDS["epochs"].description, key=f"{KEY}:epochs")
     with name:
         title = st.text_input("Name of the new model", placeholder=suggested_name(project, tiles), max_chars=60, key=f"{KEY}:name")
-    others = [folder for folder in tile_sets if tiles is None or folder != tiles.folder]
-    replay: Path | None = None
+    replay = choose_replay(tile_sets, tiles)
     share = usual.replay_share
-    if others:
-        names = [NO_REPLAY, *(folder.name for folder in others)]
-        picked = st.selectbox("Reminder tiles", names, help=_FIELDS["replay_tiles"].description, key=f"{KEY}:replay")
-        if picked != NO_REPLAY:
-            replay = others[names.index(picked) - 1]
-            percent = st.slider(
-                "Share of reminder tiles",
-                0,
-                90,
-                round(100 * share),
-                5,
-                format="%d %%",
-                help=_FIELDS["replay_share"].description,
-                key=f"{KEY}:share",
-            )
-            share = percent / 100
+    if replay is not None:
+        percent = st.slider(
+            "Share of reminder tiles",
+            0,
+            90,
+            round(100 * share),
+            5,
+            format="%d %%",
+            help=_FIELDS["replay_share"].description,
+            key=f"{KEY}:share",
+        )
+        share = percent / 100
     return {
         "freeze": "backbone" if freeze else "nothing",
         "keep_old_classes": keep,
@@ -182,6 +179,21 @@ def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet |
         "replay_tiles": str(replay) if replay else None,
         "replay_share": share,
     }
+
+
+def choose_replay(tile_sets: Sequence[Path], tiles: TileSet | None) -> Path | None:
+    """A folder of reminder tiles: another tile set of the project, or the paved streets made by code; None for none."""
+    others = {folder.name: folder for folder in tile_sets if tiles is None or folder != tiles.folder}
+    streets = replay_folder(settings().data_folder)
+    names = [NO_REPLAY, *others, streets.name]
+    picked = st.selectbox(
+        "Reminder tiles",
+        names,
+        format_func=lambda name: REPLAY_TITLE if name == streets.name else name,
+        help=_FIELDS["replay_tiles"].description,
+        key=f"{KEY}:replay",
+    )
+    return None if picked == NO_REPLAY else others.get(picked, streets)
 
 
 def suggested_name(project: Project, tiles: TileSet | None) -> str:
@@ -221,7 +233,7 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> b
         if base.card is None:
             return True
         model_input = input_for(base.card, tiles, frozen=chosen["freeze"] == "backbone")
-        if chosen["replay_tiles"]:
+        if chosen["replay_tiles"] and Path(chosen["replay_tiles"]).exists():
             check_replay(open_tile_set(Path(chosen["replay_tiles"])), model_input)
     except TerratuneError as error:
         show_problem(error.fact, error.remedy)
@@ -238,6 +250,10 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> b
 
 
 def start(project: Project, tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> None:
+    streets = replay_folder(settings().data_folder)
+    if chosen["replay_tiles"] == str(streets) and not streets.exists():
+        with st.spinner("Making the reminder tiles (about ten seconds, once) ..."):
+            replay_tiles(streets)
     folder = unused_folder(project.runs_folder, chosen["name"])
     model = unused_folder(project.models_folder, chosen["name"])
     wanted = TrainingSettings.model_validate(

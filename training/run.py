@@ -73,8 +73,7 @@ def run(folder: Path) -> int:
     def work(reporter: JobReporter) -> None:
         settings = read_settings(folder)
         reporter.progress("Starting", 0.0)
-        # Threads that wait must sleep, not spin: with another program on the same two cores a step is three times as fast. Read when torch loads.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `start_job` does, for runs by hand
         from training.fit import fit  # torch and timm take seconds: the status is on disk before
 
         fit(folder, settings, reporter, typer.echo)

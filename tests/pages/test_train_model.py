@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from demo.replay import TITLE as REPLAY_TITLE
 from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
 from training.run import read_settings
 from training.settings import TrainingSettings
@@ -190,7 +191,7 @@ def test_reminder_tiles_are_offered_and_checked(project):
     make_tile_set(project.tiles_folder / "town", classes=CLASSES[1:], shown=(1,))
     make_tile_set(project.tiles_folder / "tracks", drawn=(UNPAVED,))
     page = open_page(project)
-    assert page.selectbox(key="train_model:replay").options == ["None", "town"]
+    assert page.selectbox(key="train_model:replay").options == ["None", "town", REPLAY_TITLE]
     page.selectbox(key="train_model:replay").select("town").run()
     assert page.slider(key="train_model:share").value == 30
     assert not start_button(page).disabled
