@@ -105,6 +105,18 @@ def test_a_line_of_quick_clicks_is_saved_survives_a_reload_and_can_be_undone(lab
     labels.has(1)
 
 
+def test_quick_clicks_along_lines_already_there_lose_no_vertex(labels: LabelPage, project: Project):
+    """Each click snaps to what lies below it, also when it comes without a move of the pointer before it."""
+    for i in range(1, 9):
+        labels.press("l")
+        labels.click(*LINE[:3])
+        labels.press("Enter")
+        labels.has(i)
+    stored = current_labels(project.journal_file)
+    assert [len(line.coords) for line in stored.geometry] == [3] * 8
+    assert all(line.equals_exact(stored.geometry.iloc[0], 1e-9) for line in stored.geometry)
+
+
 def test_every_kind_of_shape_in_the_class_of_its_number(labels: LabelPage, project: Project):
     labels.press("l", "1")
     labels.click((100, 100), (150, 120))

@@ -116,7 +116,10 @@ def test_edits_of_other_labels_are_not_mixed_in(client: Client):
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b", ""])
 def test_a_wrong_token_sees_and_changes_nothing(client: Client, project: Project, token: str):
-    for answer in (client.http.get(f"/api/{token}/labels"), client.http.post(f"/api/{token}/operations", json={"operations": [upsert("a")]})):
+    for answer in (
+        client.http.get(f"/api/{token}/labels"),
+        client.http.post(f"/api/{token}/operations", json={"operations": [upsert("a")]}),
+    ):
         assert answer.status_code in {403, 404}
     assert not project.journal_file.exists()
 
@@ -178,9 +181,7 @@ def test_a_geopackage_left_behind_by_a_killed_server_is_written_when_labels_are_
     assert scheduled == []
 
 
-def test_writing_now_is_there_at_once_and_problems_are_kept_for_the_page(
-    client: Client, project: Project, monkeypatch: pytest.MonkeyPatch
-):
+def test_writing_now_is_there_at_once_and_problems_are_kept_for_the_page(client: Client, project: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(labels, "schedule_geopackage", lambda _: None)
     client.post(upsert("a"))
     labels.write_geopackage_now(project)

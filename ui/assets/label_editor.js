@@ -469,6 +469,8 @@ export class LabelEditor {
       if (this.tool === 'point') this.create({ type: 'Point', coordinates: [round(latlng.lng), round(latlng.lat)] });
       else if (this.tool === 'pan' || this.tool === 'edit') this.select(null);
     });
+    // A quick click may come without a move of the pointer before it: what it snaps to is looked up for the click itself.
+    this.map.on('preclick', (event) => this.drawing && this.drawing._syncHintMarker({ ...event }));
     this.map.on('moveend', () => SHAPES[this.tool] && this.offerSnapping());
     this.group.on('click', (event) => event.layer.labelId && this.clicked(event.layer.labelId, event));
     this.group.on('mouseover mousemove', ({ layer, latlng }) => this.showTip(layer, latlng));
