@@ -114,15 +114,16 @@ def starter_card(scores: Sequence[Score] = ()) -> ModelCard:
     return ModelCard(
         name=NAME,
         title="Paved roads (starter)",
-        summary="Finds paved roads in natural-colour aerial imagery of about half a metre per pixel. It has never been shown an unpaved road as a "
-        "road: dirt tracks and trails are what you teach it.",
+        summary="Finds paved roads in natural-colour aerial imagery of about half a metre per pixel. Dirt tracks and trails are background to "
+        "it: they are what you teach it.",
         architecture=ARCHITECTURE,
         input=ModelInput(band_names=("red", "green", "blue"), dtype="uint8", mean=MEAN, std=STD, resolution_m=0.6, tile_size=CROP),
         classes=(ClassDef(value=1, name="Paved road", colour="#4361ee"),),
         licence="Weights: CC BY 4.0. Imagery: NAIP 2020 (USDA, public domain) via Ventura et al. 2024, CC BY 4.0.",
-        training_data="Trained from nothing. First land cover on generated scenes (demo/), then paved roads on those scenes and on 15 NAIP chips of "
-        "California (256 x 256, 0.6 m) without unpaved roads, labelled for this project. Colours and textures of the generator were chosen "
-        "while looking at NAIP imagery.",
+        training_data="Trained from nothing, in two steps. First 12 kinds of ground (paved roads, tracks, trails, soil, roofs, washes ...) on generated "
+        "scenes (demo/): so the encoder can tell tracks from soil, but the model has no answer for them. Then paved roads, all else "
+        "background, on those scenes and on 15 NAIP chips of California (256 x 256, 0.6 m) without unpaved roads, labelled for this project. "
+        "Colours and textures of the generator were chosen while looking at NAIP imagery.",
         made_by="python -m training.starter",
         scores=tuple(scores),
     )
