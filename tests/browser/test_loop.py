@@ -34,7 +34,7 @@ def tracks(project: Path, count: int) -> list[LineString]:
 
 def draw_line(page: Page, line: LineString) -> None:
     """Click along the line; a double click ends it."""
-    host = page.locator(".tt-canvas .leaflet-container").bounding_box()
+    host = page.locator(".tt-map").bounding_box()
     assert host is not None
     places = page.evaluate(
         "points => points.map(([lon, lat]) => { const p = document.querySelector('.tt-canvas').mapCanvas.map.latLngToContainerPoint([lat, lon]); return [p.x, p.y]; })",
@@ -55,14 +55,13 @@ def test_a_newcomer_walks_the_loop_on_the_demo_scene(page: Page, app: App) -> No
     canvas_ready(page)
 
     go_to(page, "2 Label")
-    page.get_by_text("Line", exact=False).first.wait_for()
+    expect(page.locator(".tt-state[data-state='saved']")).to_be_attached()
     canvas_ready(page)
-    page.locator(".tt-canvas .leaflet-container").hover()
     lines = tracks(project, 6)
     page.keyboard.press("l")
     for line in lines:
         draw_line(page, line)
-    expect(page.locator("[data-labels='6'][data-state='saved']")).to_be_attached()
+    expect(page.locator(".tt-state[data-labels='6'][data-state='saved']")).to_be_attached()
     expect(page.get_by_text("6 labels").first).to_be_visible()
 
     go_to(page, "3 Tiles")
@@ -70,7 +69,7 @@ def test_a_newcomer_walks_the_loop_on_the_demo_scene(page: Page, app: App) -> No
     expect(page.get_by_role("link", name="Next: 4 Train")).to_be_visible(timeout=2 * MINUTE)
 
     go_to(page, "4 Train")
-    page.get_by_label("Epochs").fill("8")
+    page.get_by_role("spinbutton", name="Epochs").fill("8")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("link", name="Next: 5 Compare")).to_be_visible(timeout=8 * MINUTE)
