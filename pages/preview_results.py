@@ -166,7 +166,9 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         nothing_yet(True)
         return
     with st.container(border=True):
-        new = st.selectbox("New model (after)", trained, format_func=lambda c: c.label, key=f"{KEY}:new", help="Your trained models, newest first.")
+        new = st.selectbox(
+            "New model (after)", trained, format_func=lambda c: c.label, key=f"{KEY}:new", help="Your trained models, newest first."
+        )
         others = [*bases, *(c for c in trained if c.folder != new.folder)]
         if not others:
             show_problem("There is no other model to compare with.", "Put a model into the project's models folder, or train a second one.")
@@ -181,7 +183,12 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         )
         names = {raster.id: raster.name for raster in rasters}
         chosen_ids = st.multiselect(
-            "Pictures", list(names), default=[] if len(names) > 1 else list(names), format_func=lambda i: names[i], placeholder=f"All {len(names)}", key=f"{KEY}:rasters"
+            "Pictures",
+            list(names),
+            default=[] if len(names) > 1 else list(names),
+            format_func=lambda i: names[i],
+            placeholder=f"All {len(names)}",
+            key=f"{KEY}:rasters",
         )
         chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
         tile_set = _tile_set_choice(project, new)
@@ -248,7 +255,11 @@ def start_comparison(project: Project, base: Choice, new: Choice, rasters: Seque
         new=_inside(project, new.folder),
         rasters=tuple(
             RasterToPredict(
-                id=r.id, name=r.name, source=r.source if r.kind != "copy" else _inside(project, Path(raster_source(project, r))), shown_bands=r.bands, stretch=r.stretch
+                id=r.id,
+                name=r.name,
+                source=r.source if r.kind != "copy" else _inside(project, Path(raster_source(project, r))),
+                shown_bands=r.bands,
+                stretch=r.stretch,
             )
             for r in rasters
         ),
@@ -305,7 +316,12 @@ def running(job: Path, shown: int) -> None:
     left = "" if status.seconds_left is None else f" · {duration_text(status.seconds_left)} left"
     st.progress(status.fraction, text=f"{status.stage or 'Starting'}{left}")
     stopping = (job / "cancel").exists()
-    if st.button("Stopping ..." if stopping else "Stop", icon=":material/stop:", disabled=stopping and time.time() % 6 < 5, key=f"{KEY}:stop:{job.name}"):
+    if st.button(
+        "Stopping ..." if stopping else "Stop",
+        icon=":material/stop:",
+        disabled=stopping and time.time() % 6 < 5,
+        key=f"{KEY}:stop:{job.name}",
+    ):
         cancel_job(job)
         st.rerun(scope="fragment")
     st.caption("You may leave this page, or close it: the work goes on. Maps appear as they are ready.")
@@ -342,18 +358,34 @@ def numbers(project: Project, job: Path, report: Report) -> None:
 
 def scores_tab(report: Report) -> None:
     if report.held_out is None and report.truth is None:
-        st.info("No held-out places lie on these pictures, so there are no scores. The map and the areas are there all the same.", icon=":material/info:")
+        st.info(
+            "No held-out places lie on these pictures, so there are no scores. The map and the areas are there all the same.",
+            icon=":material/info:",
+        )
         return
-    if report.held_out is not None:
-        verdict(report, report.held_out)
-        score_table(report, report.held_out)
-        if len(report.held_out.places) > 1:
-            with st.expander(f"Place by place ({len(report.held_out.places)})"):
-                place_table(report, report.held_out)
     if report.truth is not None:
-        with st.expander("Against the exact truth of the whole scene", expanded=report.held_out is None):
-            score_table(report, report.truth)
-            st.caption("Only the demo scene has this. It includes the places the model learnt from.")
+        verdict(report, report.truth)
+        st.caption("Measured against the exact truth of the whole demo scene, the places the model learnt from included.")
+        score_table(report, report.truth)
+        if report.held_out is not None:
+            with st.expander("On the places kept aside, against your labels only"):
+                held_out_scores(report, report.held_out)
+    elif report.held_out is not None:
+        held_out_scores(report, report.held_out)
+
+
+def held_out_scores(report: Report, scores: ScoreReport) -> None:
+    """The honest measure for everybody's own imagery."""
+    verdict(report, scores)
+    count = len(scores.places)
+    st.caption(
+        f"Measured on {plain(scores.on)}: {count} place{'s' if count != 1 else ''}, {scores.after.pixels:,} pixels the model has not learnt from. "
+        "What you did not draw there counts as wrong, even if it is right: draw everything in those places, or mark what you leave out as uncertain."
+    )
+    score_table(report, scores)
+    if count > 1:
+        with st.expander(f"Place by place ({count})"):
+            place_table(report, scores)
 
 
 def verdict(report: Report, scores: ScoreReport) -> None:
@@ -373,7 +405,6 @@ def verdict(report: Report, scores: ScoreReport) -> None:
         else:
             lines.append(f":green[**{plain(change.name)}**: not forgotten] ({what}).")
     st.markdown("  \n".join(lines) or "The held-out places hold none of the classes.")
-    st.caption(f"Measured on {plain(scores.on)}: {len(scores.places)} place{'s' if len(scores.places) != 1 else ''}, {scores.after.pixels:,} pixels the model has not learnt from.")
 
 
 def score_table(report: Report, scores: ScoreReport) -> None:
@@ -383,9 +414,12 @@ def score_table(report: Report, scores: ScoreReport) -> None:
         old, new = scores.before.of(c.value), scores.after.of(c.value)
         if old is None or new is None or not (new.truth_pixels or new.predicted_pixels or old.predicted_pixels):
             continue
+        there = new.truth_pixels > 0
         measured = (("IoU", old.iou, new.iou), ("Recall", old.recall, new.recall), ("Precision", old.precision, new.precision))
-        for index, (name, before, after) in enumerate(measured):
-            counted = f"{new.truth_pixels:,} true pixels" if index == 1 else f"{new.predicted_pixels:,} marked" if index == 2 else c.name
+        for index, (name, *pair) in enumerate(measured):
+            before, after = pair if there else (None, None)
+            truth = f"{new.truth_pixels:,} true pixels" if there else "not labelled there"
+            counted = truth if index == 1 else f"{new.predicted_pixels:,} marked" if index == 2 else c.name
             rows.append({"Class": counted, "Measure": name, "Before": two_digits(before), "After": two_digits(after)})
     st.dataframe(rows, hide_index=True, height=36 + 35 * len(rows) if len(rows) <= 6 else 250)
     st.caption("  \n".join(f"**{name}**: {text}" for name, text in SCORE_HELP.items()))
@@ -407,7 +441,11 @@ def place_table(report: Report, scores: ScoreReport) -> None:
 
 
 def areas_tab(report: Report) -> None:
-    names = {"All pictures": report.total, **{r.name: r.table for r in report.rasters}} if len(report.rasters) > 1 else {report.rasters[0].name: report.total}
+    names = (
+        {"All pictures": report.total, **{r.name: r.table for r in report.rasters}}
+        if len(report.rasters) > 1
+        else {report.rasters[0].name: report.total}
+    )
     picked = st.selectbox("Picture", list(names), label_visibility="collapsed", key=f"{KEY}:areas") if len(names) > 1 else next(iter(names))
     table = names[picked]
     before, after = table.before_m2(), table.after_m2()
@@ -424,10 +462,18 @@ def areas_tab(report: Report) -> None:
         for i, c in enumerate(report.classes, 1)
     ]
     st.dataframe(rows, hide_index=True)
-    st.caption("Ground area, measured on the ellipsoid. **Gained**: was background before. **Lost**: is background now. **Became another**: had this class before, has another one now.")
+    st.caption(
+        "Ground area, measured on the ellipsoid. **Gained**: was background before. **Lost**: is background now. **Became another**: had this class before, has another one now."
+    )
     with st.expander("Change table"):
         labels = ["Background", *(c.name for c in report.classes)]
-        st.dataframe([{"Before ↓ · After →": labels[i], **{name: area_text(v) for name, v in zip(labels, row, strict=True)}} for i, row in enumerate(table.area_m2)], hide_index=True)
+        st.dataframe(
+            [
+                {"Before ↓ · After →": labels[i], **{name: area_text(v) for name, v in zip(labels, row, strict=True)}}
+                for i, row in enumerate(table.area_m2)
+            ],
+            hide_index=True,
+        )
 
 
 # -- downloads -------------------------------------------------------------------------------------------------------------
@@ -435,7 +481,11 @@ def areas_tab(report: Report) -> None:
 
 def take_away_tab(project: Project, job: Path, report: Report) -> None:
     names = {r.id: r.name for r in report.rasters}
-    raster_id = st.selectbox("Picture", list(names), format_func=lambda i: names[i], key=f"{KEY}:take", label_visibility="collapsed") if len(names) > 1 else report.rasters[0].id
+    raster_id = (
+        st.selectbox("Picture", list(names), format_func=lambda i: names[i], key=f"{KEY}:take", label_visibility="collapsed")
+        if len(names) > 1
+        else report.rasters[0].id
+    )
     folder = job / raster_id
     picture = folder / PICTURE_FILE
     if picture.exists():
@@ -453,8 +503,14 @@ def take_away_tab(project: Project, job: Path, report: Report) -> None:
         ("after_confidence.tif", "Confidence after", "GeoTIFF, percent"),
         ("before_confidence.tif", "Confidence before", "GeoTIFF, percent"),
     )
-    lines = [f"- {download_link(project, folder / name, title)}: {what}, {size_text(folder / name)}" for name, title, what in files if (folder / name).exists()]
-    lines.append(f"- {download_link(project, job / REPORT_FILE, 'All numbers (JSON)')}: areas, changes, scores, {size_text(job / REPORT_FILE)}")
+    lines = [
+        f"- {download_link(project, folder / name, title)}: {what}, {size_text(folder / name)}"
+        for name, title, what in files
+        if (folder / name).exists()
+    ]
+    lines.append(
+        f"- {download_link(project, job / REPORT_FILE, 'All numbers (JSON)')}: areas, changes, scores, {size_text(job / REPORT_FILE)}"
+    )
     lines.append(f"- {download_link(project, job, 'Everything (ZIP)', '.zip')}: all pictures with their legends")
     st.markdown("\n".join(lines))
 
@@ -492,7 +548,9 @@ def map_controls(shown: Sequence[Raster], job: Path | None) -> tuple[str | None,
     if job is None:
         return scene_choice(shown), SWIPE, ()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        view = st.segmented_control("View", [SWIPE, CHANGES, CONFIDENCE], default=SWIPE, required=True, key=f"{KEY}:view", label_visibility="collapsed")
+        view = st.segmented_control(
+            "View", [SWIPE, CHANGES, CONFIDENCE], default=SWIPE, required=True, key=f"{KEY}:view", label_visibility="collapsed"
+        )
         kinds: tuple[int, ...] = (GAINED, LOST, FLIPPED)
         if view == CHANGES:
             picked = st.pills(
@@ -533,7 +591,9 @@ def add_results(m: Any, token: str, job: Path, visible: Sequence[Raster], view: 
         if not path.exists():
             return None
         url = f"{maps.tile_url(token, f'prediction.{job.name}.{raster.id}.{what}')}?v={path.stat().st_mtime_ns}"
-        return maps.add_tiles(m, url, f"{name}: {raster.name}", opacity=OPACITY, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster))
+        return maps.add_tiles(
+            m, url, f"{name}: {raster.name}", opacity=OPACITY, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster)
+        )
 
     if view == CHANGES:
         wanted = ["change"] if len(kinds) == 3 else [CHANGE_NAMES[kind] for kind in kinds]
@@ -551,17 +611,28 @@ def add_results(m: Any, token: str, job: Path, visible: Sequence[Raster], view: 
 def legend(job: Path, view: str, kinds: Sequence[int]) -> None:
     """What the colours mean."""
     if view == CONFIDENCE:
-        st.caption("How sure the model is of what it says, from dark (0 %) to bright (100 %). Dark streaks are where it hesitates: good places to label.")
+        st.caption(
+            "How sure the model is of what it says, from dark (0 %) to bright (100 %). Dark streaks are where it hesitates: good places to label."
+        )
         return
     if view == CHANGES:
-        meanings = {GAINED: "gained: background before, a class now", LOST: "lost: a class before, background now", FLIPPED: "flipped: one class became another"}
+        meanings = {
+            GAINED: "gained: background before, a class now",
+            LOST: "lost: a class before, background now",
+            FLIPPED: "flipped: one class became another",
+        }
         entries = [(meanings[kind], "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind])) for kind in kinds]
     else:
         try:
             entries = [(c.name, c.colour) for c in read_report(job).classes]
         except TerratuneError:
             return  # not finished yet
-    st.html("&emsp;".join(f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {escaped(text)}</span>' for text, colour in entries))
+    st.html(
+        "&emsp;".join(
+            f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {escaped(text)}</span>'
+            for text, colour in entries
+        )
+    )
 
 
 # -- words -----------------------------------------------------------------------------------------------------------------
