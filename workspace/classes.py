@@ -27,7 +27,10 @@ class ClassDef(BaseModel):
     @field_validator("name")
     @classmethod
     def _tidy(cls, name: str) -> str:
-        return " ".join(name.split())
+        tidy = " ".join(name.split())
+        if not tidy:
+            raise ValueError("A class name cannot be only blanks.")
+        return tidy
 
     @field_validator("colour", mode="before")
     @classmethod

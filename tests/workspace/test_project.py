@@ -63,6 +63,13 @@ def test_schema_refuses_doubles_and_names_unknown_values() -> None:
         ClassSchema(classes=(one,)).by_value(7)
 
 
+@pytest.mark.parametrize("name", ["", " ", " \t\n "])
+def test_a_class_name_is_never_only_blanks(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        ClassDef(value=1, name=name, colour="#ff0000")
+    assert ClassDef(value=1, name="  Fire   road ", colour="#ff0000").name == "Fire road"
+
+
 def test_arcgis_classes_leave_uncertain_out() -> None:
     assert [c["Value"] for c in starter_schema().to_arcgis()] == [2, 1]
 
