@@ -78,21 +78,12 @@ def folds(table: gpd.GeoDataFrame) -> NDArray[np.int64]:
 def tile_set(rows: gpd.GeoDataFrame, out: Path, seed: int) -> Path:
     """The product's own export of these chips, labels as digitised; one tile a chip."""
     if not (out / "terratune.json").exists():
-        labels = pd.concat([read_widths(CHIPS / label) for label in rows["label"]], ignore_index=True)
+        read = [read_labels(CHIPS / label, class_field="surface", value_map=VALUES, schema=SCHEMA) for label in rows["label"]]
+        labels = pd.concat(read, ignore_index=True)
         images = [ImageSource(name=row["chip"], source=str(CHIPS / row["image"])) for _, row in rows.iterrows()]
         settings = ExportSettings(tile_size=256, stride=256, seed=seed, validation_share=0.25, tiles="all")
         export_tiles(images, labels, SCHEMA, settings, out)
     return out
-
-
-def read_widths(path: Path) -> gpd.GeoDataFrame:
-    """Labels of one chip with the width of their lines."""
-    labels = read_labels(path, class_field="surface", value_map=VALUES, schema=SCHEMA)
-    if "width_m" not in labels:
-        source = gpd.read_file(path).to_crs(4326)
-        nearest = gpd.sjoin_nearest(labels.to_crs(26911), source[["width_m", "geometry"]].to_crs(26911))
-        labels["width_m"] = nearest[~nearest.index.duplicated()]["width_m"]
-    return labels
 
 
 def confusion(network_folder: Path, rows: gpd.GeoDataFrame) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from workspace.classes import ClassSchema
 ORIGINS = ("drawn", "imported", "sam")
 MAX_VERTICES = 200_000
 MAX_NOTE = 1_000
+MAX_WIDTH_M = 200.0
 DECIMALS = 9
 """Of a degree: 0.1 mm on the ground."""
 
@@ -48,7 +49,7 @@ def operation_from_map(raw: Any, schema: ClassSchema) -> Operation:
 
     Args:
         raw: `{"operation_id", "kind": "upsert" | "delete", "object_id", "feature"}`; the feature is GeoJSON with the properties
-            class_value, origin and note.
+            class_value, origin, note and width_m (metres, or null; left out for areas).
         schema: Classes that exist.
 
     Raises:
@@ -80,7 +81,22 @@ def _label(feature: Any, schema: ClassSchema) -> Label:
         raise _malformed(f"its origin is none of {', '.join(ORIGINS)}")
     if not isinstance(note, str) or len(note) > MAX_NOTE:
         raise LabelError("A note is too long.", f"Keep it below {MAX_NOTE} characters.")
-    return Label(geojson_of(repaired(geometry_of(feature.get("geometry")))), class_value, origin, note)
+    geometry = repaired(geometry_of(feature.get("geometry")))
+    width = None if kind_of(geometry.geom_type) == "area" else checked_width(properties.get("width_m"))
+    return Label(geojson_of(geometry), class_value, origin, note, width)
+
+
+def checked_width(width_m: Any) -> float | None:
+    """A width in metres as it may be stored; None stays None.
+
+    Raises:
+        LabelError: it is not a number above 0 and up to `MAX_WIDTH_M`.
+    """
+    if width_m is None:
+        return None
+    if isinstance(width_m, bool) or not isinstance(width_m, int | float) or not 0 < width_m <= MAX_WIDTH_M:
+        raise LabelError(f"{width_m} is not a width for a line.", f"Give metres, above 0 and up to {MAX_WIDTH_M:g}.")
+    return float(width_m)
 
 
 def geometry_of(geojson: Any) -> BaseGeometry:

@@ -29,7 +29,7 @@ from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry.base import BaseGeometry
 
 from errors import LabelError, LabelFileError, UnknownClassError
-from labeling.draw import checked_lonlat, kind_of, repaired
+from labeling.draw import MAX_WIDTH_M, checked_lonlat, kind_of, repaired
 from labeling.label_set import CRS, LAYERS, kinds, label_set, with_arcgis_fields, write_geopackage
 from workspace.classes import ClassSchema
 from workspace.files import disk_full_explained, replaced_on_success
@@ -39,6 +39,8 @@ SUFFIXES: dict[Format, str] = {"GeoJSON": ".geojson", "GeoPackage": ".gpkg", "Sh
 READABLE = (".geojson", ".json", ".gpkg", ".zip", ".shp", ".fgb", ".kml")
 CLASS_FIELDS = ("classvalue", "class_value", "value", "classname", "class_name", "class", "label", "name")
 """Recognised as the class field, whatever their case, the first that is there."""
+WIDTH_FIELDS = ("width_m", "width")
+"""Recognised as the width in metres, whatever their case, the first that is there."""
 NOTHING = ""
 """What an empty class attribute, or none at all, is called in a value map."""
 
@@ -91,6 +93,8 @@ class ImportReport:
     imported: int = 0
     repaired: int = 0
     """Shapes that crossed themselves and were mended."""
+    widths_ignored: int = 0
+    """Features whose width cannot be one: they get none."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Reason -> features that are not among the labels."""
 
@@ -102,6 +106,8 @@ class ImportReport:
         parts = [f"{self.imported:,} label{'' if self.imported == 1 else 's'} read"]
         if self.repaired:
             parts.append(f"{self.repaired:,} mended")
+        if self.widths_ignored:
+            parts.append(f"{self.widths_ignored:,} without their width (it is not between 0 and {MAX_WIDTH_M:g} m)")
         parts += [f"{count:,} left out ({reason})" for reason, count in self.left_out.items()]
         return ", ".join(parts) + "."
 
@@ -142,8 +148,8 @@ def read_labels(
         crs: CRS of the coordinates where the file states none ("EPSG:26911").
 
     Returns:
-        A label set (see `labeling.label_set`), origin "imported", multi-part shapes taken apart, shapes mended; `attrs["report"]` is an
-        `ImportReport`.
+        A label set (see `labeling.label_set`), origin "imported", multi-part shapes taken apart, shapes mended; `width_m` of lines and
+        points from the first of `WIDTH_FIELDS` that the file has; `attrs["report"]` is an `ImportReport`.
 
     Raises:
         LabelFileError: the file cannot be read, its place is unknown, or nothing in it can be a label.
@@ -154,7 +160,7 @@ def read_labels(
     values = [NOTHING] * len(table) if column is None else [_text(value) for value in table[column]]
     classes = _classes(values, value_map or {}, schema, path)
     report = ImportReport()
-    rows = list(_rows(table.geometry.to_numpy(), values, classes, report))
+    rows = list(_rows(table.geometry.to_numpy(), values, classes, _widths(table, report), report))
     if not rows:
         raise LabelFileError(f"{path.name} holds nothing that can be a label.", _why_nothing(report))
     labels = label_set(rows)
@@ -164,7 +170,7 @@ def read_labels(
 
 
 def write_labels(labels: gpd.GeoDataFrame, schema: ClassSchema, path: Path, file_format: Format) -> None:
-    """Write labels with the ArcGIS training-sample fields, in EPSG:4326.
+    """Write labels with the ArcGIS training-sample fields and their width (WIDTH_M), in EPSG:4326.
 
     Args:
         labels: A label set.
@@ -432,13 +438,32 @@ def _similar(value: str, schema: ClassSchema) -> int | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
+# --- how wide ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _widths(table: gpd.GeoDataFrame, report: ImportReport) -> list[float | None]:
+    """Each feature's width in metres; None where the file has none that can be one."""
+    folded = {str(name).casefold(): name for name in reversed(list(table.columns)) if name != table.geometry.name}
+    column = next((folded[name] for name in WIDTH_FIELDS if name in folded), None)
+    if column is None:
+        return [None] * len(table)
+    widths = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
+    usable = (widths > 0) & (widths <= MAX_WIDTH_M)
+    report.widths_ignored = int((~usable & ~np.isnan(widths) & (widths != 0)).sum())
+    return [float(width) if good else None for width, good in zip(widths, usable, strict=True)]
+
+
 # --- shapes to labels -------------------------------------------------------------------------------------------------------------------
 
 
 def _rows(
-    geometries: Iterable[BaseGeometry | None], values: Sequence[str], classes: Mapping[str, int | None], report: ImportReport
+    geometries: Iterable[BaseGeometry | None],
+    values: Sequence[str],
+    classes: Mapping[str, int | None],
+    widths: Sequence[float | None],
+    report: ImportReport,
 ) -> Iterator[dict[str, Any]]:
-    for geometry, value in zip(geometries, values, strict=True):
+    for geometry, value, width in zip(geometries, values, widths, strict=True):
         class_value = classes[value]
         if class_value is None:
             report.leave_out("their class is left out")
@@ -448,7 +473,7 @@ def _rows(
             for part in _single_parts(geometry):
                 shape = _usable(part, report)
                 if shape is not None:
-                    yield _row(shape, class_value)
+                    yield _row(shape, class_value, width)
 
 
 def _single_parts(geometry: BaseGeometry) -> list[BaseGeometry]:
@@ -472,10 +497,11 @@ def _usable(shape: BaseGeometry, report: ImportReport) -> BaseGeometry | None:
     return mended
 
 
-def _row(shape: BaseGeometry, class_value: int) -> dict[str, Any]:
+def _row(shape: BaseGeometry, class_value: int, width: float | None) -> dict[str, Any]:
     now = pd.Timestamp.now(tz="UTC").isoformat(timespec="milliseconds")
     about = {"origin": "imported", "note": "", "created": now, "changed": now}
-    return {"object_id": uuid.uuid4().hex, "class_value": class_value, **about, "geometry": shape}
+    own_width = None if kind_of(shape.geom_type) == "area" else width
+    return {"object_id": uuid.uuid4().hex, "class_value": class_value, "width_m": own_width, **about, "geometry": shape}
 
 
 def _why_nothing(report: ImportReport) -> str:

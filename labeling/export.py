@@ -59,8 +59,8 @@ class ExportSettings(BaseModel):
         ge=0,
         le=500,
         title="Width to either side of lines and points (metres)",
-        description="A line becomes a band this wide to its left and to its right; a point becomes a disc of this radius. "
-        "For a track 4 m wide give 2. Labels with a width of their own (width_m) keep it.",
+        description="Only for lines and points without a width of their own: a line becomes a band this wide to its left and to its right, "
+        "a point a disc of this radius. For a track 4 m wide give 2. What was drawn or imported with a width keeps that width.",
     )
     tiles: Literal["features_only", "all"] = Field(
         default="features_only",

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
-import pyogrio
-import shapely
 import typer
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from errors import LabelError, LabelFileError, TerratuneError
+from errors import LabelFileError, TerratuneError
 from imagery.read import display_name, is_url
-from labeling.draw import checked_lonlat, repaired
 from labeling.exchange import NOTHING, inspect_file, read_labels, suggested_map
 from labeling.export import ExportSettings, ImageSource, export_tiles
 from tiles.tile_set import METADATA_FORMAT, TileSet
 from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, starter_schema
 
-WIDTH_FIELD = "width_m"
 IGNORE_NAMES = {"uncertain", "ignore"}
 COLOURS = ("#4361ee", "#ff9f1c", "#2ec4b6", "#e71d36", "#8338ec", "#ffd60a", "#6a994e", "#bc4749")
 UNCERTAIN = ClassDef(value=UNCERTAIN_VALUE, name="Uncertain", colour="#9aa0a6", ignore=True)
@@ -161,46 +154,10 @@ def _read_all(
     for path in paths:
         table = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs)
         report = table.attrs.pop("report")
-        if report.left_out or report.repaired:
+        if report.left_out or report.repaired or report.widths_ignored:
             typer.echo(f"{path.name}: {report.sentence()}", err=True)
-        tables.append(table.assign(width_m=own_widths(path, table, crs)))
+        tables.append(table)
     return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
-
-
-def own_widths(path: Path, labels: gpd.GeoDataFrame, crs: str | None) -> NDArray[np.float64]:
-    """(n,) metres: the `width_m` that each label had in its file, found again by its shape; NaN where it had none.
-
-    Labels of the same shape get their widths in the order of the file.
-    """
-    best = np.full(len(labels), np.nan)
-    wanted = shapely.to_wkb(labels.geometry.to_numpy())
-    for layer, _ in pyogrio.list_layers(path):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on odd files: `read_labels` has dealt with them
-            table = pyogrio.read_dataframe(path, layer=layer, on_invalid="fix")
-        column = next((c for c in table.columns if c.casefold() == WIDTH_FIELD), None)
-        if column is None or not isinstance(table, gpd.GeoDataFrame):
-            continue
-        for stated in dict.fromkeys([table.crs, crs]):
-            if stated is not None:
-                parts = table.set_crs(stated, allow_override=True).to_crs(labels.crs).explode(ignore_index=True)
-                widths: dict[bytes | None, list[float]] = {}
-                for shape, width in zip(_as_labels(parts.geometry), pd.to_numeric(parts[column], errors="coerce"), strict=True):
-                    widths.setdefault(shape, []).append(float(width))
-                found = np.array([widths[shape].pop(0) if widths.get(shape) else np.nan for shape in wanted])
-                best = np.where(np.isnan(best), found, best)
-    return best
-
-
-def _as_labels(shapes: gpd.GeoSeries) -> list[bytes | None]:
-    """Shapes as `read_labels` keeps them (rounded, mended), in a form that can be looked up; None for those it leaves out."""
-    kept: list[bytes | None] = []
-    for shape in shapely.force_2d(shapes.to_numpy()):
-        try:
-            kept.append(None if shape is None or shape.is_empty else shapely.to_wkb(repaired(checked_lonlat(shape))))
-        except LabelError:
-            kept.append(None)
-    return kept
 
 
 def _sources(images: Sequence[str]) -> list[ImageSource]:

@@ -57,6 +57,8 @@ class Label:
     class_value: int
     origin: str = "drawn"
     note: str = ""
+    width_m: float | None = None
+    """Full width of a line, diameter of a point, in metres; None when it has none of its own, and for areas."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ class LabelJournal:
     def changes(self, since: int | None = None) -> Changes:
         """All labels (oldest first), or what has changed after revision `since`.
 
-        Each feature has `id` (object id) and the properties class_value, origin, note, created, changed (UTC, ISO 8601), revision.
+        Each feature has `id` (object id) and the properties class_value, origin, note, width_m, created, changed (UTC, ISO 8601),
+        revision. Labels of a journal made before widths were kept may lack width_m: they have none.
         """
         with self._reading() as connection:
             revision = _revision(connection)
@@ -268,7 +271,7 @@ def _apply(connection: sqlite3.Connection, revision: int, object_id: str, label:
         return
     query = "SELECT revision, time FROM operations WHERE object_id = ? ORDER BY revision LIMIT 1"
     made, created = connection.execute(query, (object_id,)).fetchone()
-    about = {"class_value": label.class_value, "origin": label.origin, "note": label.note}
+    about = {"class_value": label.class_value, "origin": label.origin, "note": label.note, "width_m": label.width_m}
     feature = {
         "type": "Feature",
         "id": object_id,

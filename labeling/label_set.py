@@ -4,6 +4,7 @@ A label set is a GeoDataFrame in EPSG:4326 (longitude, latitude) with one row an
 
     object_id    str      unique
     class_value  int64    1..255, a value of the class schema
+    width_m      float64  full width of a line, diameter of a point, in metres; NaN when it has none of its own, and for areas
     origin       str      "drawn", "imported" or "sam"
     note         str      free text, may be empty
     created      str      UTC, ISO 8601
@@ -38,18 +39,18 @@ from workspace.classes import ClassDef, ClassSchema
 from workspace.files import disk_full_explained, replaced_on_success
 
 CRS = "EPSG:4326"
-ATTRIBUTES = ("object_id", "class_value", "origin", "note", "created", "changed")
+ATTRIBUTES = ("object_id", "class_value", "width_m", "origin", "note", "created", "changed")
 LAYERS = {"area": "label_polygons", "line": "label_lines", "point": "label_points"}
+_ARCGIS_NAMES = {"class_value": "Classvalue", "width_m": "WIDTH_M"}
+_DTYPES = {"class_value": "int64", "width_m": "float64"}
 _MULTI = {"area": "MultiPolygon", "line": "MultiLineString", "point": "MultiPoint"}
 _GEOD = Geod(ellps="WGS84")
 
 
 def label_set(rows: Iterable[Mapping[str, Any]] = ()) -> gpd.GeoDataFrame:
-    """A label set of rows with the keys `ATTRIBUTES` and `geometry`."""
-    rows = list(rows)
-    data: dict[str, Any] = {
-        name: pd.Series([row[name] for row in rows], dtype="int64" if name == "class_value" else object) for name in ATTRIBUTES
-    }
+    """A label set of rows with the keys `ATTRIBUTES` and `geometry`; `width_m` may be None or missing."""
+    rows = [{"width_m": None, **row} for row in rows]
+    data: dict[str, Any] = {name: pd.Series([row[name] for row in rows], dtype=_DTYPES.get(name, object)) for name in ATTRIBUTES}
     return gpd.GeoDataFrame(data, geometry=gpd.GeoSeries([row["geometry"] for row in rows], crs=CRS), crs=CRS)
 
 
@@ -92,7 +93,7 @@ def outside(labels: gpd.GeoDataFrame, footprints: Sequence[shapely.Geometry]) ->
 
 
 def with_arcgis_fields(labels: gpd.GeoDataFrame, schema: ClassSchema) -> gpd.GeoDataFrame:
-    """The labels as ArcGIS training samples: Classname, Classvalue, RED, GREEN, BLUE before our own columns."""
+    """The labels as ArcGIS training samples: Classname, Classvalue, RED, GREEN, BLUE before our own columns, width_m as WIDTH_M."""
     classes = {c.value: c for c in schema.classes}
     missing = ClassDef(value=1, name="(removed class)", colour="#888888")
     of = [classes.get(int(value), missing) for value in labels["class_value"]]
@@ -100,7 +101,7 @@ def with_arcgis_fields(labels: gpd.GeoDataFrame, schema: ClassSchema) -> gpd.Geo
         "Classname": pd.Series([c.name for c in of], dtype=object),
         "Classvalue": labels["class_value"].to_numpy(dtype="int32"),
         **{name: np.array([c.rgb[i] for c in of], dtype="int32") for i, name in enumerate(("RED", "GREEN", "BLUE"))},
-        **{name: labels[name].to_numpy() for name in ATTRIBUTES if name != "class_value"},
+        **{_ARCGIS_NAMES.get(name, name): labels[name].to_numpy() for name in ATTRIBUTES if name != "class_value"},
     }
     return gpd.GeoDataFrame(table, geometry=labels.geometry.to_numpy(), crs=CRS)
 
@@ -129,7 +130,9 @@ def read_geopackage(path: Path) -> gpd.GeoDataFrame:
     try:
         parts = [pyogrio.read_dataframe(path, layer=layer) for layer in LAYERS.values()]
         table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        table = table.rename(columns={"Classvalue": "class_value"}).fillna({"note": ""})
+        table = table.rename(columns={there: name for name, there in _ARCGIS_NAMES.items()}).fillna({"note": ""})
+        if "width_m" not in table:  # written before widths were kept
+            table["width_m"] = np.nan
         rows = table[list(ATTRIBUTES)].to_dict("records")
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, KeyError) as error:
         raise LabelFileError(f"{path.name} does not hold Terratune labels.", "Import it as a vector file instead.") from error

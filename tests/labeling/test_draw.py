@@ -107,6 +107,23 @@ def test_a_malformed_operation_is_refused_with_a_remedy(raw: Any):
     assert refused.value.remedy
 
 
+def test_lines_and_points_carry_a_width_areas_do_not():
+    line, point = {"type": "LineString", "coordinates": [[0, 0], [1, 0]]}, {"type": "Point", "coordinates": [0, 0]}
+    area = polygon((0, 0), (1, 0), (1, 1), (0, 0))
+    for geometry, width, expected in ((line, 4, 4.0), (line, 200, 200.0), (line, None, None), (point, 2.5, 2.5), (area, 4.0, None)):
+        label = operation_from_map(sent(geometry, properties={"width_m": width}), starter_schema()).label
+        assert label is not None
+        assert label.width_m == expected
+    assert operation_from_map(sent(line), starter_schema()).label.width_m is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("width", [0, -1, 200.1, float("nan"), float("inf"), "4", True, [4]])
+def test_a_width_that_cannot_be_one_is_refused_with_a_remedy(width: Any):
+    with pytest.raises(LabelError) as refused:
+        operation_from_map(sent({"type": "LineString", "coordinates": [[0, 0], [1, 0]]}, properties={"width_m": width}), starter_schema())
+    assert "200" in refused.value.remedy
+
+
 def test_a_class_that_does_not_exist_is_named():
     with pytest.raises(UnknownClassError, match="Class value 7"):
         operation_from_map(sent({"type": "Point", "coordinates": [0, 0]}, properties={"class_value": 7}), starter_schema())

@@ -156,15 +156,42 @@ def test_all_layers_of_a_geopackage_are_read(tmp_path: Path):
     assert sorted(read_labels(path, class_field=None, schema=SCHEMA)["class_value"]) == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["roads.geojson", "roads.gpkg", "roads.shp", "roads.fgb"])
+@pytest.mark.parametrize(("field", "values"), [("width_m", [11.4, None, 6.0]), ("WIDTH", [11.4, 0, 6]), ("Width_M", ["11.4", "wide", "6"])])
+def test_a_width_in_metres_is_kept(tmp_path: Path, name: str, field: str, values: list[Any]):
+    lines = shapely.geometry.MultiLineString([ROAD, shapely.transform(shapely.geometry.LineString(ROAD), lambda xy: xy + 0.01)])
+    source = gpd.GeoDataFrame({"classvalue": [1, 2, 255], field: values}, geometry=[lines, ROAD, Point(-116.5, 33.8)], crs=4326)
+    path = tmp_path / name
+    source = source if name != "roads.shp" else source.iloc[:2]  # one kind of shape a file
+    source.to_crs(26911).to_file(path)
+    labels = read_labels(path, class_field="classvalue", schema=SCHEMA)
+    assert labels["width_m"].dtype == float
+    widths = {c: rows["width_m"].fillna(0).tolist() for c, rows in labels.groupby("class_value")}
+    assert widths == {1: [11.4, 11.4], 2: [0.0]} | ({} if name == "roads.shp" else {255: [6.0]})
+    assert report_of(labels).widths_ignored == 0
+
+
+def test_a_width_that_cannot_be_one_is_said_and_areas_have_none(tmp_path: Path):
+    source = gpd.GeoDataFrame({"classvalue": [1, 2, 1], "width": [-3.0, 900.0, 5.0]}, geometry=[ROAD, ROAD, FIELD], crs=4326)
+    labels = read_labels(saved(source, tmp_path / "roads.gpkg"), class_field="classvalue", schema=SCHEMA)
+    assert labels["width_m"].isna().all()
+    assert "2 without their width" in report_of(labels).sentence()
+
+
 @pytest.mark.parametrize(("file_format", "name"), [("GeoJSON", "l.geojson"), ("GeoPackage", "l.gpkg"), ("Shapefile", "l.zip")])
 def test_what_is_exported_can_be_imported(tmp_path: Path, file_format: Any, name: str):
     about = {"origin": "drawn", "note": "", "created": "2024-05-01T10:00:00.000+00:00", "changed": "2024-05-01T10:00:00.000+00:00"}
     rows = [(ROAD, 2), (FIELD, 1), (Point(-116.5, 33.8), 255)]
-    labels = label_set({"object_id": f"id{i}", "class_value": c, "geometry": g, **about} for i, (g, c) in enumerate(rows))
+    widths = (6.5, None, 3.0)
+    labels = label_set(
+        {"object_id": f"id{i}", "class_value": c, "width_m": w, "geometry": g, **about}
+        for i, ((g, c), w) in enumerate(zip(rows, widths, strict=True))
+    )
     path = tmp_path / name
     write_labels(labels, SCHEMA, path, file_format)
     back = read_labels(path, class_field="Classvalue", schema=SCHEMA).sort_values("class_value", ignore_index=True)
     assert list(back["class_value"]) == [1, 2, 255]
+    assert back["width_m"].fillna(0).tolist() == [0.0, 6.5, 3.0]
     for found, (shape, _) in zip(back.geometry, sorted(rows, key=lambda r: r[1]), strict=True):
         assert shapely.equals_exact(shapely.normalize(found), shapely.normalize(shape), 1e-8)
     by_name = read_labels(path, class_field="Classname", schema=SCHEMA)

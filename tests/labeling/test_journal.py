@@ -13,6 +13,7 @@ import pytest
 
 from errors import ProjectDamagedError, WorkspaceError
 from labeling.journal import Label, LabelJournal, Operation
+from labeling.label_set import current_labels
 
 LINE = {"type": "LineString", "coordinates": [[-116.5, 33.8], [-116.51, 33.81]]}
 
@@ -82,6 +83,33 @@ def test_state_is_made_again_from_the_record(journal: LabelJournal):
     connection.execute("DROP TABLE objects")
     connection.close()
     assert LabelJournal(journal.path).changes().features == before
+
+
+def test_a_width_is_kept_and_its_change_is_an_edit(journal: LabelJournal):
+    journal.append([Operation("one", "upsert", "a", Label(LINE, 2, width_m=4.0)), upsert("b")])
+    journal.append([Operation("two", "upsert", "a", Label(LINE, 2, width_m=6.5))])
+    assert [f["properties"]["width_m"] for f in journal.changes().features] == [6.5, None]
+    assert journal.revision() == 3
+
+
+def test_a_journal_from_before_widths_opens_replays_and_goes_on(journal: LabelJournal):
+    journal.append([upsert("a"), upsert("b", 1)])
+    journal.close()
+    connection = sqlite3.connect(journal.path, isolation_level=None)
+    connection.execute("DROP TRIGGER operations_stay")
+    connection.execute("UPDATE operations SET label = json_remove(label, '$.width_m')")
+    connection.execute("UPDATE objects SET feature = json_remove(feature, '$.properties.width_m')")
+    connection.close()
+    assert "width_m" not in journal.changes().features[0]["properties"]
+    assert current_labels(journal.path)["width_m"].isna().all()
+    journal.append([Operation("wide", "upsert", "a", Label(LINE, 2, width_m=3.0))])
+    assert current_labels(journal.path)["width_m"].fillna(0).tolist() == [3.0, 0.0]
+    journal.close()
+    connection = sqlite3.connect(journal.path, isolation_level=None)
+    connection.execute("DROP TABLE objects")
+    connection.close()
+    assert LabelJournal(journal.path).counts() == {1: 1, 2: 1}
+    assert current_labels(journal.path)["width_m"].fillna(0).tolist() == [3.0, 0.0]
 
 
 def test_labels_keep_the_order_in_which_they_were_made(journal: LabelJournal):

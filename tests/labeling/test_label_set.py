@@ -31,8 +31,10 @@ from workspace.classes import ClassDef, ClassSchema, starter_schema
 TIME = "2024-05-01T10:00:00.000+00:00"
 
 
-def row(geometry: shapely.Geometry, class_value: int = 2, object_id: str = "", origin: str = "drawn") -> dict[str, object]:
-    about = {"origin": origin, "note": "", "created": TIME, "changed": TIME}
+def row(
+    geometry: shapely.Geometry, class_value: int = 2, object_id: str = "", origin: str = "drawn", width_m: float | None = None
+) -> dict[str, object]:
+    about = {"width_m": width_m, "origin": origin, "note": "", "created": TIME, "changed": TIME}
     return {"object_id": object_id or uuid.uuid4().hex, "class_value": class_value, "geometry": geometry, **about}
 
 
@@ -41,9 +43,9 @@ def labels() -> gpd.GeoDataFrame:
     square = box(-116.5, 33.8, -116.499, 33.801)
     return label_set(
         [
-            row(LineString([(-116.5, 33.8), (-116.49, 33.8)]), object_id="a"),
+            row(LineString([(-116.5, 33.8), (-116.49, 33.8)]), object_id="a", width_m=11.4),
             row(square, 1, object_id="b"),
-            row(Point(-116.495, 33.805), object_id="c", origin="imported"),
+            row(Point(-116.495, 33.805), object_id="c", origin="imported", width_m=3.0),
             row(MultiPolygon([square, shapely.transform(square, lambda xy: xy + 0.01)]), 255, object_id="d"),
         ]
     )
@@ -54,15 +56,19 @@ def test_an_empty_label_set_keeps_the_contract():
     assert list(empty.columns) == [*ATTRIBUTES, "geometry"]
     assert empty.crs == "EPSG:4326"
     assert empty["class_value"].dtype == np.int64
+    assert empty["width_m"].dtype == np.float64
 
 
 def test_labels_come_from_the_journal_in_the_order_they_were_made(tmp_path: Path, labels: gpd.GeoDataFrame):
     path = tmp_path / "labels.journal"
     journal = LabelJournal(path)
     for one in labels.to_dict("records"):
-        journal.append([Operation(uuid.uuid4().hex, "upsert", one["object_id"], Label(geojson_of(one["geometry"]), one["class_value"]))])
+        width = None if np.isnan(one["width_m"]) else one["width_m"]
+        label = Label(geojson_of(one["geometry"]), one["class_value"], width_m=width)
+        journal.append([Operation(uuid.uuid4().hex, "upsert", one["object_id"], label)])
     found = current_labels(path)
     assert list(found["class_value"]) == [2, 1, 2, 255]
+    assert found["width_m"].equals(labels["width_m"])
     assert found.geometry.geom_equals_exact(labels.geometry, 0).all()
     assert list(found.columns) == [*ATTRIBUTES, "geometry"]
 
@@ -104,6 +110,19 @@ def test_other_programs_find_arcgis_fields_in_the_geopackage(tmp_path: Path, lab
     lines = gpd.read_file(path, layer="label_lines")
     assert lines.crs == "EPSG:4326"
     assert lines.loc[0, ["Classname", "Classvalue", "RED", "GREEN", "BLUE"]].tolist() == ["Unpaved road", 2, 255, 159, 28]
+    assert lines["WIDTH_M"].tolist() == [11.4]
+    assert gpd.read_file(path, layer="label_polygons")["WIDTH_M"].isna().all()
+
+
+def test_a_geopackage_from_before_widths_is_read(tmp_path: Path, labels: gpd.GeoDataFrame):
+    path = tmp_path / "labels.gpkg"
+    write_geopackage(labels, starter_schema(), path)
+    for layer in ("label_polygons", "label_lines", "label_points"):
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"ALTER TABLE {layer} DROP COLUMN WIDTH_M")
+    found = read_geopackage(path)
+    assert found["object_id"].tolist() == ["a", "b", "c", "d"]
+    assert found["width_m"].isna().all()
 
 
 def test_each_layer_is_there_even_when_empty(tmp_path: Path):

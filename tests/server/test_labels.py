@@ -64,6 +64,20 @@ def test_an_edit_is_acknowledged_and_then_there(client: Client):
     assert [(f["id"], f["geometry"], f["properties"]["class_value"]) for f in there["features"]] == [("a", LINE, 2)]
 
 
+def test_a_width_goes_to_the_journal_and_back(client: Client, project: Project):
+    wide, area = upsert("a"), upsert("b", {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]})
+    for operation in (wide, area):
+        operation["feature"]["properties"]["width_m"] = 4
+    too_wide = upsert("c")
+    too_wide["feature"]["properties"]["width_m"] = 500
+    answer = client.post(wide, area, too_wide)
+    assert answer.status_code == 422
+    assert "200" in answer.json()["remedy"]
+    assert {f["id"]: f["properties"]["width_m"] for f in client.get().json()["features"]} == {"a": 4.0, "b": None}
+    labels.write_geopackage_now(project)
+    assert read_geopackage(project.labels_file)["width_m"].fillna(0).tolist() == [4.0, 0.0]
+
+
 def test_sending_again_is_acknowledged_and_changes_nothing(client: Client):
     operation = upsert("a")
     client.post(operation)
