@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from streamlit.errors import StreamlitAPIException
 from errors import LabelError
 from imagery.library import Raster, list_rasters
 from imagery.raster import RasterInfo
-from labeling.draw import geojson_of
+from labeling.draw import MAX_WIDTH_M, geojson_of
 from labeling.exchange import (
     NOTHING,
     READABLE,
@@ -47,6 +48,7 @@ from workspace.project import Project
 MAP_HEIGHT = 585
 LIST_HEIGHT = 250
 KIND_NAMES = {"line": "Line", "area": "Area", "point": "Point"}
+NEW_WIDTH_M = 4.0
 LEAVE_OUT = "Leave out"
 MIME = {"GeoJSON": "application/geo+json", "GeoPackage": "application/geopackage+sqlite3", "Shapefile": "application/zip"}
 
@@ -64,7 +66,7 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster]) -> La
         journal_id=open_journal(project.journal_file).id,
         schema=schema,
         height=MAP_HEIGHT,
-        line_width_m=st.session_state.get("line_width_m", 4.0) or None,
+        line_width_m=st.session_state.setdefault("line_width_m", NEW_WIDTH_M),
         command=st.session_state.get("map_command"),
     )
 
@@ -87,9 +89,10 @@ def together(bounds: list[LonLatBounds]) -> LonLatBounds:
     return min(west), min(south), max(east), max(north)
 
 
-def tell_map(kind: str, object_ids: list[str], class_value: int | None = None) -> None:
+def tell_map(kind: str, object_ids: list[str], class_value: int | None = None, width_m: float | None = None) -> None:
     """Have the map do something once; what it changes can be undone there."""
-    st.session_state["map_command"] = {"id": uuid.uuid4().hex, "kind": kind, "object_ids": object_ids, "class_value": class_value}
+    about = {"object_ids": object_ids, "class_value": class_value, "width_m": width_m}
+    st.session_state["map_command"] = {"id": uuid.uuid4().hex, "kind": kind, **about}
 
 
 def show_again() -> None:
@@ -109,11 +112,11 @@ def classes_panel(project: Project, schema: ClassSchema, counts: dict[int, int])
             st.rerun()
 
 
-def objects_panel(labels: gpd.GeoDataFrame, schema: ClassSchema, selected: str | None) -> None:
-    """The labelled objects, newest first; what is chosen here or on the map can be looked at, changed, deleted."""
+def objects_panel(labels: gpd.GeoDataFrame, schema: ClassSchema, selected: str | None) -> list[str]:
+    """The labelled objects, newest first; what is chosen here or on the map can be looked at, changed, deleted. Returns what is chosen."""
     if labels.empty:
         st.caption("Nothing is labelled yet. Choose a class, press **L** and click along a road; a double click ends it.")
-        return
+        return []
     table = object_table(labels, schema)
     chosen_rows = st.dataframe(
         table,
@@ -121,13 +124,14 @@ def objects_panel(labels: gpd.GeoDataFrame, schema: ClassSchema, selected: str |
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        column_order=("Class", "Kind", "Size"),
+        column_order=("Class", "Size"),
         key="objects",
     ).selection.rows
     chosen = [str(table["object_id"].iloc[row]) for row in chosen_rows if row < len(table)]
     if not chosen and selected in set(table["object_id"]):
         chosen = [str(selected)]
     actions(chosen, schema)
+    return chosen
 
 
 def object_table(labels: gpd.GeoDataFrame, schema: ClassSchema) -> pd.DataFrame:
@@ -137,19 +141,60 @@ def object_table(labels: gpd.GeoDataFrame, schema: ClassSchema) -> pd.DataFrame:
         {
             "Class": [names.get(value, f"value {value}") for value in labels["class_value"]],
             "Kind": kind.map(KIND_NAMES),
-            "Size": [size_text(k, size) for k, size in zip(kind, sizes(labels), strict=True)],
+            "Size": [size_text(k, size, width) for k, size, width in zip(kind, sizes(labels), labels["width_m"], strict=True)],
             "object_id": labels["object_id"],
         }
     )
     return table.iloc[::-1].reset_index(drop=True)
 
 
-def size_text(kind: str, size: float) -> str:
+def size_text(kind: str, size: float, width_m: float) -> str:
+    """Length and width of a line, diameter of a point, extent of an area."""
+    wide = "" if math.isnan(width_m) else f"{width_m:,.4g} m"
     if kind == "point":
-        return ""
+        return f"⌀ {wide}" if wide else "Point"
     if kind == "line":
-        return f"{size / 1000:,.2f} km" if size >= 10_000 else f"{size:,.0f} m"
+        length = f"{size / 1000:,.2f} km" if size >= 10_000 else f"{size:,.0f} m"
+        return f"{length} × {wide}" if wide else length
     return f"{size / 10_000:,.2f} ha" if size >= 100_000 else f"{size:,.0f} m²"
+
+
+def width_field(labels: gpd.GeoDataFrame, chosen: list[str]) -> None:
+    """The width of the lines and points that are chosen; where none is, of those drawn next."""
+    kind = kinds(labels)
+    of = labels[labels["object_id"].isin(chosen) & (kind != "area")]
+    ids = of["object_id"].tolist()
+    widths = set(of["width_m"].fillna(0.0))
+    shown = (widths.pop() or None) if len(widths) == 1 else None
+    if not ids:
+        shown = st.session_state["line_width_m"]
+    known = "width_field" in st.session_state  # not after another page
+    if not known or st.session_state.get("width_of") != (ids, shown):  # another choice, or changed on the map (undo)
+        st.session_state["width_of"] = (ids, shown)
+        st.session_state["width_field"] = shown
+    which = kind[of.index[0]] if len(ids) == 1 else len(ids)
+    st.number_input(
+        f"Width of the chosen {which} (m)" if ids else "Line width (m)",
+        0.1,
+        MAX_WIDTH_M,
+        None,
+        0.5,
+        format="%.1f",
+        key="width_field",
+        placeholder="as on the Tiles page" if not widths else "differs",
+        help="Lines are burnt this wide into tiles, points as discs this wide. With a line chosen, this changes its width; otherwise it is "
+        "the width of lines drawn next. Left empty, the width on the Tiles page holds.",
+        on_change=width_changed,
+        args=(ids,),
+    )
+
+
+def width_changed(ids: list[str]) -> None:
+    width = st.session_state["width_field"]
+    if ids:
+        tell_map("width", ids, width_m=width)
+    else:
+        st.session_state["line_width_m"] = width
 
 
 def actions(chosen: list[str], schema: ClassSchema) -> None:
@@ -282,7 +327,13 @@ def store(project: Project, labels: gpd.GeoDataFrame) -> None:
             uuid.uuid4().hex,
             "upsert",
             row["object_id"],
-            Label(geojson_of(row["geometry"]), int(row["class_value"]), row["origin"], row["note"]),
+            Label(
+                geojson_of(row["geometry"]),
+                int(row["class_value"]),
+                row["origin"],
+                row["note"],
+                None if math.isnan(row["width_m"]) else row["width_m"],
+            ),
         )
         for row in labels.to_dict("records")
     )
@@ -333,16 +384,8 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
         warnings_panel(project, labels, schema, rasters)
         classes_panel(project, schema, {int(value): int(n) for value, n in labels["class_value"].value_counts().items()})
         st.markdown(f"**{many(len(labels), 'label')}**")
-        objects_panel(labels, schema, state.selected)
-        st.number_input(
-            "Line width shown (m)",
-            0.0,
-            100.0,
-            4.0,
-            0.5,
-            key="line_width_m",
-            help="How wide a drawn line is burnt into tiles; set for real on the Tiles page.",
-        )
+        chosen = objects_panel(labels, schema, state.selected)
+        width_field(labels, chosen)
         with st.container(horizontal=True, gap="small"):
             with st.popover("Import", icon=":material/upload_file:", key="import_open"):
                 import_panel(project, schema)

@@ -90,9 +90,9 @@ def label_map(
         journal_id: `LabelJournal.id`; edits not yet saved are kept in the browser under it.
         schema: Classes to draw with.
         height: In CSS pixels.
-        line_width_m: Lines are shown as wide as they will be burnt, in metres; None shows centre lines only.
-        command: One thing to do now, once: `{"id": unique, "kind": "zoom" | "select" | "delete" | "reclassify",
-            "object_ids": [...], "class_value": ...}`.
+        line_width_m: Width that lines (diameter that points) drawn from now on get, in metres; None: none of their own.
+        command: One thing to do now, once: `{"id": unique, "kind": "zoom" | "select" | "delete" | "reclassify" | "width",
+            "object_ids": [...], "class_value": ..., "width_m": ...}`.
 
     Returns:
         What the map last said; the page reruns (only its fragment, when called in one) after each saved edit.

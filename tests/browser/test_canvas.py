@@ -176,6 +176,50 @@ def test_a_label_is_selected_reclassified_reshaped_moved_and_deleted(labels: Lab
     assert current_labels(project.journal_file).geometry.iloc[0].equals_exact(first.geometry, 1e-9)
 
 
+def test_lines_have_the_width_of_the_page_and_a_chosen_one_is_given_another(labels: LabelPage, project: Project):
+    def widths() -> list[float]:
+        return current_labels(project.journal_file)["width_m"].fillna(0).tolist()
+
+    def drawn() -> list[float]:
+        return labels.page.evaluate(
+            "[...document.querySelector('.tt-canvas').mapCanvas.editor.labels.values()].map((one) => one.layer.options.widthM || 0)"
+        )
+
+    fresh, chosen = (
+        labels.page.get_by_role("spinbutton", name=name, exact=True) for name in ("Line width (m)", "Width of the chosen line (m)")
+    )
+    field = fresh.or_(chosen)
+    labels.press("l")
+    labels.click((300, 150), (400, 150))
+    labels.press("Enter")
+    labels.has(1)
+    field.fill("9")
+    field.press("Enter")
+    labels.page.wait_for_function("document.querySelector('.tt-canvas').mapCanvas.editor.lineWidth === 9")
+    field.blur()
+    labels.click((300, 250), (400, 250))
+    labels.press("Enter", "r")
+    labels.click((500, 300), (600, 380))
+    labels.has(3)
+    assert widths() == drawn() == [4.0, 9.0, 0.0]
+
+    labels.press("v")
+    labels.click((350, 150))
+    expect(chosen).to_have_value("4.0")
+    field.fill("6.5")
+    field.press("Enter")
+    expect(labels.state).to_have_attribute("data-revision", "4")
+    assert widths() == drawn() == [6.5, 9.0, 0.0]
+    expect(chosen).to_have_value("6.5")
+    field.blur()
+    labels.press("Control+z")
+    expect(labels.state).to_have_attribute("data-revision", "5")
+    assert widths() == drawn() == [4.0, 9.0, 0.0]
+    expect(field).to_have_value("4.0")
+    labels.press("Escape", "l")
+    expect(fresh).to_have_value("9.0")
+
+
 def test_a_second_tab_sees_the_edits_of_the_first(labels: LabelPage, app: App, project: Project):
     other_tab = labels.page.context.new_page()
     other = LabelPage(other_tab, app, project)

@@ -47,8 +47,8 @@ def scene(project: Project, tmp_path: Path) -> Project:
     return project
 
 
-def add(project: Project, geometry: dict, class_value: int = 2) -> None:
-    operation = Operation(uuid.uuid4().hex, "upsert", uuid.uuid4().hex, Label(geometry, class_value))
+def add(project: Project, geometry: dict, class_value: int = 2, width_m: float | None = None) -> None:
+    operation = Operation(uuid.uuid4().hex, "upsert", uuid.uuid4().hex, Label(geometry, class_value, width_m=width_m))
     open_journal(project.journal_file).append([operation])
 
 
@@ -92,6 +92,22 @@ def test_labels_are_listed_newest_first_with_their_size(scene: Project):
     assert not page.warning
 
 
+def test_the_list_shows_how_wide_lines_and_points_are(scene: Project):
+    add(scene, INSIDE, width_m=11.4)
+    add(scene, {"type": "Point", "coordinates": [LON + 0.0005, LAT - 0.0005]}, width_m=3)
+    add(scene, INSIDE)
+    assert open_page(scene).dataframe[0].value["Size"].tolist() == ["54 m", "⌀ 3 m", "54 m × 11.4 m"]
+
+
+def test_the_width_of_lines_drawn_next_is_kept(scene: Project):
+    page = open_page(scene)
+    assert page.number_input(key="width_field").value == 4.0
+    assert "burnt this wide into tiles" in page.number_input(key="width_field").help
+    page.number_input(key="width_field").set_value(6.5).run()
+    assert page.session_state["line_width_m"] == 6.5
+    assert page.number_input(key="width_field").value == 6.5
+
+
 def test_labels_outside_all_imagery_are_pointed_out(scene: Project):
     add(scene, INSIDE)
     add(scene, OUTSIDE)
@@ -129,7 +145,8 @@ def upload(page: AppTest, name: str, content: bytes) -> AppTest:
 
 def test_a_file_is_imported_with_its_values_mapped(scene: Project):
     features = [
-        {"type": "Feature", "properties": {"surface": surface}, "geometry": INSIDE} for surface in ("dirt", "unpaved", "dirt", "nonsense")
+        {"type": "Feature", "properties": {"surface": surface, "width_m": width}, "geometry": INSIDE}
+        for surface, width in (("dirt", 7.5), ("unpaved", None), ("dirt", 7.5), ("nonsense", 3))
     ]
     page = upload(open_page(scene), "roads.geojson", json.dumps({"type": "FeatureCollection", "features": features}).encode())
     page.selectbox(key="import_field").set_value("surface").run()
@@ -141,6 +158,7 @@ def test_a_file_is_imported_with_its_values_mapped(scene: Project):
     labels = current_labels(scene.journal_file)
     assert labels["class_value"].tolist() == [1, 2, 1]
     assert set(labels["origin"]) == {"imported"}
+    assert labels["width_m"].fillna(0).tolist() == [7.5, 0.0, 7.5]
 
 
 def test_the_field_whose_values_look_like_classes_is_proposed(scene: Project):

@@ -3,11 +3,11 @@
 
 const VERSION = new URL(import.meta.url).search;
 const { LabelQueue, newId } = await import(`./label_queue.js${VERSION}`);
-const { areaM2, kindOf, lengthM, metres, shapeOf, sizeText, squareMetres, style } = await import(`./label_shapes.js${VERSION}`);
+const { areaM2, kindOf, lengthM, metres, shapeOf, sizeText, squareMetres, style, widthText } = await import(`./label_shapes.js${VERSION}`);
 
 const LOOK_EVERY_MS = 2000;
 const LOOK_HIDDEN_MS = 15000;
-const TELL_AFTER_MS = 150;
+const TELL_AFTER_MS = 60;
 const UNDO_STEPS = 200;
 const SNAP_AMONG = 300; // labels in view beyond which drawing no longer snaps to them
 const SNAP_PX = 10;
@@ -63,7 +63,7 @@ export class LabelEditor {
     const { data } = component;
     this.token = data.token;
     this.setClasses(data.classes);
-    this.setLineWidth(data.lineWidth);
+    this.lineWidth = data.lineWidth; // of lines and points drawn from now on; null: none of their own
     if (this.journal !== data.journal) await this.open(data.journal);
     this.obey(data.command);
   }
@@ -166,7 +166,7 @@ export class LabelEditor {
     if (known) this.removeLayer(known);
     const kind = kindOf(feature.geometry.type);
     const layer = shapeOf(feature.geometry, {
-      ...style(kind, this.classOf(feature), chosen), widthM: this.lineWidth, renderer: this.renderer, snapIgnore: true, bubblingMouseEvents: true,
+      ...style(kind, this.classOf(feature), chosen), widthM: widthOf(feature), renderer: this.renderer, snapIgnore: true, bubblingMouseEvents: true,
     });
     layer.labelId = feature.id;
     layer.on('pm:edit', () => this.reshaped(layer));
@@ -197,16 +197,6 @@ export class LabelEditor {
 
   classOf(feature) { return this.classes.find((one) => one.value === feature.properties.class_value); }
 
-  setLineWidth(width) {
-    if (this.lineWidth === width) return;
-    this.lineWidth = width;
-    for (const { layer, kind } of this.labels.values()) {
-      if (kind !== 'line') continue;
-      layer.options.widthM = width;
-      layer.redraw();
-    }
-  }
-
   // --- changes -------------------------------------------------------------------------------------------------------
 
   // Each change is {id, before, after}: features, or null where the object is not there.
@@ -227,7 +217,8 @@ export class LabelEditor {
 
   create(geometry) {
     const id = newId();
-    const properties = { class_value: this.classValue, origin: 'drawn', note: '' };
+    const width = kindOf(geometry.type) === 'area' ? null : this.lineWidth;
+    const properties = { class_value: this.classValue, origin: 'drawn', note: '', width_m: width };
     this.change([{ id, before: null, after: { type: 'Feature', id, geometry, properties } }]);
   }
 
@@ -246,10 +237,20 @@ export class LabelEditor {
   }
 
   reclassify(ids, value) {
-    const changed = ids.map((id) => this.labels.get(id)).filter((known) => known && known.feature.properties.class_value !== value);
-    this.change(changed.map(({ feature }) => ({
-      id: feature.id, before: feature, after: { ...feature, properties: { ...feature.properties, class_value: value } },
-    })));
+    this.describe(ids, { class_value: value });
+  }
+
+  setWidth(ids, width) {
+    this.describe(ids.filter((id) => this.labels.has(id) && this.labels.get(id).kind !== 'area'), { width_m: width });
+  }
+
+  // Give labels other properties; those that have them already are left alone.
+  describe(ids, properties) {
+    const changes = ids.filter((id) => this.labels.has(id)).map((id) => {
+      const before = this.labels.get(id).feature;
+      return { id, before, after: { ...before, properties: { ...before.properties, ...properties } } };
+    });
+    this.change(changes.filter(({ before, after }) => !same(before, after)));
   }
 
   undo() { this.step(this.steps, this.undone, 'before', 'after'); }
@@ -437,6 +438,7 @@ export class LabelEditor {
     const ids = command.object_ids.filter((id) => this.labels.has(id));
     if (command.kind === 'delete') this.remove(ids);
     else if (command.kind === 'reclassify') this.reclassify(ids, command.class_value);
+    else if (command.kind === 'width') this.setWidth(ids, command.width_m);
     else if (ids.length) {
       if (!['pan', 'edit'].includes(this.tool)) this.useTool('pan');
       this.select(ids[0]);
@@ -612,7 +614,7 @@ export class LabelEditor {
     if (!known || SHAPES[this.tool] || this.tool === 'point') return;
     const cls = this.classOf(known.feature);
     const content = document.createElement('span');
-    content.textContent = [cls ? cls.name : `class ${known.feature.properties.class_value}`, sizeText(known.kind, layer)].filter(Boolean).join(' · ');
+    content.textContent = [cls ? cls.name : `class ${known.feature.properties.class_value}`, sizeText(known.kind, layer), widthText(widthOf(known.feature))].filter(Boolean).join(' · ');
     this.tip.setContent(content).setLatLng(at);
     if (!this.tip._map) this.tip.addTo(this.map);
   }
@@ -660,8 +662,12 @@ export class LabelEditor {
 
 const round = (degrees) => Math.round(degrees * 1e9) / 1e9;
 
-// Whether two features show the same: geometry and class. Either may be null.
+// Full width of a line, diameter of a point, in metres; null where it has none of its own.
+const widthOf = (feature) => feature.properties.width_m ?? null;
+
+// Whether two features show the same: geometry, class and width. Either may be null.
 function same(one, other) {
   if (!one || !other) return !one && !other;
-  return one.properties.class_value === other.properties.class_value && JSON.stringify(one.geometry) === JSON.stringify(other.geometry);
+  if (one.properties.class_value !== other.properties.class_value || widthOf(one) !== widthOf(other)) return false;
+  return JSON.stringify(one.geometry) === JSON.stringify(other.geometry);
 }

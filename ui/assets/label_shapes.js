@@ -1,8 +1,15 @@
-// How labels look: lines with a light casing and, where a width is set, a translucent ribbon as wide as they will be burnt.
+// How labels look: lines with a light casing and, where they have a width, a translucent ribbon as wide as they will be burnt;
+// points likewise a disc.
 
 const CASING = 'rgba(255, 255, 255, .85)';
 const CHOSEN = '#00e5ff';
 const LINE = 3;
+
+// Length of `metres` on the ground in pixels of the map.
+function pixelsOf(map, metres, latitude) {
+  const metresPerPixel = (40075016.686 * Math.cos((latitude * Math.PI) / 180)) / 2 ** (map.getZoom() + 8);
+  return (metres || 0) / metresPerPixel;
+}
 
 let RibbonLine;
 export function ribbonLine() {
@@ -11,8 +18,7 @@ export function ribbonLine() {
     _project() {
       const { widthM, chosen } = this.options;
       const latitude = this._latlngs.length ? this.getBounds().getCenter().lat : 0;
-      const metresPerPixel = (40075016.686 * Math.cos((latitude * Math.PI) / 180)) / 2 ** (this._map.getZoom() + 8);
-      this._ribbon = widthM ? widthM / metresPerPixel : 0;
+      this._ribbon = pixelsOf(this._map, widthM, latitude);
       this.options.weight = Math.max(this._ribbon, LINE + (chosen ? 6 : 2));
       L.Polyline.prototype._project.call(this);
     },
@@ -30,6 +36,32 @@ export function ribbonLine() {
     },
   });
   return RibbonLine;
+}
+
+let DiscPoint;
+function discPoint() {
+  DiscPoint = DiscPoint || L.CircleMarker.extend({
+    _updateBounds() {
+      this._disc = pixelsOf(this._map, this.options.widthM, this._latlng.lat) / 2;
+      this._withRadius(Math.max(this._disc, this._radius), () => L.CircleMarker.prototype._updateBounds.call(this));
+    },
+    _updatePath() {
+      const { stroke, fillOpacity } = this.options;
+      if (this._disc > this._radius) {
+        Object.assign(this.options, { stroke: false, fillOpacity: 0.32 });
+        this._withRadius(this._disc, () => L.CircleMarker.prototype._updatePath.call(this));
+        Object.assign(this.options, { stroke, fillOpacity });
+      }
+      L.CircleMarker.prototype._updatePath.call(this);
+    },
+    _withRadius(radius, draw) {
+      const own = this._radius;
+      this._radius = radius;
+      draw();
+      this._radius = own;
+    },
+  });
+  return DiscPoint;
 }
 
 export function style(kind, cls, chosen) {
@@ -51,8 +83,8 @@ export function kindOf(geometryType) {
 export function shapeOf(geometry, options) {
   const { coordsToLatLng, coordsToLatLngs } = L.GeoJSON;
   const { type, coordinates } = geometry;
-  if (type === 'Point') return L.circleMarker(coordsToLatLng(coordinates), options);
-  if (type === 'MultiPoint') return L.circleMarker(coordsToLatLng(coordinates[0]), options);
+  if (type === 'Point') return new (discPoint())(coordsToLatLng(coordinates), options);
+  if (type === 'MultiPoint') return new (discPoint())(coordsToLatLng(coordinates[0]), options);
   if (type === 'LineString') return new (ribbonLine())(coordsToLatLngs(coordinates, 0), options);
   if (type === 'MultiLineString') return new (ribbonLine())(coordsToLatLngs(coordinates, 1), options);
   if (type === 'Polygon') return L.polygon(coordsToLatLngs(coordinates, 1), options);
@@ -82,5 +114,6 @@ export function sizeText(kind, layer) {
   return squareMetres(areaM2(rings[0]));
 }
 
+export const widthText = (widthM) => (widthM ? `${Math.round(widthM * 10) / 10} m wide` : '');
 export const metres = (value) => (value >= 10000 ? `${(value / 1000).toFixed(1)} km` : `${value.toFixed(value < 100 ? 1 : 0)} m`);
 export const squareMetres = (value) => (value >= 100000 ? `${(value / 10000).toFixed(1)} ha` : `${value.toFixed(0)} m²`);
