@@ -156,7 +156,7 @@ def fine_tuned(work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs
 def main(
     work: Annotated[Path, typer.Option(help="Keeps what was made, so that a stopped run goes on.")] = ROOT / ".cache" / "results",
     seeds: int = 3,
-    epochs: int = 100,
+    epochs: int = 40,
     share: float = 0.5,
     base_steps: int = SPECIALISE_STEPS,
     out: Path = ROOT / "docs" / "results.md",

@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ from server.labels import geopackage_problem, schedule_geopackage
 from ui.canvas import LabelMapState, label_map
 from ui.class_editor import class_editor
 from ui.frame import next_step_link, page_frame, tile_token
-from ui.maps import LonLatBounds, add_tiles, new_map, tile_url
+from ui.maps import new_map
 from ui.problems import explained
+from ui.scenes import add_raster, bounds_of, go_to
 from ui.steps import step
 from workspace.classes import ClassSchema
 from workspace.project import Project
@@ -53,12 +54,11 @@ LEAVE_OUT = "Leave out"
 MIME = {"GeoJSON": "application/geo+json", "GeoPackage": "application/geopackage+sqlite3", "Shapefile": "application/zip"}
 
 
-def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster]) -> LabelMapState:
+def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown: Sequence[Raster]) -> LabelMapState:
     token = tile_token(project)
-    bounds = [bounds_of(raster.info) for raster in rasters]
-    m = new_map(together(bounds))
-    for raster, its_bounds in zip(rasters, bounds, strict=True):
-        add_tiles(m, tile_url(token, f"raster.{raster.id}", raster.version), raster.name, bounds=its_bounds)
+    m = new_map(bounds_of(shown))
+    for raster in rasters:
+        add_raster(m, token, raster)
     return label_map(
         m,
         key=f"labels:{project.id}",
@@ -72,21 +72,9 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster]) -> La
 
 
 @lru_cache(maxsize=4096)
-def bounds_of(info: RasterInfo) -> LonLatBounds:
-    """Where a raster lies; kept, because the page asks after every edit."""
-    return info.grid.lonlat_bounds
-
-
-@lru_cache(maxsize=4096)
 def footprint(info: RasterInfo) -> Polygon:
     """Outline of a raster in EPSG:4326."""
     return gpd.GeoSeries([Polygon(info.grid.corners())], crs=info.crs).to_crs("EPSG:4326").iloc[0]
-
-
-def together(bounds: list[LonLatBounds]) -> LonLatBounds:
-    """The smallest box around all boxes."""
-    west, south, east, north = zip(*bounds, strict=True)
-    return min(west), min(south), max(east), max(north)
 
 
 def tell_map(kind: str, object_ids: list[str], class_value: int | None = None, width_m: float | None = None) -> None:
@@ -377,8 +365,10 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
     """Map and lists. Runs again by itself after each saved edit; the map stays as it is."""
     schema = project.classes()
     left, right = st.columns([4, 1], gap="small")
+    with right:
+        shown = go_to(rasters, key=f"go_to:{project.id}")
     with left:
-        state = draw_map(project, schema, rasters)
+        state = draw_map(project, schema, rasters, shown)
     labels: Any = current_labels(project.journal_file)
     with right:
         warnings_panel(project, labels, schema, rasters)

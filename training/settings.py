@@ -56,7 +56,7 @@ class TrainingSettings(BaseModel):
         default=4, ge=1, le=64, title="Tiles per step", description="Smaller: more, noisier steps. Larger needs more memory."
     )
     learning_rate: float = Field(
-        default=2e-3,
+        default=5e-4,
         gt=0,
         le=1.0,
         title="Learning rate",

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import folium
 import leafmap.foliumap as leafmap
+import streamlit as st
 
 from imagery.library import Raster
 from ui import maps
@@ -34,6 +35,37 @@ def native_zoom(raster: Raster) -> int:
     latitude = math.radians(min(abs(raster.info.grid.centre_lonlat[1]), 80.0))
     zoom = math.log2(156543.034 * math.cos(latitude) / max(raster.info.resolution_m, 1e-3)) + 1
     return int(min(max(math.ceil(zoom), 1), maps.MAX_ZOOM))
+
+
+def far_apart(rasters: Sequence[Raster]) -> bool:
+    """Would the rasters be specks on a map that shows them all?"""
+    if len(rasters) < 2:
+        return False
+    whole = bounds_of(rasters)
+    assert whole is not None
+    widest = max(max(b[2] - b[0], b[3] - b[1]) for b in map(leaflet_bounds, rasters))
+    return max(whole[2] - whole[0], whole[3] - whole[1]) > 12 * widest
+
+
+def go_to(rasters: Sequence[Raster], *, key: str) -> Sequence[Raster]:
+    """A box to choose which raster the map shows first; those that lie far apart begin with the first one.
+
+    Returns:
+        The rasters to zoom to: all, or the one chosen.
+    """
+    if len(rasters) < 2:
+        return rasters
+    names = {r.id: r.name for r in rasters}
+    options = [None, *names]
+    picked = st.selectbox(
+        "Go to",
+        options,
+        index=1 if far_apart(rasters) else 0,
+        format_func=lambda i: f"All {len(names)} pictures" if i is None else names[i],
+        key=f"{key}:{hash(tuple(names))}",
+        label_visibility="collapsed",
+    )
+    return [r for r in rasters if picked in (None, r.id)]
 
 
 def add_raster(m: leafmap.Map, token: str, raster: Raster) -> folium.TileLayer:
