@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas as gpd
@@ -11,19 +14,31 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from demo.scene import Scene, demo_scene, road_mask
-from errors import ProjectExistsError
+from errors import DiskFullError, ProjectExistsError
 from imagery.grid import Grid
-from imagery.library import add_copy
+from imagery.library import add_copy, list_rasters
 from imagery.write import open_tiled_gtiff, to_cog
 from workspace.classes import ClassSchema, starter_schema
 from workspace.files import replaced_on_success
-from workspace.project import Project, create_project
+from workspace.project import Project, create_project, list_projects
 
 TITLE = "Demo: desert edge"
 SCENE_FILE = "demo_scene.tif"
 TRUTH_FILE = Path("truth") / "demo_roads.tif"
 TRUTH_LINES = Path("truth") / "demo_roads.gpkg"
 _SURFACE_NAME = {"paved": "Paved road", "unpaved": "Unpaved road"}
+
+
+def demo_project(projects_folder: Path) -> Project:
+    """A demo project to start with: one that nobody has worked in yet, else a new one. Pressing the button twice makes one.
+
+    Raises:
+        DiskFullError: no room.
+    """
+    for project in list_projects(projects_folder):
+        if project.file.demo and _whole(project) and not _worked_in(project):
+            return project
+    return create_demo_project(projects_folder)
 
 
 def create_demo_project(projects_folder: Path) -> Project:
@@ -34,8 +49,13 @@ def create_demo_project(projects_folder: Path) -> Project:
     """
     scene = demo_scene()
     project = _unused_project(projects_folder)
-    add_demo_imagery(project, scene)
-    write_truth(project, scene)
+    try:
+        add_demo_imagery(project, scene)
+        with _named_if_full():
+            write_truth(project, scene)
+    except BaseException:
+        shutil.rmtree(project.folder, ignore_errors=True)  # half a demo would only mislead
+        raise
     return project
 
 
@@ -44,8 +64,9 @@ def add_demo_imagery(project: Project, scene: Scene | None = None) -> None:
     scene = scene or demo_scene()
     upload = project.folder / f".{secrets.token_hex(4)}.tif"
     try:
-        write_scene(upload, scene.rgb, grid_of(scene))
-        add_copy(project, upload, SCENE_FILE)
+        with _named_if_full():
+            write_scene(upload, scene.rgb, grid_of(scene))
+            add_copy(project, upload, SCENE_FILE)
     finally:
         upload.unlink(missing_ok=True)
 
@@ -95,6 +116,26 @@ def write_scene(path: Path, values: NDArray[np.uint8], grid: Grid, colours: dict
         to_cog(raw, path, overview_resampling="nearest" if colours else "average", colours=colours)
     finally:
         raw.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named_if_full() -> Iterator[None]:
+    """Speak of the demo scene where the disk is full, not of its temporary files."""
+    try:
+        yield
+    except DiskFullError as error:
+        raise DiskFullError("The disk is full: there is no room for the demo scene (about 25 MB).", error.remedy) from error
+
+
+def _whole(project: Project) -> bool:
+    """The scene is listed and its truth is there: nobody reloaded the page or pulled the plug halfway, nobody took the scene out."""
+    listed = any(raster.name == SCENE_FILE for raster in list_rasters(project))
+    return listed and (project.folder / TRUTH_FILE).exists() and (project.folder / TRUTH_LINES).exists()
+
+
+def _worked_in(project: Project) -> bool:
+    made = (project.tiles_folder, project.models_folder, project.runs_folder, project.predictions_folder)
+    return project.journal_file.exists() or any(any(folder.iterdir()) for folder in made if folder.exists())
 
 
 def _unused_project(projects_folder: Path) -> Project:

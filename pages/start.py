@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import streamlit as st
-from demo.project import create_demo_project
 
-from ui.frame import choose_project, current_project, forget_project, settings
-from ui.problems import explained, show_problem
+from demo.project import demo_project
+from ui.frame import choose_project, current_project, forget_project, project_problem, settings
+from ui.problems import explained, plain, show_problem
 from ui.progress import finished_steps
 from ui.steps import STEPS
 from workspace.project import Project, create_project, damaged_projects, list_projects, rename_project
@@ -28,14 +28,14 @@ def demo_panel() -> None:
         if st.button("Start with the demo scene", type="primary", icon=":material/play_arrow:"):
             with explained():
                 with st.spinner("Painting the demo scene (about ten seconds) ..."):
-                    project = create_demo_project(settings().projects_folder)
+                    project = demo_project(settings().projects_folder)
                 open_at(project, "load_imagery")
 
 
 def new_panel() -> None:
     with st.container(border=True):
         st.subheader(":material/create_new_folder: Use your own imagery", anchor=False)
-        with st.form("new", border=False, clear_on_submit=True):
+        with st.form("new", border=False):
             name = st.text_input("Name of the new project", placeholder="For example: Fire roads, north district", max_chars=80)
             if st.form_submit_button("Create project", icon=":material/add:"):
                 with explained():
@@ -60,7 +60,7 @@ def loop_panel(project: Project | None) -> None:
 def project_row(project: Project, current: Project | None, *, archived: bool = False) -> None:
     file = project.file
     with st.container(horizontal=True, vertical_alignment="center", border=project == current):
-        st.markdown(f"**{file.name.replace('*', '')}**" + (" :green-badge[in use]" if project == current else ""), width="stretch")
+        st.markdown(f"**{plain(file.name)}**" + (" :green-badge[in use]" if project == current else ""), width="stretch")
         st.caption(f"made {file.created[:10]}", width="content")
         if archived:
             if st.button("Restore", key=f"restore:{project.id}", icon=":material/unarchive:"):
@@ -103,6 +103,9 @@ def projects_panel(current: Project | None) -> None:
 st.title("Terratune", anchor=False)
 st.markdown("Teach a pretrained model what it misses in **your** imagery: label a little, fine-tune for minutes, compare before and after.")
 project = current_project()
+problem = project_problem()
+if problem is not None:
+    show_problem(*problem)
 left, right = st.columns(2)
 with left:
     demo_panel()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 
 import streamlit as st
 
 from errors import WorkspaceError
 from server.tokens import issue_token
+from ui.problems import plain, show_problem
 from ui.steps import STEPS, Step, start_page, step
 from workspace.files import write_text
 from workspace.project import Project, list_projects, open_project
 from workspace.settings import Settings, settings_from_environment
 
+_log = logging.getLogger("terratune.pages")
 TOKEN_VALID_S = 7 * 24 * 3600
 
 
@@ -27,11 +30,26 @@ def current_project() -> Project | None:
 
     The address always names it, so a reload, a bookmark or another machine shows the same project.
     """
-    wanted = st.query_params.get("project") or st.session_state.get("project") or _last_opened()
-    project = _open(wanted) or next(iter(list_projects(settings().projects_folder)), None)
+    named = st.query_params.get("project")
+    if named:  # never another one instead: its labels would be taken for those of the project asked for
+        project = _open(named)
+    else:
+        project = _open(st.session_state.get("project") or _last_opened()) or next(iter(list_projects(settings().projects_folder)), None)
     if project is not None:
         choose_project(project)
     return project
+
+
+def project_problem() -> tuple[str, str] | None:
+    """Why the project named in the address cannot be shown (fact, remedy); None when nothing is wrong."""
+    named = st.query_params.get("project")
+    try:
+        file = open_project(settings().projects_folder, named).file if named else None
+    except WorkspaceError as error:
+        return error.fact, error.remedy
+    if file is not None and file.archived:
+        return f"The project '{file.name}' is archived.", "Restore it on the start page (below the list, under Archived), or open another one."
+    return None
 
 
 def choose_project(project: Project) -> None:
@@ -40,7 +58,10 @@ def choose_project(project: Project) -> None:
     if st.query_params.get("project") != project.id:
         st.query_params["project"] = project.id
     if _last_opened() != project.id:
-        write_text(settings().data_folder / "last_project", project.id)
+        try:
+            write_text(settings().data_folder / "last_project", project.id)
+        except (WorkspaceError, OSError) as error:  # only a convenience: a full disk must not keep anybody from looking
+            _log.warning("The last opened project could not be noted: %s", error)
 
 
 def forget_project() -> None:
@@ -59,7 +80,11 @@ def page_frame(key: str) -> Project:
     project = current_project()
     if project is None:
         st.title(f"{here.number} · {here.title}")
-        st.info("There is no project yet. Make one on the start page, or try the demo scene there.", icon=":material/info:")
+        problem = project_problem()
+        if problem is not None:
+            show_problem(*problem)
+        else:
+            st.info("There is no project yet. Make one on the start page, or try the demo scene there.", icon=":material/info:")
         st.page_link(start_page(), label="Go to the start page", icon=":material/home:")
         st.stop()
     _header(here, project)
@@ -87,7 +112,7 @@ def _header(here: Step, project: Project) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"#### {here.number} · {here.title}", width="content")
         st.markdown(here.demo_sentence if file.demo else here.sentence, width="stretch")
-        st.badge(file.name, icon=":material/folder:", color="green")
+        st.badge(plain(file.name), icon=":material/folder:", color="green")
 
 
 def _open(project_id: str | None) -> Project | None:

@@ -16,7 +16,7 @@ _log = logging.getLogger("terratune.pages")
 
 def show_problem(fact: str, remedy: str = "") -> None:
     """One red box: the fact in bold, the remedy below."""
-    st.error(f"**{_plain(fact)}**" + (f"  \n{_plain(remedy)}" if remedy else ""), icon=":material/error:")
+    st.error(f"**{plain(fact)}**" + (f"  \n{plain(remedy)}" if remedy else ""), icon=":material/error:")
 
 
 @contextlib.contextmanager
@@ -35,8 +35,8 @@ def explained() -> Iterator[None]:
         )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Keep names with markup characters from being read as Markdown."""
-    for mark in "\\`*_[]$<":
+    for mark in "\\`*_[]$<:~":
         text = text.replace(mark, "\\" + mark)
     return text
