@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from errors import ProjectDamagedError, ProjectExistsError, ProjectNotFoundError
+from errors import DiskFullError, ProjectDamagedError, ProjectExistsError, ProjectNotFoundError
 from workspace.classes import ClassSchema, starter_schema
-from workspace.files import read_json, unused_folder, write_json
+from workspace.files import disk_full_explained, read_json, unused_folder, write_json
 
 FORMAT_VERSION = 1
 
@@ -135,16 +136,22 @@ def create_project(projects_folder: Path, name: str, *, demo: bool = False) -> P
 
     Raises:
         ProjectExistsError: a project with this name exists (whatever its case).
+        DiskFullError: no room; no folder is left behind.
     """
     name = " ".join(name.split())
     _refuse_taken(projects_folder, name)
     folder = unused_folder(projects_folder, name)
-    for part in ("imagery", "tiles", "models", "runs", "predictions"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
     project = Project(folder)
-    project.save_classes(starter_schema())
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    write_json(folder / "project.json", ProjectFile(name=name, created=now, demo=demo).model_dump())
+    try:
+        with disk_full_explained(folder):
+            for part in ("imagery", "tiles", "models", "runs", "predictions"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+        project.save_classes(starter_schema())
+        write_json(folder / "project.json", ProjectFile(name=name, created=now, demo=demo).model_dump())
+    except DiskFullError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return project
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import ProjectDamagedError, ProjectExistsError, ProjectNotFoundError, UnknownClassError
+from errors import DiskFullError, ProjectDamagedError, ProjectExistsError, ProjectNotFoundError, UnknownClassError
 from workspace.classes import ClassDef, ClassSchema, starter_schema
 from workspace.project import create_project, damaged_projects, list_projects, open_project, rename_project
 
@@ -77,3 +77,13 @@ def test_arcgis_classes_leave_uncertain_out() -> None:
 def test_project_files_are_plain_json(tmp_path: Path) -> None:
     project = create_project(tmp_path, "Plain")
     assert json.loads((project.folder / "classes.json").read_text())["classes"][0]["name"] == "Unpaved road"
+
+
+def test_a_full_disk_leaves_no_half_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, value: object) -> None:
+        raise DiskFullError("The disk is full.", "Free some space.")
+
+    monkeypatch.setattr("workspace.project.write_json", full)
+    with pytest.raises(DiskFullError):
+        create_project(tmp_path, "Roads")
+    assert list(tmp_path.iterdir()) == []
