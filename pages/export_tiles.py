@@ -119,7 +119,7 @@ def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSetti
         strides.index(wanted) if wanted in strides else 1,
         format_func=lambda s: f"{s} ({'no' if s == tile_size else f'{100 - 100 * s // tile_size} %'} overlap)",
         help=fields["stride"].description,
-        key="stride",
+        key=f"stride:{tile_size}",  # another size has other steps: a box keeps the words it was made with
     )
     which: Literal["features_only", "all"] = st.radio(
         fields["tiles"].title or "",

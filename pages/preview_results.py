@@ -39,6 +39,8 @@ ALL_AT_ONCE = 6
 """With more rasters than this the map shows one at a time."""
 OPACITY = 0.75
 NEW = "new"
+EVERYWHERE = ""
+"""Instead of a raster's id: all of them. Not None, which a box shows as nothing chosen."""
 SWIPE, CHANGES, CONFIDENCE = "Before | After", "Changes", "Confidence"
 SCORE_HELP = {
     "IoU": "Overlap of the predicted and the true area, divided by what both cover together. 1 is perfect, 0 is none.",
@@ -332,7 +334,7 @@ def stopped(job: Path, status: JobStatus) -> None:
         st.info("You stopped this comparison. What was finished is kept.", icon=":material/info:")
     else:
         show_problem(status.error or "The comparison did not finish.", status.remedy)
-    if st.button("Go on", type="primary", icon=":material/play_arrow:", key=f"{KEY}:resume:{job.name}"):
+    if st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"{KEY}:resume:{job.name}"):
         with explained():
             start_job(job, MODULE)
             st.rerun()
@@ -571,16 +573,20 @@ def scene_choice(shown: Sequence[Raster]) -> str | None:
     if len(shown) < 2:
         return None
     names = {r.id: r.name for r in shown}
-    options: list[str | None] = [None, *names]
-    return st.selectbox(
+    options = [EVERYWHERE, *names]
+    remembered = st.session_state.get(f"{KEY}:went_to")
+    first = EVERYWHERE if len(shown) <= ALL_AT_ONCE else options[1]
+    picked = st.selectbox(
         "Go to",
         options,
-        index=0 if len(shown) <= ALL_AT_ONCE else 1,
-        format_func=lambda i: f"All {len(names)} pictures" if i is None else names[i],
-        key=f"{KEY}:scene",
+        index=options.index(remembered if remembered in options else first),
+        format_func=lambda i: f"All {len(names)} pictures" if i == EVERYWHERE else names[i],
+        key=f"{KEY}:scene:{hash(tuple(names.items()))}",  # more pictures come as they are ready: a box keeps the words it was made with
         label_visibility="collapsed",
         width=175,
     )
+    st.session_state[f"{KEY}:went_to"] = picked
+    return None if picked == EVERYWHERE else picked
 
 
 def add_results(m: Any, token: str, job: Path, visible: Sequence[Raster], view: str, kinds: Sequence[int]) -> None:

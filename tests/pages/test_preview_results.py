@@ -108,7 +108,7 @@ def test_a_comparison_that_ended_early_says_so_and_can_go_on(project, tmp_path, 
     page = open_page(project)
     assert said in words(page)
     monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: run_job(job, compare_models))
-    next(b for b in page.button if b.label == "Go on").click().run()
+    next(b for b in page.button if b.label == "Resume").click().run()
     assert not page.exception and job_status(job).state == "done"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_job_at_work_shows_stage_and_can_be_cancelled(running):
     page = shown(running)
     bar = page.get("progress")[0].proto
     assert bar.value == 15
-    assert "Epoch 3 of 20 · about 42 s left" in bar.text
+    assert re.search(r"Epoch 3 of 20 · about (3\d|4[0-2]) s left", bar.text)
     assert "details" in [m.value for m in page.markdown]
     page.button(key="job:cancel").click().run()
     assert (running / "cancel").exists()
