@@ -122,9 +122,7 @@ class RangeReader:
                     f"The server {self._host} can only send the whole file.",
                     "Download it and add it as an upload, or use a server with range requests.",
                 )
-            raise UnreadableRasterError(
-                f"The server {self._host} answered with status {status}.", "Open the address in a browser to see what it is."
-            )
+            raise _refused(self._host, status)
         raise UnreadableRasterError(f"{self._host} redirects again and again.", "Use the address that it finally leads to.")
 
     def read(self, position: int, size: int) -> bytes:
@@ -230,3 +228,17 @@ def refuse_scheme(url: str) -> None:
         raise SourceNotAllowedError(
             "Only http:// and https:// addresses can be opened.", "Paste the full address of a GeoTIFF, beginning with https://."
         )
+
+
+def _refused(host: str, status: int) -> UnreadableRasterError:
+    """An answer other than a picture, in words."""
+    if status in {404, 410}:
+        return UnreadableRasterError(
+            f"{host} has nothing at this address (status {status}).", "Check the address for a slip: it must lead to the picture itself."
+        )
+    if status in {401, 403}:
+        return UnreadableRasterError(
+            f"{host} does not let this picture be read (status {status}).",
+            "It may ask for a login, or the link may have expired: download the picture and add it as an upload.",
+        )
+    return UnreadableRasterError(f"{host} answered with status {status}.", "Open the address in a browser to see what it is.")
