@@ -293,6 +293,7 @@ def places_panel(project: Project, rasters: Sequence[Raster], tile_set: TileSet)
     target = st.selectbox(
         "Show",
         [None, *range(len(features))],
+        1 if spread_out(features) else 0,
         format_func=lambda i: EVERYTHING if i is None else features[i]["properties"]["text"],
         key=f"place:{tile_set.name}",
     )
@@ -307,6 +308,13 @@ def places_panel(project: Project, rasters: Sequence[Raster], tile_set: TileSet)
         if mine["features"]:
             add_shapes(m, mine, title, colour=colour, weight=2.0, fill_opacity=0.25, tooltip="text")
     view_map(m, key=f"places:{project.id}:{tile_set.name}", height=420)
+
+
+def spread_out(features: Sequence[dict[str, Any]]) -> bool:
+    """Would the places be specks on a map that shows them all?"""
+    west, south, east, north = bounds_of(features)
+    sides = [max(b[2] - b[0], b[3] - b[1]) for b in (bounds_of([f]) for f in features)]
+    return len(features) > 1 and max(east - west, north - south) > 12 * max(sides)
 
 
 def bounds_of(features: Sequence[dict[str, Any]]) -> LonLatBounds:

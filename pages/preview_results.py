@@ -29,7 +29,7 @@ from ui.scenes import add_raster, bounds_of, leaflet_bounds, native_zoom
 from ui.steps import step
 from workspace.classes import starter_schema
 from workspace.files import read_json, unused_folder, write_text
-from workspace.jobs import JobStatus, cancel_job, job_status, start_job
+from workspace.jobs import JobStatus, cancel_job, job_status, remove_job, start_job
 from workspace.project import Project
 
 KEY = "preview_results"
@@ -354,6 +354,7 @@ def numbers(project: Project, job: Path, report: Report) -> None:
         areas_tab(report)
     with take:
         take_away_tab(project, job, report)
+        delete_button(job)
     for note in report.notes:
         st.caption(f":material/info: {plain(note.raster + ': ' if note.raster else '')}{plain(note.fact)} {plain(note.remedy)}")
 
@@ -481,6 +482,17 @@ def areas_tab(report: Report) -> None:
 # -- downloads -------------------------------------------------------------------------------------------------------------
 
 
+def delete_button(job: Path) -> None:
+    """Comparisons are the largest things in a project."""
+    with st.popover("Delete this comparison", icon=":material/delete:", type="tertiary"):
+        st.markdown("Its maps and numbers are deleted; models, labels and imagery stay.")
+        if st.button("Yes, delete it", key=f"{KEY}:delete:{job.name}"):
+            with explained():
+                remove_job(job)
+                st.query_params.pop("comparison", None)
+                st.rerun()
+
+
 def take_away_tab(project: Project, job: Path, report: Report) -> None:
     names = {r.id: r.name for r in report.rasters}
     raster_id = (
@@ -548,7 +560,7 @@ def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -
 def map_controls(shown: Sequence[Raster], job: Path | None) -> tuple[str | None, str, tuple[int, ...]]:
     """Which picture (None: all), which view, and which changes; without results only the picture."""
     if job is None:
-        return scene_choice(shown), SWIPE, ()
+        return scene_choice(shown, None), SWIPE, ()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = st.segmented_control(
             "View", [SWIPE, CHANGES, CONFIDENCE], default=SWIPE, required=True, key=f"{KEY}:view", label_visibility="collapsed"
@@ -565,17 +577,28 @@ def map_controls(shown: Sequence[Raster], job: Path | None) -> tuple[str | None,
                 label_visibility="collapsed",
             )
             kinds = tuple(picked or ())
-        scene = scene_choice(shown)
+        scene = scene_choice(shown, most_changed(job))
     return scene, view or SWIPE, kinds
 
 
-def scene_choice(shown: Sequence[Raster]) -> str | None:
+def most_changed(job: Path) -> str | None:
+    """The raster with the largest new area: the one that shows most; None before the numbers are there."""
+    if not (job / REPORT_FILE).exists():
+        return None
+    with explained():
+        rasters = read_report(job).rasters
+        return max(rasters, key=lambda r: sum(r.table.gained_m2())).id if rasters else None
+    return None
+
+
+def scene_choice(shown: Sequence[Raster], best: str | None) -> str | None:
+    """Which raster to show; None for all. Many begin with `best`."""
     if len(shown) < 2:
         return None
     names = {r.id: r.name for r in shown}
     options = [EVERYWHERE, *names]
     remembered = st.session_state.get(f"{KEY}:went_to")
-    first = EVERYWHERE if len(shown) <= ALL_AT_ONCE else options[1]
+    first = EVERYWHERE if len(shown) <= ALL_AT_ONCE else best if best in options else options[1]
     picked = st.selectbox(
         "Go to",
         options,

@@ -119,7 +119,7 @@ def require_space(folder: Path, wanted: int) -> None:
     if free < wanted + SPARE_BYTES:
         raise DiskFullError(
             f"The tiles need about {_readable(wanted)}, but only {_readable(free)} are free on the disk.",
-            "Free some space, choose a larger stride, or export only the tiles with labels.",
+            "Free some space, choose a larger step, or export only the tiles with labels.",
         )
 
 

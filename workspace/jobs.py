@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,8 +108,23 @@ def cancel_job(folder: Path, *, force_after: float = SECONDS_BEFORE_FORCE) -> No
         flag.touch()
     elif process_alive(folder) and time.time() - flag.stat().st_mtime > force_after:
         os.killpg(read_json(folder / "process.json")["pid"], signal.SIGKILL)
+        while process_alive(folder):  # it takes the kernel a moment
+            time.sleep(0.01)
         status = job_status(folder)
         write_json(folder / "status.json", status.model_copy(update={"state": "cancelled", "updated": time.time()}).model_dump())
+
+
+def remove_job(folder: Path) -> None:
+    """Delete a job and all it made.
+
+    Raises:
+        JobError: it is at work.
+    """
+    if process_alive(folder) and not job_status(folder).ended:
+        raise JobError("This job is still running.", "Stop it first, then delete it.")
+    hidden = folder.with_name(f".{folder.name}.removed")
+    folder.rename(hidden)  # gone from every list at once
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

@@ -87,6 +87,18 @@ def test_the_newest_model_and_the_one_it_came_from_are_chosen_and_compared(proje
     assert "No held-out places" in words(later) and "before_after.gif" in words(later)
 
 
+def test_a_comparison_can_be_deleted(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    press_predict(open_page(project), monkeypatch)
+    [job] = project.predictions_folder.iterdir()
+    page = open_page(project)
+    page.button(key=f"preview_results:delete:{job.name}").click().run()
+    assert not page.exception
+    assert list(project.predictions_folder.iterdir()) == []
+    assert not page.button(key="preview_results:predict").disabled
+
+
 def test_imagery_that_does_not_fit_the_models_is_named_before_anything_runs(project, tmp_path):
     add_scene(project, tmp_path, bands=1)
     add_models(project)

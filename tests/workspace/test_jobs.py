@@ -58,6 +58,19 @@ def test_cancelling_stops_within_two_seconds(job: Callable[[str], Path]) -> None
     assert time.monotonic() - started < 2
 
 
+def test_a_job_at_work_is_not_deleted(job: Callable[[str], Path]) -> None:
+    folder = job("reporter.progress('Going', 0.1)\ntime.sleep(60)")
+    while job_status(folder).stage != "Going":
+        time.sleep(0.05)
+    with pytest.raises(JobError, match="still running"):
+        jobs.remove_job(folder)
+    cancel_job(folder)
+    time.sleep(0.2)
+    cancel_job(folder, force_after=0.1)
+    jobs.remove_job(folder)
+    assert list(folder.parent.glob("*job*")) == []
+
+
 def test_a_deaf_job_is_ended_by_force(job: Callable[[str], Path]) -> None:
     folder = job("reporter.progress('Deaf', 0.1)\ntime.sleep(60)")
     while job_status(folder).stage != "Deaf":
