@@ -47,7 +47,7 @@ def twenty_tiles(project: Project) -> TileSet:
     labels = example_labels(project, LINES).rename(columns={"classvalue": "class_value"})
     settings = ExportSettings(tile_size=256, stride=128)
     tiles = export_tiles(
-        [ImageSource(raster.name, raster_source(project, raster))], labels, project.classes(), settings, project.tiles_folder / "tiles"
+        [ImageSource(name=raster.name, source=raster_source(project, raster))], labels, project.classes(), settings, project.tiles_folder / "tiles"
     )
     train = {t.name for t in tiles.train[:TILES]}
     kept = tuple(t for t in tiles.record.tiles if t.split != "train" or t.name in train)

@@ -147,8 +147,11 @@ def size_text(kind: str, size: float, width_m: float) -> str:
     return f"{size / 10_000:,.2f} ha" if size >= 100_000 else f"{size:,.0f} m²"
 
 
-def width_field(labels: gpd.GeoDataFrame, chosen: list[str]) -> None:
-    """The width of the lines and points that are chosen; where none is, of those drawn next."""
+def width_field(labels: gpd.GeoDataFrame, chosen: list[str], revision: int) -> None:
+    """The width of the lines and points that are chosen; where none is, of those drawn next.
+
+    What was typed stays until the journal is past the `revision` it was typed at; from then on the field follows the labels (undo, another tab).
+    """
     kind = kinds(labels)
     of = labels[labels["object_id"].isin(chosen) & (kind != "area")]
     ids = of["object_id"].tolist()
@@ -156,9 +159,10 @@ def width_field(labels: gpd.GeoDataFrame, chosen: list[str]) -> None:
     shown = (widths.pop() or None) if len(widths) == 1 else None
     if not ids:
         shown = st.session_state["line_width_m"]
-    known = "width_field" in st.session_state  # not after another page
-    if not known or st.session_state.get("width_of") != (ids, shown):  # another choice, or changed on the map (undo)
-        st.session_state["width_of"] = (ids, shown)
+    typed_at = st.session_state.get("width_typed_at", -1)
+    known = "width_field" in st.session_state and st.session_state.get("width_of") == ids  # not after another page, or choice
+    if not known or (revision > typed_at and st.session_state["width_field"] != shown):
+        st.session_state["width_of"] = ids
         st.session_state["width_field"] = shown
     which = kind[of.index[0]] if len(ids) == 1 else len(ids)
     st.number_input(
@@ -173,12 +177,13 @@ def width_field(labels: gpd.GeoDataFrame, chosen: list[str]) -> None:
         help="Lines are burnt this wide into tiles, points as discs this wide. With a line chosen, this changes its width; otherwise it is "
         "the width of lines drawn next. Left empty, the width on the Tiles page holds.",
         on_change=width_changed,
-        args=(ids,),
+        args=(ids, revision),
     )
 
 
-def width_changed(ids: list[str]) -> None:
+def width_changed(ids: list[str], revision: int) -> None:
     width = st.session_state["width_field"]
+    st.session_state["width_typed_at"] = revision
     if ids:
         tell_map("width", ids, width_m=width)
     else:
@@ -369,13 +374,14 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
         shown = go_to(rasters, key=f"go_to:{project.id}")
     with left:
         state = draw_map(project, schema, rasters, shown)
+    revision = open_journal(project.journal_file).revision()
     labels: Any = current_labels(project.journal_file)
     with right:
         warnings_panel(project, labels, schema, rasters)
         classes_panel(project, schema, {int(value): int(n) for value, n in labels["class_value"].value_counts().items()})
         st.markdown(f"**{many(len(labels), 'label')}**")
         chosen = objects_panel(labels, schema, state.selected)
-        width_field(labels, chosen)
+        width_field(labels, chosen, revision)
         with st.container(horizontal=True, gap="small"):
             with st.popover("Import", icon=":material/upload_file:", key="import_open"):
                 import_panel(project, schema)
