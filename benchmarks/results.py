@@ -168,13 +168,16 @@ def main(
     for fold in range(FOLDS):
         base_model(work, table, fold, base_steps)
     before = scores(*pooled(table, [work / f"base-{fold}" for fold in range(FOLDS)]))
-    after, seconds = [], []
+    after, seconds, per_chip = [], [], []
     for seed in range(seeds):
         runs = [fine_tuned(work, table, fold, seed, epochs, share) for fold in range(FOLDS)]
-        after.append(scores(*pooled(table, [folder for folder, _ in runs])))
+        counts, has_unpaved = pooled(table, [folder for folder, _ in runs])
+        after.append(scores(counts, has_unpaved))
+        per_chip.append(counts)
         seconds += [s for _, s in runs]
         typer.echo(f"seed {seed}: {after[-1]}")
-    out.write_text(report(table, before, after, seconds, epochs, share, base_steps), encoding="utf-8")
+    page = report(table, before, after, seconds, epochs, share, base_steps) + chip_table(table, sum(per_chip))
+    out.write_text(page + "\n" + LIMITS, encoding="utf-8")
     typer.echo(out.read_text(encoding="utf-8"))
 
 
@@ -216,15 +219,31 @@ def report(
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         aim = f"{AIMS[name]:.2f}" if name in AIMS else ""
         lines.append(f"| {name} | {before[name]:.2f} | {statistics.mean(values):.2f} ± {spread:.2f} | {aim} |")
-    lines += ["", f"One fine-tune took {statistics.median(seconds):.0f} s (median of {len(seconds)}, two cores).", "", LIMITS]
+    lines += ["", f"One fine-tune took {statistics.median(seconds):.0f} s (median of {len(seconds)}).", ""]
     return "\n".join(lines)
+
+
+def chip_table(table: gpd.GeoDataFrame, counts: NDArray[np.int64]) -> str:
+    """Unpaved recall and precision after, chip by chip, all seeds together, worst first."""
+    chips = [chip for fold in range(FOLDS) for chip in table[table["fold"] == fold]["chip"]]
+    rows = [
+        (c[2, 2] / c[2].sum(), c[2, 2] / max(c[:, 2].sum(), 1), int(c[2].sum()), chip)
+        for chip, c in zip(chips, counts, strict=True)
+        if c[2].sum()
+    ]
+    share = sum(r[2] for r in rows)
+    head = "\n| held-out chip | share of all unpaved pixels | recall after | precision after |\n|---|---|---|---|\n"
+    return head + "".join(f"| {chip} | {n / share:.2f} | {recall:.2f} | {precision:.2f} |\n" for recall, precision, n, chip in sorted(rows))
 
 
 LIMITS = """## What limits it
 
 * The classes are told apart by colour and shape in 0.6 m pixels; one digitiser, no ground truth: paths are 2-6 pixels wide and the masks are exact to 1-2 pixels, so
   an IoU of thin lines is bounded well below 1.
-* Ten to eleven chips teach unpaved roads in each fold.
+* Ten to eleven chips with unpaved roads are left in each fold; about seven teach and three choose the best epoch.
+* The aim for unpaved recall is missed. Least is found where a held-out chip looks unlike all others (table above): a grass slope with a levee road
+  (riverside_2020_14), a broad dirt corridor between houses (claremont_2020_66), a dry river bed (palm_springs_2020_81).
+* The learning rate was chosen after looking at single runs of folds 0 and 1, so those two are not entirely blind.
 * Nothing but generated scenes and these chips went into the backbone (no ImageNet weights). The generator's colours and textures were chosen while looking at the
   28 chips, so the imagery is not entirely new to it; their labels are, in each fold.
 """
