@@ -32,7 +32,9 @@ benchmarks: $(VENV)/.test-ready
 
 # Train the bundled starter model again from nothing (an hour or more on two cores).
 starter: $(VENV)/.test-ready
-	$(BIN)/python -m training.starter
+	$(BIN)/python -m training.starter scenes .cache/starter
+	$(BIN)/python -m training.starter pretrain .cache/starter
+	$(BIN)/python -m training.starter specialise .cache/starter ../shared/data/naip_roads
 
 $(UV):
 	$(PYTHON) -c 'import sys; sys.exit("Terratune needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
