@@ -221,7 +221,7 @@ def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSche
     lost = int(outside(labels, [footprint(raster.info) for raster in rasters]).sum())
     if lost:
         st.warning(
-            f"{many(lost, 'label')} lie{'s' if lost == 1 else ''} outside all imagery: they will not be in any tile.",
+            f"{many(lost, 'label')} lie{'s' if lost == 1 else ''} outside all imagery and will not be in any tile.",
             icon=":material/warning:",
         )
     known = {c.value for c in schema.classes}
