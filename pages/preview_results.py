@@ -217,8 +217,9 @@ def _base_index(project: Project, new: Choice, others: Sequence[Choice]) -> int:
 
 def _tile_set_choice(project: Project, new: Choice) -> Path | None:
     folders: list[Path | None] = [*project.made("tiles", "terratune.json"), None]
-    learnt_from = Path(new.tiles).resolve() if new.tiles else None
-    index = next((i for i, f in enumerate(folders) if f is not None and f.resolve() == learnt_from), len(folders) - 1)
+    learnt_from = Path(new.tiles) if new.tiles else None
+    # by name: the project may have been moved since
+    index = next((i for i, f in enumerate(folders) if f is not None and learnt_from and f.name == learnt_from.name), len(folders) - 1)
     return st.selectbox(
         "Score on the held-out places of",
         folders,
@@ -495,8 +496,17 @@ def delete_button(job: Path) -> None:
 
 def take_away_tab(project: Project, job: Path, report: Report) -> None:
     names = {r.id: r.name for r in report.rasters}
+    shown = st.session_state.get(f"{KEY}:went_to")
+    index = list(names).index(shown) if shown in names else 0
     raster_id = (
-        st.selectbox("Picture", list(names), format_func=lambda i: names[i], key=f"{KEY}:take", label_visibility="collapsed")
+        st.selectbox(
+            "Picture",
+            list(names),
+            index,
+            format_func=lambda i: names[i],
+            key=f"{KEY}:take:{job.name}:{index}",
+            label_visibility="collapsed",
+        )
         if len(names) > 1
         else report.rasters[0].id
     )
