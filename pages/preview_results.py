@@ -496,7 +496,7 @@ def delete_button(job: Path) -> None:
 
 def take_away_tab(project: Project, job: Path, report: Report) -> None:
     names = {r.id: r.name for r in report.rasters}
-    shown = st.session_state.get(f"{KEY}:went_to")
+    shown = st.session_state.get(f"{KEY}:went_to") or most_changed(job)
     index = list(names).index(shown) if shown in names else 0
     raster_id = (
         st.selectbox(
