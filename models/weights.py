@@ -1,14 +1,11 @@
-"""Fetch published weights: with progress, checked, and never half."""
+"""Fetch pretrained encoders from where timm publishes them, as model bundles."""
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import timm
 import torch
 from safetensors import SafetensorError
@@ -18,57 +15,8 @@ from errors import DownloadError
 from models.bundle import save_bundle
 from models.card import CARD_FILE, ModelCard, ModelInput
 from models.catalogue import EncoderChoice
+from models.download import Progress, download
 from models.network import SegmentationNetwork, build_network
-from workspace.files import replaced_on_success
-
-Progress = Callable[[int, int | None], None]
-"""Bytes so far, and in all (None where the server does not say)."""
-
-CHUNK_BYTES = 256 * 1024
-TIMEOUT_S = 20.0
-
-
-def download(url: str, path: Path, *, sha256: str = "", progress: Progress | None = None) -> None:
-    """Stream `url` to `path`: temporary name, size and checksum compared, then renamed.
-
-    Args:
-        url: http or https; redirects are followed.
-        path: Where to; an existing file is replaced.
-        sha256: Expected digest in hex, or its first digits; empty: only the size is compared.
-        progress: Called after every chunk; may raise to stop.
-
-    Raises:
-        DownloadError: unreachable, refused, cut off, or not what was expected.
-        DiskFullError: the disk filled up.
-    """
-    digest = hashlib.sha256()
-    try:
-        with (
-            replaced_on_success(path) as temporary,
-            httpx.stream("GET", url, follow_redirects=True, timeout=TIMEOUT_S) as answer,
-            temporary.open("wb") as file,
-        ):
-            answer.raise_for_status()
-            length = answer.headers.get("content-length")
-            total = int(length) if length and "content-encoding" not in answer.headers else None
-            for chunk in answer.iter_bytes(CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-                if progress:
-                    progress(file.tell(), total)
-            file.flush()
-            _compare(path.name, file.tell(), total, digest.hexdigest(), sha256)
-    except httpx.HTTPStatusError as error:
-        raise DownloadError(
-            f"{path.name} could not be fetched: the server answered {error.response.status_code}.",
-            "Try again later, or choose another model.",
-        ) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadError(
-            f"{path.name} could not be fetched: {type(error).__name__}.",
-            "Check that this computer reaches the internet, or choose a model that is already here.",
-        ) from error
-
 
 def fetch_encoder(choice: EncoderChoice, store: Path, progress: Progress | None = None) -> Path:
     """The bundle of a pretrained encoder (with a fresh decoder and no class yet), fetched into `store` when it is not there.
@@ -134,10 +82,3 @@ def _card(choice: EncoderChoice, mean: tuple[float, ...], std: tuple[float, ...]
         training_data="ImageNet-1k (encoder); the decoder is untrained.",
         made_by=url,
     )
-
-
-def _compare(name: str, size: int, expected_size: int | None, found: str, expected: str) -> None:
-    if expected_size is not None and size != expected_size:
-        raise DownloadError(f"The download of {name} broke off after {size} of {expected_size} bytes.", "Try again.")
-    if not found.startswith(expected.lower()):
-        raise DownloadError(f"The download of {name} is damaged: its checksum is not the published one.", "Try again.")

@@ -1,6 +1,4 @@
 import hashlib
-import http.server
-import threading
 
 import pytest
 import timm
@@ -11,69 +9,9 @@ from errors import DownloadError
 from models.architecture import Architecture
 from models.bundle import load_bundle
 from models.catalogue import EncoderChoice, list_models
-from models.weights import download, fetch_encoder
+from models.weights import fetch_encoder
 
 CHOICE = EncoderChoice("imagenet-tiny", "Tiny", "", Architecture(encoder="resnet10t", decoder_channels=16), 1)
-
-
-@pytest.fixture
-def site():
-    """(address, files): a local web server for what is put into `files`; 'cut' names are sent short."""
-    files: dict[str, bytes] = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = files.get(self.path)
-            if body is None:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if "cut" in self.path else body)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", files
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_download_reports_progress_and_checks(site, tmp_path):
-    address, files = site
-    files["/a.bin"] = b"weights" * 100_000
-    seen = []
-    download(
-        f"{address}/a.bin",
-        tmp_path / "a.bin",
-        sha256=hashlib.sha256(files["/a.bin"]).hexdigest(),
-        progress=lambda n, m: seen.append((n, m)),
-    )
-    assert (tmp_path / "a.bin").read_bytes() == files["/a.bin"]
-    assert seen[-1] == (700_000, 700_000)
-    assert len(seen) > 1
-
-
-@pytest.mark.parametrize(
-    ("path", "digest", "words"), [("/a.bin", "00ff", "damaged"), ("/cut.bin", "", "fetched|broke off"), ("/none.bin", "", "404")]
-)
-def test_a_bad_download_leaves_nothing(site, tmp_path, path, digest, words):
-    address, files = site
-    files["/a.bin"] = files["/cut.bin"] = b"weights" * 1000
-    with pytest.raises(DownloadError, match=words) as caught:
-        download(f"{address}{path}", tmp_path / "a.bin", sha256=digest)
-    assert caught.value.remedy
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_no_server_is_explained(tmp_path):
-    with pytest.raises(DownloadError, match="internet"):
-        download("http://127.0.0.1:9/a.bin", tmp_path / "a.bin")
 
 
 def published(monkeypatch, url):
