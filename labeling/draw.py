@@ -17,6 +17,8 @@ from labeling.journal import Label, Operation
 from workspace.classes import ClassSchema
 
 ORIGINS = ("drawn", "imported", "sam")
+REVIEWS = ("", "done", "doubtful")
+"""What a person who looked at a label again said of it; empty: nobody has."""
 MAX_VERTICES = 200_000
 MAX_NOTE = 1_000
 MAX_WIDTH_M = 200.0
@@ -49,7 +51,7 @@ def operation_from_map(raw: Any, schema: ClassSchema) -> Operation:
 
     Args:
         raw: `{"operation_id", "kind": "upsert" | "delete", "object_id", "feature"}`; the feature is GeoJSON with the properties
-            class_value, origin, note and width_m (metres, or null; left out for areas).
+            class_value, origin, note, review and width_m (metres, or null; left out for areas).
         schema: Classes that exist.
 
     Raises:
@@ -81,9 +83,12 @@ def _label(feature: Any, schema: ClassSchema) -> Label:
         raise _malformed(f"its origin is none of {', '.join(ORIGINS)}")
     if not isinstance(note, str) or len(note) > MAX_NOTE:
         raise LabelError("A note is too long.", f"Keep it below {MAX_NOTE} characters.")
+    review = properties.get("review") or ""
+    if review not in REVIEWS:
+        raise _malformed("its review mark is neither done nor doubtful")
     geometry = repaired(geometry_of(feature.get("geometry")))
     width = None if kind_of(geometry.geom_type) == "area" else checked_width(properties.get("width_m"))
-    return Label(geojson_of(geometry), class_value, origin, note, width)
+    return Label(geojson_of(geometry), class_value, origin, note, width, review)
 
 
 def checked_width(width_m: Any) -> float | None:

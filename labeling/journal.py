@@ -59,6 +59,8 @@ class Label:
     note: str = ""
     width_m: float | None = None
     """Full width of a line, diameter of a point, in metres; None when it has none of its own, and for areas."""
+    review: str = ""
+    """"done" or "doubtful" when somebody looked at it again and said so."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ class LabelJournal:
     def changes(self, since: int | None = None) -> Changes:
         """All labels (oldest first), or what has changed after revision `since`.
 
-        Each feature has `id` (object id) and the properties class_value, origin, note, width_m, created, changed (UTC, ISO 8601),
-        revision. Labels of a journal made before widths were kept may lack width_m: they have none.
+        Each feature has `id` (object id) and the properties class_value, origin, note, width_m, review, created, changed (UTC,
+        ISO 8601), revision. Labels written before widths or review marks were kept may lack width_m or review: they have none.
         """
         with self._reading() as connection:
             revision = _revision(connection)
@@ -271,7 +273,7 @@ def _apply(connection: sqlite3.Connection, revision: int, object_id: str, label:
         return
     query = "SELECT revision, time FROM operations WHERE object_id = ? ORDER BY revision LIMIT 1"
     made, created = connection.execute(query, (object_id,)).fetchone()
-    about = {"class_value": label.class_value, "origin": label.origin, "note": label.note, "width_m": label.width_m}
+    about = {name: value for name, value in vars(label).items() if name != "geometry"}
     feature = {
         "type": "Feature",
         "id": object_id,

@@ -7,6 +7,7 @@ A label set is a GeoDataFrame in EPSG:4326 (longitude, latitude) with one row an
     width_m      float64  full width of a line, diameter of a point, in metres; NaN when it has none of its own, and for areas
     origin       str      "drawn", "imported" or "sam"
     note         str      free text, may be empty
+    review       str      "done" or "doubtful" when somebody looked at it again and said so, else empty
     created      str      UTC, ISO 8601
     changed      str      UTC, ISO 8601
     geometry     Point, LineString, Polygon or their Multi kinds; valid, not empty
@@ -39,7 +40,7 @@ from workspace.classes import ClassDef, ClassSchema
 from workspace.files import disk_full_explained, replaced_on_success
 
 CRS = "EPSG:4326"
-ATTRIBUTES = ("object_id", "class_value", "width_m", "origin", "note", "created", "changed")
+ATTRIBUTES = ("object_id", "class_value", "width_m", "origin", "note", "review", "created", "changed")
 LAYERS = {"area": "label_polygons", "line": "label_lines", "point": "label_points"}
 _ARCGIS_NAMES = {"class_value": "Classvalue", "width_m": "WIDTH_M"}
 _DTYPES = {"class_value": "int64", "width_m": "float64"}
@@ -48,8 +49,8 @@ _GEOD = Geod(ellps="WGS84")
 
 
 def label_set(rows: Iterable[Mapping[str, Any]] = ()) -> gpd.GeoDataFrame:
-    """A label set of rows with the keys `ATTRIBUTES` and `geometry`; `width_m` may be None or missing."""
-    rows = [{"width_m": None, **row} for row in rows]
+    """A label set of rows with the keys `ATTRIBUTES` and `geometry`; `width_m` may be None or missing, `review` missing."""
+    rows = [{"width_m": None, "review": "", **row} for row in rows]
     data: dict[str, Any] = {name: pd.Series([row[name] for row in rows], dtype=_DTYPES.get(name, object)) for name in ATTRIBUTES}
     return gpd.GeoDataFrame(data, geometry=gpd.GeoSeries([row["geometry"] for row in rows], crs=CRS), crs=CRS)
 
@@ -130,9 +131,11 @@ def read_geopackage(path: Path) -> gpd.GeoDataFrame:
     try:
         parts = [pyogrio.read_dataframe(path, layer=layer) for layer in LAYERS.values()]
         table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        table = table.rename(columns={there: name for name, there in _ARCGIS_NAMES.items()}).fillna({"note": ""})
-        if "width_m" not in table:  # written before widths were kept
-            table["width_m"] = np.nan
+        table = table.rename(columns={there: name for name, there in _ARCGIS_NAMES.items()})
+        for name, nothing in (("width_m", np.nan), ("review", "")):  # written before these were kept
+            if name not in table:
+                table[name] = nothing
+        table = table.fillna({"note": "", "review": ""})
         rows = table[list(ATTRIBUTES)].to_dict("records")
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, KeyError) as error:
         raise LabelFileError(f"{path.name} does not hold Terratune labels.", "Import it as a vector file instead.") from error

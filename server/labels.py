@@ -1,4 +1,4 @@
-"""Labels between the map and the journal, past the page: `GET labels`, `POST operations`. Answers come after the disk."""
+"""Labels between the map and the journal, past the page: `GET labels`, `POST operations`, `POST shapes`. Answers to operations come after the disk."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from errors import DiskFullError, LabelError, ProjectNotFoundError, TerratuneErr
 from labeling.draw import operation_from_map
 from labeling.journal import Appended, Operation, open_journal
 from labeling.label_set import current_labels, write_geopackage
+from labeling.shapes import reshape
 from server.tokens import project_of_token
 from workspace.classes import ClassSchema
 from workspace.project import Project, open_project
@@ -42,7 +43,7 @@ class _Refused(Exception):
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
-    """`GET /api/<token>/labels[?since=<revision>]` and `POST /api/<token>/operations`."""
+    """`GET /api/<token>/labels[?since=<revision>]` and `POST /api/<token>/operations`, `POST /api/<token>/shapes`."""
 
     def get_labels(request: Request) -> Response:
         try:
@@ -62,9 +63,22 @@ def routes(settings: Settings) -> list[BaseRoute]:
         except TerratuneError as error:
             return _problem(error)
 
+    async def post_shapes(request: Request) -> Response:
+        try:
+            raw = _json_object(await _body(request))
+            await run_in_threadpool(_project, settings, request)  # only those who may edit
+            return JSONResponse({"changed": await run_in_threadpool(reshape, raw)}, headers={"Cache-Control": "no-store"})
+        except _Refused as refused:
+            return refused.response
+        except LabelError as error:
+            return JSONResponse({"fact": error.fact, "remedy": error.remedy}, status_code=422)
+        except TerratuneError as error:
+            return _problem(error)
+
     return [
         Route("/api/{token}/labels", get_labels, methods=["GET"]),
         Route("/api/{token}/operations", post_operations, methods=["POST"]),
+        Route("/api/{token}/shapes", post_shapes, methods=["POST"]),
     ]
 
 
@@ -154,12 +168,19 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any]:
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _Refused(400, "The edits could not be read.", "Reload the page.") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("operations"), list):
+    if not isinstance(raw, dict):
+        raise _Refused(400, "The edits could not be read.", "Reload the page.")
+    return raw
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    raw = _json_object(body)
+    if not isinstance(raw.get("operations"), list):
         raise _Refused(400, "The edits could not be read.", "Reload the page.")
     if len(raw["operations"]) > MAX_OPERATIONS:
         raise _Refused(413, f"At most {MAX_OPERATIONS} edits can be sent at once.", "Send them in parts.")

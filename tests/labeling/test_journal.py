@@ -92,16 +92,17 @@ def test_a_width_is_kept_and_its_change_is_an_edit(journal: LabelJournal):
     assert journal.revision() == 3
 
 
-def test_a_journal_from_before_widths_opens_replays_and_goes_on(journal: LabelJournal):
+def test_a_journal_from_before_widths_and_review_marks_opens_replays_and_goes_on(journal: LabelJournal):
     journal.append([upsert("a"), upsert("b", 1)])
     journal.close()
     connection = sqlite3.connect(journal.path, isolation_level=None)
     connection.execute("DROP TRIGGER operations_stay")
-    connection.execute("UPDATE operations SET label = json_remove(label, '$.width_m')")
-    connection.execute("UPDATE objects SET feature = json_remove(feature, '$.properties.width_m')")
+    connection.execute("UPDATE operations SET label = json_remove(label, '$.width_m', '$.review')")
+    connection.execute("UPDATE objects SET feature = json_remove(feature, '$.properties.width_m', '$.properties.review')")
     connection.close()
     assert "width_m" not in journal.changes().features[0]["properties"]
     assert current_labels(journal.path)["width_m"].isna().all()
+    assert set(current_labels(journal.path)["review"]) == {""}
     journal.append([Operation("wide", "upsert", "a", Label(LINE, 2, width_m=3.0))])
     assert current_labels(journal.path)["width_m"].fillna(0).tolist() == [3.0, 0.0]
     journal.close()

@@ -222,3 +222,26 @@ def test_class_names_and_notes_are_only_ever_data(client: Client):
     answer = client.get()
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.text)["features"][0]["properties"]["note"] == note
+
+
+def test_a_review_mark_goes_to_the_journal_and_back(client: Client, project: Project):
+    marked, strange = upsert("a"), upsert("b")
+    marked["feature"]["properties"]["review"] = "doubtful"
+    strange["feature"]["properties"]["review"] = "perhaps"
+    assert client.post(marked, strange, upsert("c")).status_code == 422
+    assert {f["id"]: f["properties"]["review"] for f in client.get().json()["features"]} == {"a": "doubtful", "c": ""}
+    labels.write_geopackage_now(project)
+    assert read_geopackage(project.labels_file)["review"].tolist() == ["doubtful", ""]
+
+
+def test_shapes_are_split_without_storing_anything(client: Client):
+    areas = [{"id": "a", "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}}]
+    line = {"type": "LineString", "coordinates": [[1, -1], [1, 3]]}
+    answer = client.http.post(f"{client.base}/shapes", json={"tool": "split", "labels": areas, "with": line})
+    assert [len(one["geometries"]) for one in answer.json()["changed"]] == [2]
+    assert client.get().json()["features"] == []
+    beside = {"type": "LineString", "coordinates": [[7, -1], [7, 3]]}
+    refused = client.http.post(f"{client.base}/shapes", json={"tool": "split", "labels": areas, "with": beside})
+    assert refused.status_code == 422
+    assert refused.json()["remedy"]
+    assert client.http.post("/api/nobody/shapes", json={"tool": "merge", "labels": areas}).status_code == 403
