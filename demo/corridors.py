@@ -1,4 +1,4 @@
-"""Railways and drainage channels: long, narrow, and not roads."""
+"""Railways, drainage channels and the slopes of levees: long, narrow, and not roads."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,26 @@ def paint_channel(canvas: Canvas, rng: np.random.Generator, line: NDArray[np.flo
     canvas.blend_at(band.rows, band.cols, wet * 0.8, water + grain[:, None])
     deep = wet > 0.5
     canvas.cover[band.rows[deep], band.cols[deep]] = Cover.WATER
+
+
+def paint_levee(canvas: Canvas, rng: np.random.Generator, line: NDArray[np.float64], crest_m: float) -> None:
+    """Paint the slopes beside the crest of an embankment along `line` (N, 2) in pixels: grown over, or stone on one side."""
+    res = canvas.resolution_m
+    slope_m = rng.uniform(5, 13)
+    band = ribbon(line, canvas.px(crest_m / 2 + slope_m + 2), canvas.shape)
+    if band.rows.size == 0:
+        return
+    side, along = band.across * res, band.along * res
+    away = np.abs(side) - crest_m / 2
+    ragged = 0.8 * line_noise(rng, along, 20)
+    body = np.clip((slope_m + ragged - away) / 1.5, 0, 1) * np.clip(away / 1.0 + 0.5, 0, 1)
+    lit = 16 * np.sign(side) * (canvas.sun.toward @ _normal(line))
+    canvas.rgb[band.rows, band.cols] += (lit * body)[:, None].astype(np.float32)
+    if rng.random() < 0.6:
+        stony = body * (side * rng.choice([-1, 1]) > 0)
+        stone = np.array([112.0, 113.0, 114.0]) + rng.normal(0, 12)
+        rubble = 17 * rng.standard_normal(side.size) + 6 * line_noise(rng, along, 9)
+        canvas.blend_at(band.rows, band.cols, 0.9 * stony, stone + rubble[:, None])
 
 
 def _normal(line: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -86,7 +86,37 @@ BIOMES = {
         weed_share=0.25,
         compact=(160, 140, 118),
     ),
+    "meadow": Biome(
+        soils=((80, 88, 50), (66, 76, 42), (98, 98, 62)),
+        speckle=(50, 58, 38),
+        speckle_share=0.25,
+        shrubs=((40, 52, 36), (50, 60, 40), (36, 44, 34)),
+        shrubs_per_ha=15,
+        weeds=((112, 112, 44), (70, 84, 44)),
+        weed_share=0.7,
+        compact=(150, 136, 114),
+    ),
 }
+
+OVERGROWTH: tuple[Colour, ...] = ((52, 62, 44), (58, 64, 50), (66, 74, 58), (76, 84, 52), (84, 90, 64))
+"""Weeds and low scrub that grow into one another."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Ground of another kind within the open ground.
+
+    Attributes:
+        share: How much of the ground it takes, 0 to 1.
+        strength: How much it hides the soil, 0 to 1.
+        edge: Softness of its rim, in deviations of the field that it is cut from.
+    """
+
+    colour: Colour
+    share: float
+    strength: float
+    edge: float
+
 
 ASPHALTS: tuple[Colour, ...] = (
     (56, 58, 68),
@@ -114,6 +144,7 @@ class Look:
         shadow: Strength of cast shadows, 0 to 1.
         texture: Factor on the contrast of fine texture.
         furrows: Contrast of fine parallel streaks in the soil, in counts.
+        patches: Large overgrown or bare places, in painting order.
     """
 
     biome: Biome
@@ -131,6 +162,7 @@ class Look:
     shadow: float = 0.85
     texture: float = 1.0
     furrows: float = 0.7
+    patches: tuple[Patch, ...] = ()
 
 
 DEMO_LOOK = Look(
@@ -145,13 +177,14 @@ DEMO_LOOK = Look(
 
 def random_look(rng: np.random.Generator) -> Look:
     """Draw the look of a scene for training: every property varies."""
-    name = str(rng.choice(list(BIOMES), p=[0.26, 0.2, 0.18, 0.16, 0.1, 0.1]))
+    name = str(rng.choice(list(BIOMES), p=[0.22, 0.18, 0.15, 0.14, 0.1, 0.06, 0.15]))
     street = np.array(ASPHALTS[int(rng.integers(len(ASPHALTS)))]) + rng.normal(0, 5)
     main = np.array(ASPHALTS[int(rng.integers(len(ASPHALTS) - 2))]) + rng.normal(0, 5)
-    balance = 1 + rng.normal(0, 0.035, 3)
+    balance = 1 + rng.normal(0, 0.025, 3)
     level = rng.uniform(0.86, 1.14)
+    biome = _varied(rng, BIOMES[name])
     return Look(
-        biome=_varied(rng, BIOMES[name]),
+        biome=biome,
         sun=Sun(float(rng.uniform(95, 265)), float(rng.uniform(32, 70))),
         street=(float(street[0]), float(street[1]), float(street[2])),
         main_road=(float(main[0]), float(main[1]), float(main[2])),
@@ -166,7 +199,20 @@ def random_look(rng: np.random.Generator) -> Look:
         shadow=float(rng.uniform(0.6, 0.98)),
         texture=float(rng.uniform(0.65, 1.5)),
         furrows=float(rng.gamma(1.0, 1.2)),
+        patches=_random_patches(rng, biome),
     )
+
+
+def _random_patches(rng: np.random.Generator, biome: Biome) -> tuple[Patch, ...]:
+    patches = []
+    if rng.random() < 0.5:
+        for _ in range(int(rng.integers(1, 3))):
+            green = _moved(OVERGROWTH[int(rng.integers(len(OVERGROWTH)))], rng.normal(0, 7) + rng.normal(0, 2.5, 3))
+            patches.append(Patch(green, float(rng.uniform(0.15, 0.85)), float(rng.uniform(0.4, 0.95)), float(rng.uniform(0.15, 1.2))))
+    if rng.random() < 0.4:
+        bare = _moved(biome.compact, rng.normal(4, 8) + rng.normal(0, 2, 3))
+        patches.append(Patch(bare, float(rng.uniform(0.05, 0.4)), float(rng.uniform(0.5, 0.95)), float(rng.uniform(0.15, 1.0))))
+    return tuple(patches)
 
 
 def develop(rgb: NDArray[np.float32], look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -203,7 +249,7 @@ def _varied(rng: np.random.Generator, biome: Biome) -> Biome:
     return replace(
         biome,
         soils=(_moved(biome.soils[0], shift), _moved(biome.soils[1], shift), _moved(biome.soils[2], shift)),
-        compact=_moved(biome.compact, shift + rng.normal(0, 7)),
+        compact=_moved(biome.compact, shift + rng.normal(4, 9)),
         speckle_share=float(biome.speckle_share * rng.uniform(0.4, 1.5)),
         shrubs_per_ha=float(biome.shrubs_per_ha * rng.uniform(0.3, 2.0)),
         weed_share=float(np.clip(biome.weed_share * rng.uniform(0.2, 2), 0, 0.8)),

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from demo.blocks import Stub, box_px, draw_stub
 from demo.look import Look
 from demo.paths import Ground, border_start, branch_start, free_share, wander
-from demo.ribbons import densify, smooth
+from demo.ribbons import densify, offset, smooth
 from demo.roads import Road
 from demo.streets import OPEN, Block, Frame, Town, lay_out, town_roads
 
@@ -29,6 +29,11 @@ class Recipe:
         washes, rails, channels: Mean number of each.
         tracks_per_km2, trails_per_km2: Unpaved ways per square kilometre of open ground.
         graded_share: Chance that a grid line through open ground is a graded dirt road.
+        levees: Mean number of embankments with a dirt road on top.
+        service_share: Chance that a dirt road runs beside a railway or channel, for each side.
+        lot_paths: Mean number of worn paths across a bare lot in town.
+        track_m: Least and largest width of a track.
+        track_contrast: How much a track or trail hides the soil: least, most.
     """
 
     kinds: dict[str, float]
@@ -41,6 +46,11 @@ class Recipe:
     tracks_per_km2: float
     trails_per_km2: float
     graded_share: float
+    levees: float = 0.0
+    service_share: float = 0.0
+    lot_paths: float = 0.0
+    track_m: tuple[float, float] = (2.6, 4.2)
+    track_contrast: tuple[float, float] = (0.4, 0.95)
 
 
 RECIPES = {
@@ -74,6 +84,9 @@ RECIPES = {
         tracks_per_km2=40,
         trails_per_km2=30,
         graded_share=0.0,
+        service_share=0.4,
+        lot_paths=2.0,
+        track_contrast=(0.5, 1.0),
     ),
     "desert": Recipe(
         kinds={"houses": 1.0},
@@ -83,9 +96,28 @@ RECIPES = {
         washes=1.2,
         rails=0.25,
         channels=0.15,
-        tracks_per_km2=30,
-        trails_per_km2=32,
+        tracks_per_km2=40,
+        trails_per_km2=40,
         graded_share=0.14,
+        service_share=0.4,
+        track_contrast=(0.4, 1.0),
+    ),
+    "margins": Recipe(
+        kinds={"houses": 0.55, "shops": 0.1, "park": 0.05, "bare": 0.3},
+        outside={OPEN: 0.97, "field": 0.02, "orchard": 0.01},
+        town_reach=(0.35, 0.3),
+        mains=(0.5, 0.5),
+        washes=0.6,
+        rails=0.6,
+        channels=0.3,
+        tracks_per_km2=80,
+        trails_per_km2=60,
+        graded_share=0.2,
+        levees=0.8,
+        service_share=0.6,
+        lot_paths=2.0,
+        track_m=(2.4, 7.0),
+        track_contrast=(0.55, 1.0),
     ),
 }
 
@@ -100,6 +132,7 @@ class Plan:
         paved, unpaved: Roads in painting order.
         washes: (line, width in metres) of the river beds.
         rails, channels: Lines.
+        levees: (line, width in metres of the crest) of the embankments; the road on top is in `unpaved`.
         ground: Where built-up land lies.
     """
 
@@ -110,6 +143,7 @@ class Plan:
     washes: list[tuple[NDArray[np.float64], float]]
     rails: list[NDArray[np.float64]]
     channels: list[NDArray[np.float64]]
+    levees: list[tuple[NDArray[np.float64], float]]
     ground: Ground = field(repr=False)
 
 
@@ -140,10 +174,18 @@ def draw_plan(
     for line in rails + channels:
         ground.occupy(line, 8 / resolution_m)
     unpaved = _graded_roads(town, look, recipe, rng)
+    levees: list[tuple[NDArray[np.float64], float]] = []
+    if recipe.levees:
+        levees = [(_beside_town(ground, rng), float(rng.uniform(4, 17))) for _ in range(rng.poisson(recipe.levees))]
+        unpaved += [_earth_road(line, width_m, "levee_road", look, rng) for line, width_m in levees]
+    if recipe.service_share:
+        unpaved += _service_roads(rails + channels, resolution_m, look, recipe, rng)
+    if recipe.lot_paths:
+        unpaved += [road for block, _ in blocks if block.kind == "bare" for road in _lot_paths(block, town.frame, look, recipe, rng)]
     for road in unpaved:
-        ground.occupy(road.line, 10 / resolution_m)
+        ground.occupy(road.line, max(road.width_m / 2 + 6, 10) / resolution_m)
     unpaved += _worn_paths(ground, paved, resolution_m, recipe, look, rng)
-    return Plan(town.frame, blocks, paved, unpaved, washes, rails, channels, ground)
+    return Plan(town.frame, blocks, paved, unpaved, washes, rails, channels, levees, ground)
 
 
 def _draw_town(shape: tuple[int, int], resolution_m: float, recipe: Recipe, rng: np.random.Generator) -> Town:
@@ -211,9 +253,47 @@ def _graded_roads(town: Town, look: Look, recipe: Recipe, rng: np.random.Generat
                 tone,
                 contrast=float(rng.uniform(0.75, 0.95)),
                 crown=float(rng.uniform(0, 0.25)),
+                edge_m=0.9,
             )
         )
     return roads
+
+
+def _earth_road(line: NDArray[np.float64], width_m: float, kind: str, look: Look, rng: np.random.Generator) -> Road:
+    """A dirt road that vehicles keep smooth, sharper at its edges than a track."""
+    tone = _worn_tone(look, rng)
+    contrast, crown = rng.uniform(0.7, 1.0), rng.uniform(0, 0.2)
+    return Road(line, "unpaved", kind, width_m, tone, contrast=float(contrast), crown=float(crown), edge_m=0.8)
+
+
+def _service_roads(
+    lines: list[NDArray[np.float64]], resolution_m: float, look: Look, recipe: Recipe, rng: np.random.Generator
+) -> list[Road]:
+    """Dirt roads along railways and channels, on either side."""
+    roads = []
+    for line in lines:
+        for side in (-1, 1):
+            if rng.random() < recipe.service_share:
+                width_m, gap_m = float(rng.uniform(2.6, 6.0)), rng.uniform(5, 12)
+                beside = offset(line, side * (gap_m + width_m) / resolution_m)
+                roads.append(_earth_road(beside, width_m, "service_road", look, rng))
+    return roads
+
+
+def _lot_paths(block: Block, frame: Frame, look: Look, recipe: Recipe, rng: np.random.Generator) -> list[Road]:
+    """Short cuts that walkers and vehicles wear across a bare lot, from one side to another."""
+    u0, v0, u1, v1 = block.box[0] + 2, block.box[1] + 2, block.box[2] - 2, block.box[3] - 2
+    paths = []
+    for _ in range(rng.poisson(recipe.lot_paths)):
+        a, b = rng.uniform(0.08, 0.92, 2)
+        corners = {0: (u0 + a * (u1 - u0), v0), 1: (u1, v0 + a * (v1 - v0)), 2: (u0 + b * (u1 - u0), v1), 3: (u0, v0 + b * (v1 - v0))}
+        first, last = rng.choice(4, 2, replace=False)
+        line = densify(np.array([corners[int(first)], corners[int(last)]], np.float64), 3.0)
+        sway = smooth(rng.standard_normal((len(line), 2)), 6) * rng.uniform(0, 18)
+        fade = np.sin(np.linspace(0, np.pi, len(line)))[:, None]
+        kind = "track" if rng.random() < 0.5 else "trail"
+        paths.append(_worn_road(frame.to_px(line + sway * fade), kind, look, recipe, rng))
+    return paths
 
 
 def _worn_paths(
@@ -235,7 +315,7 @@ def _worn_paths(
             line = _try_path(ground, paved, paths, kind, resolution_m, rng)
             if line is None:
                 continue
-            paths.append(_worn_road(line, kind, look, rng))
+            paths.append(_worn_road(line, kind, look, recipe, rng))
             ground.occupy(line, (9 if kind == "track" else 6) / resolution_m)
             wanted -= 1
     return paths
@@ -265,12 +345,12 @@ def _try_path(
     return line if length > 55 and clear > 0.72 else None
 
 
-def _worn_road(line: NDArray[np.float64], kind: str, look: Look, rng: np.random.Generator) -> Road:
+def _worn_road(line: NDArray[np.float64], kind: str, look: Look, recipe: Recipe, rng: np.random.Generator) -> Road:
     tone = _worn_tone(look, rng)
     if kind == "track":
-        width, contrast, crown = rng.uniform(2.6, 4.2), rng.uniform(0.4, 0.95), rng.uniform(0, 0.8)
+        width, contrast, crown = rng.uniform(*recipe.track_m), rng.uniform(*recipe.track_contrast), rng.uniform(0, 0.8)
     else:
-        width, contrast, crown = rng.uniform(1.0, 2.2), rng.uniform(0.4, 0.95), 0.0
+        width, contrast, crown = rng.uniform(1.0, 2.2), rng.uniform(*recipe.track_contrast), 0.0
     return Road(line, "unpaved", kind, float(width), tone, contrast=float(contrast), crown=float(crown))
 
 

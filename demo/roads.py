@@ -22,11 +22,12 @@ class Road:
     Attributes:
         line: (N, 2) centreline, x and y in pixels.
         surface: "paved" or "unpaved".
-        kind: street, main_road, alley, graded_road, track or trail.
+        kind: street, main_road, alley, graded_road, levee_road, service_road, track or trail.
         width_m: Mean width of the travelled surface.
         tone: Colour of the surface.
         contrast: For unpaved roads, how much the surface hides the soil, 0 to 1.
         crown: For unpaved roads, how much grows between the ruts, 0 to 1.
+        edge_m: For unpaved roads, the width over which the surface fades into the ground.
         sidewalk_m: Width of the sidewalks; 0 for none.
         shoulder_m: Width of bare shoulders; 0 for none.
         marking: "none", "centre", "lanes" or "one_way".
@@ -40,10 +41,21 @@ class Road:
     tone: Colour
     contrast: float = 1.0
     crown: float = 0.0
+    edge_m: float = 1.5
     sidewalk_m: float = 0.0
     shoulder_m: float = 0.0
     marking: str = "none"
     bulb_m: float = 0.0
+
+    @property
+    def sidewalk_gap_m(self) -> float:
+        """Width of the verge between roadway and sidewalk."""
+        return 0.3 if self.sidewalk_m < 1.6 else 1.6
+
+    @property
+    def reach_m(self) -> float:
+        """From the centreline to the outer edge of roadway or sidewalk."""
+        return self.width_m / 2 + (self.sidewalk_gap_m + self.sidewalk_m if self.sidewalk_m else 0.0)
 
 
 def paint_unpaved(canvas: Canvas, roads: list[Road], rng: np.random.Generator) -> None:
@@ -70,8 +82,7 @@ def _paint_one_unpaved(
     half = road.width_m / 2 * (1 + 0.14 * np.clip(line_noise(rng, along, 22), -1.6, 1.6))
     rough = wobble[band.rows, band.cols]
     patch = patchy[band.rows, band.cols]
-    soft = 0.9 if road.kind == "graded_road" else 1.5
-    body = np.clip((half - away - 0.22 * rough) / soft + 0.5, 0, 1)
+    body = np.clip((half - away - 0.22 * rough) / road.edge_m + 0.5, 0, 1)
     strength = road.contrast * (1 + 0.22 * line_noise(rng, along, 35) + 0.16 * patch)
     length = float(np.hypot(*np.diff(road.line, axis=0).T).sum()) * res
     strength *= np.clip(0.3 + np.minimum(along, length - along) / 14, 0.3, 1)
@@ -143,8 +154,7 @@ def _paint_roadside(canvas: Canvas, road: Road, band: Ribbon, look: Look, rng: n
         tone = np.array(look.biome.compact) - 4
         canvas.blend_at(band.rows, band.cols, bare, tone + 3 * rng.standard_normal((away.size, 1)))
     if road.sidewalk_m:
-        gap = 0.3 if road.sidewalk_m < 1.6 else 1.6
-        inner, outer = half + gap, half + gap + road.sidewalk_m
+        inner, outer = half + road.sidewalk_gap_m, road.reach_m
         alpha = np.clip((outer - away) / res + 0.5, 0, 1) * np.clip((away - inner) / res + 0.5, 0, 1)
         tone = np.array(SIDEWALK) + rng.normal(0, 6) + 2.5 * rng.standard_normal((away.size, 1))
         canvas.blend_at(band.rows, band.cols, alpha * 0.95, tone)

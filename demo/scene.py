@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from demo.blocks import fill_block
 from demo.canvas import Canvas, Layer, ShadowLayer
-from demo.corridors import paint_channel, paint_rail
+from demo.corridors import paint_channel, paint_levee, paint_rail
 from demo.cover import Cover
 from demo.houses import DEMO_MANNER, Site, add_car, random_manner
 from demo.look import DEMO_LOOK, Look, develop, random_look
@@ -40,7 +40,7 @@ class SceneSettings:
         resolution_m: Metres per pixel.
         epsg: Code of a projected CRS in metres.
         origin_xy: Map x and y of the top left corner, metres.
-        setting: Town beside open ground, town, open ground, or one of these by chance.
+        setting: Town beside open ground, town, open ground, ground full of dirt roads, or one of these by chance.
         randomise_look: Draw light, colours and camera from the seed; False gives the demo's look.
     """
 
@@ -50,7 +50,7 @@ class SceneSettings:
     resolution_m: float = 0.5
     epsg: int = 26911
     origin_xy: tuple[float, float] = (540000.0, 3748000.0)
-    setting: Literal["desert_edge", "suburb", "desert", "random"] = "random"
+    setting: Literal["desert_edge", "suburb", "desert", "margins", "random"] = "random"
     randomise_look: bool = True
 
 
@@ -62,7 +62,7 @@ class Scene:
         rgb: (3, H, W) uint8, red green blue.
         cover: (H, W) uint8 codes of `Cover`; roads keep their code under crowns and vehicles.
         roads: LineString centrelines inside the scene, in `epsg`, with columns surface ("paved"
-            or "unpaved"), kind (street, main_road, graded_road, track, trail) and width_m.
+            or "unpaved"), kind (see `Road`) and width_m.
         transform: Pixel (col, row) to map (x, y) in metres.
         epsg: Code of the CRS.
     """
@@ -79,7 +79,7 @@ def make_scene(settings: SceneSettings) -> Scene:
     rngs = [np.random.default_rng([settings.seed, stage]) for stage in range(6)]
     setting: str = settings.setting
     if setting == "random":
-        setting = str(rngs[0].choice(["suburb", "desert_edge", "desert"], p=[0.45, 0.33, 0.22]))
+        setting = str(rngs[0].choice(["suburb", "desert_edge", "desert", "margins"], p=[0.3, 0.2, 0.15, 0.35]))
     look = random_look(rngs[1]) if settings.randomise_look else DEMO_LOOK
     shape = (settings.height, settings.width)
     plan = draw_plan(shape, settings.resolution_m, RECIPES[setting], look, rngs[2])
@@ -123,6 +123,8 @@ def _paint(canvas: Canvas, plan: Plan, look: Look, rng: np.random.Generator, var
         paint_channel(canvas, rng, line)
     for line in plan.rails:
         paint_rail(canvas, rng, line)
+    for line, crest_m in plan.levees:
+        paint_levee(canvas, rng, line, crest_m)
     lots, ground, low, roofs = (Layer(canvas.shape) for _ in range(4))
     site = Site(canvas, lots, ground, low, roofs, ShadowLayer(canvas.shape))
     manner = random_manner(rng) if varied else DEMO_MANNER
@@ -169,9 +171,9 @@ def _place_cars(site: Site, roads: list[Road], rng: np.random.Generator) -> None
 
 
 def _centrelines(plan: Plan, settings: SceneSettings, transform: Affine) -> gpd.GeoDataFrame:
-    """Clip the roads to the scene; unpaved ones end where pavement begins."""
+    """Clip the roads to the scene; unpaved ones end where a paved road or its sidewalk begins."""
     frame = box(0, 0, settings.width, settings.height)
-    pavement = unary_union([LineString(r.line).buffer(r.width_m / 2 / settings.resolution_m) for r in plan.paved])
+    pavement = unary_union([LineString(r.line).buffer(r.reach_m / settings.resolution_m) for r in plan.paved])
     records, lines = [], []
     for road in [*plan.paved, *plan.unpaved]:
         line = LineString(road.line).intersection(frame)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from demo.canvas import Canvas
 from demo.cover import Cover
-from demo.look import Look
+from demo.look import Look, Patch
 from demo.noise import octaves, smooth_noise, streaked_noise
 from demo.ribbons import ribbon
 
@@ -26,6 +26,8 @@ def paint_soil(canvas: Canvas, look: Look, rng: np.random.Generator) -> NDArray[
     tone = np.float32(0.3) * broad + np.float32(0.3) * patch
     canvas.blend_all(np.clip(tone, 0, 1), bright.astype(np.float32))
     canvas.blend_all(np.clip(-tone, 0, 1), dark.astype(np.float32))
+    for place in look.patches:
+        _lay_patch(canvas, place, rng)
     streaks = streaked_noise(rng, shape, (px(30), px(1.6)), rng.uniform(0, np.pi))
     fine = smooth_noise(rng, shape, max(px(0.9), 1.3)) * 5.5
     grain = rng.standard_normal(shape, dtype=np.float32) * 4.0
@@ -35,6 +37,18 @@ def paint_soil(canvas: Canvas, look: Look, rng: np.random.Generator) -> NDArray[
     _grow_weeds(canvas, look, rng, density)
     _speckle(canvas, look, rng, density)
     return density
+
+
+def _lay_patch(canvas: Canvas, patch: Patch, rng: np.random.Generator) -> None:
+    px, shape = canvas.px, canvas.shape
+    broad = rng.uniform(25, 120)
+    field = octaves(rng, shape, (px(broad), px(broad / 3), px(broad / 8), px(2.5), px(1.2)), float(rng.uniform(0.65, 0.95)))
+    level = np.quantile(field[::4, ::4], 1 - patch.share)
+    ragged = np.float32(0.9) + np.float32(0.3) * smooth_noise(rng, shape, max(px(0.8), 1.2))
+    cover = np.clip((field - level) / patch.edge + 0.5, 0, 1) * np.float32(patch.strength) * ragged
+    tint = np.float32(rng.uniform(2, 9)) * octaves(rng, shape, (px(9), px(3), px(1.2)))
+    colour = np.array(patch.colour, np.float32) + tint[..., None]
+    canvas.blend_all(np.clip(cover, 0, 1), colour)
 
 
 def _grow_weeds(canvas: Canvas, look: Look, rng: np.random.Generator, density: NDArray[np.float32]) -> None:

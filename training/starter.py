@@ -2,6 +2,8 @@
 
     python -m training.starter scenes FOLDER                    generated scenes with exact land cover
     python -m training.starter pretrain FOLDER                  encoder and decoder learn land cover from them
+    python -m training.starter photos FOLDER IMAGES             its own sure answers on unlabelled photographs, as further scenes
+    python -m training.starter pretrain FOLDER --start WEIGHTS  learn on, from scenes and photographs (self-training)
     python -m training.starter specialise FOLDER NAIP_ROADS     all weights learn paved roads, on scenes and real chips; writes the bundle
 
 The land-cover head is a teacher only: it makes the encoder describe the ground (soil, washes, roofs, tracks), which is what a frozen
@@ -18,12 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import geopandas as gpd
 import numpy as np
 import rasterio
 import torch
 import typer
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from shapely import box
+from shapely.geometry.base import BaseGeometry
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,6 +53,8 @@ PRETRAINED = Path(__file__).resolve().parent.parent / "models" / "pretrained" / 
 """Encoder, decoder and land-cover head after `pretrain`, in half precision; what `specialise` and the benchmarks start from."""
 PRETRAIN_STEPS = 1250
 SPECIALISE_STEPS = 160
+APART_M = 350.0
+"""Places nearer than this to one another count as the same place."""
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -76,11 +83,19 @@ def scenes(folder: Path, count: int = 160, first_seed: int = 1000, size: int = 1
 
 
 @app.command()
-def pretrain(folder: Path, out: Path = PRETRAINED, steps: int = PRETRAIN_STEPS, batch: int = 16, seed: int = 0) -> None:
-    """Learn land cover from the generated scenes in FOLDER, from nothing."""
+def pretrain(
+    folder: Path,
+    out: Path = PRETRAINED,
+    steps: int = PRETRAIN_STEPS,
+    batch: int = 16,
+    seed: int = 0,
+    start: Annotated[Path | None, typer.Option(help="Weights to go on from; without them from nothing.")] = None,
+    rate: float = 2e-3,
+) -> None:
+    """Learn land cover from what lies in FOLDER; the weights are written every 100 steps."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    network = _fast(build_network(ARCHITECTURE, bands=3, outputs=len(Cover)))
+    network = _fast(land_cover_network(start))
     weights = torch.ones(len(Cover))
     weights[[Cover.PAVED_ROAD, Cover.UNPAVED_ROAD, Cover.TRAIL]] = torch.tensor([2.0, 3.0, 3.0])
     pool = ScenePool(folder)
@@ -90,8 +105,55 @@ def pretrain(folder: Path, out: Path = PRETRAINED, steps: int = PRETRAIN_STEPS, 
         features = network.decoder(network.encode(_prepared(image, random)))
         return _half_resolution_loss(features, _last_layer(network), cover, weights, random)
 
-    _train(list(network.parameters()), step_loss, steps, rate=2e-3)
+    _train(list(network.parameters()), step_loss, steps, rate, every_100=lambda: save_weights(network, out))
     save_weights(network, out)
+
+
+@app.command()
+def photos(folder: Path, images: Path, weights: Path = PRETRAINED, sure: float = 0.7, apart_from: Path | None = None) -> None:
+    """Write the network's own sure answers on the RGB rasters in IMAGES into FOLDER, as scenes; pixels it is not sure of are not learnt from.
+
+    Rasters within `APART_M` of a raster in the folder APART_FROM are left out: those places are kept for scoring.
+    """
+    network = land_cover_network(weights).eval()
+    kept_away = [_outline(path) for path in sorted(apart_from.glob("*.tif"))] if apart_from else []
+    for path in sorted(images.glob("*.tif")):
+        if any(_outline(path).distance(other) < APART_M for other in kept_away):
+            typer.echo(f"{path.name}: left out, too near to a place kept for scoring")
+            continue
+        with rasterio.open(path) as raster:
+            rgb = raster.read([1, 2, 3])
+        probability = eightfold(network, normalised(torch.from_numpy(rgb[None]).float()))[0]
+        best, cover = probability.max(0)
+        label = torch.where(best >= sure, cover, IGNORE).byte().numpy()
+        with replaced_on_success(folder / f"photo-{path.stem}.npy") as temporary:
+            np.save(temporary, np.concatenate([rgb, label[None]]))
+
+
+def land_cover_network(weights: Path | None) -> SegmentationNetwork:
+    """The network with the land-cover head, with these weights or fresh."""
+    network = build_network(ARCHITECTURE, bands=3, outputs=len(Cover))
+    if weights is not None:
+        network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in load_file(weights).items()})
+    return network
+
+
+def eightfold(network: nn.Module, x: Tensor) -> Tensor:
+    """Class probabilities (n, outputs, h, w), mean over the eight positions of a square."""
+    total = torch.zeros(())
+    with torch.inference_mode():
+        for turns in range(4):
+            for mirrored in (False, True):
+                turned = torch.rot90(x, turns, (2, 3))
+                turned = turned.flip(3) if mirrored else turned
+                p = network(turned.contiguous(memory_format=torch.channels_last)).float().softmax(1)
+                total = total + torch.rot90(p.flip(3) if mirrored else p, -turns, (2, 3))
+    return total / 8
+
+
+def _outline(path: Path) -> BaseGeometry:
+    with rasterio.open(path) as raster:
+        return gpd.GeoSeries([box(*raster.bounds)], crs=raster.crs).to_crs(26911).iloc[0]
 
 
 @app.command()
@@ -153,8 +215,7 @@ def paved_network(pretrained: Path, chips: Sequence[Chip], scenes_folder: Path, 
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    teacher = _fast(build_network(ARCHITECTURE, bands=3, outputs=len(Cover)))
-    teacher.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in load_file(pretrained).items()})
+    teacher = _fast(land_cover_network(pretrained))
     network = _fast(build_network(ARCHITECTURE, bands=3, outputs=2))
     network.encoder, network.decoder = teacher.encoder, teacher.decoder
     ground_head, road_head = _last_layer(teacher), _last_layer(network)
@@ -166,7 +227,7 @@ def paved_network(pretrained: Path, chips: Sequence[Chip], scenes_folder: Path, 
         made, cover = pool.crops(random, 8)
         real, label = chip_crops(chips, random, 8)
         features = network.decoder(network.encode(_prepared(np.concatenate([made, real]), random)))
-        paved = np.concatenate([(cover == Cover.PAVED_ROAD).astype(np.uint8), label])
+        paved = np.concatenate([np.where(cover == IGNORE, IGNORE, cover == Cover.PAVED_ROAD).astype(np.uint8), label])
         road = _half_resolution_loss(features, road_head, paved, torch.tensor([1.0, 2.0]), random, dice=True)
         ground = _half_resolution_loss(features[: len(made)], ground_head, cover, torch.ones(len(Cover)), random)
         return road + 0.5 * ground
@@ -192,16 +253,16 @@ def chip_crops(chips: Sequence[Chip], random: np.random.Generator, count: int) -
 
 
 class ScenePool:
-    """Generated scenes on disk, read as memory maps."""
+    """Generated scenes and self-labelled photographs on disk, read as memory maps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.maps: dict[Path, NDArray[np.uint8]] = {}
 
     def crops(self, random: np.random.Generator, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Random crops: image (count, 3, CROP, CROP) uint8, cover (count, CROP, CROP) uint8."""
+        """Random crops: image (count, 3, CROP, CROP) uint8, cover (count, CROP, CROP) uint8, 255 where not known."""
         if len(self.maps) < 24 or random.random() < 0.02:
-            for path in sorted(self.folder.glob("[0-9]*.npy")):
+            for path in sorted(self.folder.glob("*.npy")):
                 self.maps.setdefault(path, np.load(path, mmap_mode="r"))
         every = list(self.maps.values())
         chosen = [every[i] for i in random.integers(len(every), size=count)]
@@ -278,7 +339,13 @@ def _last_layer(network: SegmentationNetwork) -> nn.Conv2d:
     return layer
 
 
-def _train(parameters: Sequence[nn.Parameter], step_loss: Callable[[], Tensor], steps: int, rate: float) -> None:
+def _train(
+    parameters: Sequence[nn.Parameter],
+    step_loss: Callable[[], Tensor],
+    steps: int,
+    rate: float,
+    every_100: Callable[[], None] = lambda: None,
+) -> None:
     """AdamW; the rate warms up over 3 % of the steps and falls along a cosine."""
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-2)
     started = time.monotonic()
@@ -294,6 +361,8 @@ def _train(parameters: Sequence[nn.Parameter], step_loss: Callable[[], Tensor], 
         optimiser.step()
         if step % 20 == 19:
             typer.echo(f"step {step + 1} of {steps}  loss {loss.item():.3f}  {(time.monotonic() - started) / 60:.1f} min")
+        if step % 100 == 99:
+            every_100()
 
 
 def save_weights(network: SegmentationNetwork, path: Path) -> None:

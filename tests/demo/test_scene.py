@@ -49,7 +49,7 @@ def test_arrays_have_the_asked_size_and_place() -> None:
     assert scene.roads.crs == SMALL.epsg
 
 
-@pytest.mark.parametrize("setting", ["desert_edge", "suburb", "desert"])
+@pytest.mark.parametrize("setting", ["desert_edge", "suburb", "desert", "margins"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_centrelines_lie_on_their_surface(setting: str, seed: int) -> None:
     scene = make_scene(SceneSettings(seed=seed, width=512, height=512, setting=setting))
