@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -179,6 +179,21 @@ def read_decimated(dataset: DatasetReader, window: Window, shape: tuple[int, int
     """
     try:
         values = dataset.read(list(bands), window=window, out_shape=(len(bands), *shape))
+        valid = validity(values, dataset, bands)
+        mask = _mask(dataset, window=window, out_shape=shape)
+    except RasterioError as error:
+        raise damaged(display_name(dataset.name)) from error
+    return Pixels(values, valid if mask is None else valid & (mask > 0))
+
+
+def read_resampled(dataset: DatasetReader, window: Window, shape: tuple[int, int], bands: Sequence[int], method: Resampling) -> Pixels:
+    """Read a window (fractions of pixels allowed) resampled to `shape` (rows, columns); pixels that are not valid take no part.
+
+    Raises:
+        UnreadableRasterError: the file cannot be decoded there.
+    """
+    try:
+        values = dataset.read(list(bands), window=window, out_shape=(len(bands), *shape), resampling=method)
         valid = validity(values, dataset, bands)
         mask = _mask(dataset, window=window, out_shape=shape)
     except RasterioError as error:

@@ -112,6 +112,18 @@ def apply_stretch(values: Scalars, stretch: Stretch) -> NDArray[np.uint8]:
     return out
 
 
+def colour_table(dataset: DatasetReader) -> NDArray[np.uint8] | None:
+    """The (n, 4) red, green, blue, alpha colours of a raster whose values are their numbers; colours it lacks are transparent."""
+    try:
+        colours: dict[int, tuple[int, int, int, int]] = dataset.colormap(1)
+    except ValueError:
+        return None
+    table = np.zeros((max(colours, default=0) + 1, 4), np.uint8)
+    for value, rgba in colours.items():
+        table[value] = rgba
+    return table
+
+
 def _has_small_overview(dataset: DatasetReader) -> bool:
     factors = dataset.overviews(1)
     return bool(factors) and max(dataset.width, dataset.height) / max(factors) <= 4 * SAMPLE_SIDE_PX

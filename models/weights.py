@@ -18,6 +18,7 @@ from models.catalogue import EncoderChoice
 from models.download import Progress, download
 from models.network import SegmentationNetwork, build_network
 
+
 def fetch_encoder(choice: EncoderChoice, store: Path, progress: Progress | None = None) -> Path:
     """The bundle of a pretrained encoder (with a fresh decoder and no class yet), fetched into `store` when it is not there.
 

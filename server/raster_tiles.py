@@ -38,7 +38,7 @@ from errors import TerratuneError
 from imagery.grid import Grid
 from imagery.library import get_raster, raster_source
 from imagery.read import Scalars, alpha_band, damaged, display_name, enter_raster, gdal_environment
-from imagery.stretch import Stretch, apply_stretch
+from imagery.stretch import Stretch, apply_stretch, colour_table
 from inference.compare import FLIPPED, GAINED, LOST
 from server.tokens import project_of_token
 from workspace.project import Project, open_project
@@ -224,14 +224,6 @@ def valid_pixels(image: ImageData) -> NDArray[np.bool_]:
     return np.asarray(~missing.all(axis=0), np.bool_)
 
 
-def table_of(colormap: dict[int, tuple[int, int, int, int]]) -> NDArray[np.uint8]:
-    """A GDAL colour table as an (n, 4) array; values it lacks are transparent."""
-    table = np.zeros((max(colormap, default=0) + 1, 4), np.uint8)
-    for value, rgba in colormap.items():
-        table[value] = rgba
-    return table
-
-
 @functools.cache
 def confidence_table() -> NDArray[np.uint8]:
     """Colours of 0..100 percent, dark to bright."""
@@ -325,25 +317,17 @@ def _opened(source: str) -> _Picture:
     stack = contextlib.ExitStack()
     try:
         dataset: DatasetReader | WarpedVRT = enter_raster(stack, source)
-        colormap = _colormap(dataset)
+        table = colour_table(dataset)
         grid = Grid(dataset.width, dataset.height, dataset.transform, dataset.crs)
         turned = dataset.transform
         if not (turned.b == turned.d == 0 and turned.a > 0 and turned.e < 0):
             nodata = _nodata(dataset)
             options = {"add_alpha": alpha_band(dataset) is None} if nodata is None else {"src_nodata": nodata, "nodata": nodata}
             dataset = stack.enter_context(WarpedVRT(dataset, **options))
-        return _Picture(stack, dataset, table_of(colormap) if colormap else None, grid.lonlat_bounds)
+        return _Picture(stack, dataset, table, grid.lonlat_bounds)
     except BaseException:
         stack.close()
         raise
-
-
-def _colormap(dataset: DatasetReader) -> dict[int, tuple[int, int, int, int]]:
-    try:
-        table: dict[int, tuple[int, int, int, int]] = dataset.colormap(1)
-    except ValueError:
-        return {}
-    return table
 
 
 def _nodata(dataset: DatasetReader | WarpedVRT) -> float | None:

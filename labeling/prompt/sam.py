@@ -1,0 +1,305 @@
+"""Segment Anything (Kirillov et al. 2023, https://arxiv.org/abs/2304.02643) from the official checkpoints.
+
+The network is the official one (`segment_anything.modeling`), built from what the checkpoint holds. Three things are done
+otherwise, with the same result: attention over a whole chip never holds its 4096 x 4096 scores (1.5 GB instead of 3.6 GB while
+ViT-B encodes), the decoder's two upsampling layers run as matrix products, and both may run in bfloat16 where that is quicker.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import time
+import types
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling.image_encoder import get_rel_pos
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor, nn
+
+from errors import BundleError
+from labeling.prompt.model import Candidates, Embedding, Progress, Prompt
+
+Precision = Literal["auto", "float32", "bfloat16"]
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+DECODER_HEADS = 8
+QUICKER_BY = 1.2
+"""bfloat16 is taken where it is at least so many times as quick."""
+SURE = 12.0
+"""Logit of a pixel that a given mask holds (as sure as SAM's own logits usually are)."""
+
+
+def load_sam(path: Path, *, key: str, device: str = "cpu", precision: Precision = "auto") -> SamModel:
+    """A model from a checkpoint in the official format (.pth, or the same names in .safetensors); the variant is read off it.
+
+    Pages of the file are read when they are used: a process that only decodes never reads the encoder.
+
+    Args:
+        path: The checkpoint. Nothing in it is executed.
+        key: Its checksum, see `PromptableModel.key`.
+        device: 'cpu' or 'cuda'.
+        precision: Of the arithmetic; 'auto' measures what is quicker here.
+
+    Raises:
+        BundleError: it does not hold a SAM.
+    """
+    try:
+        sam = build_sam(_state_dict(path))
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError, SafetensorError) as error:
+        raise BundleError(
+            f"{path.name} does not hold a Segment Anything model in the official format.",
+            "Download it again (sam_vit_b_01ec64.pth, sam_vit_l_0b3195.pth or sam_vit_h_4b8939.pth), or choose another tool.",
+        ) from error
+    return SamModel(sam.to(device), key, precision)
+
+
+def build_sam(state: dict[str, Tensor]) -> Sam:
+    """The official network for these weights, whatever its size."""
+    encoder = _encoder_for(state)
+    channels, side = encoder.neck[0].weight.shape[0], encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
+    mlp_dim = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
+    with torch.device("meta"):
+        transformer = TwoWayTransformer(depth=2, embedding_dim=channels, mlp_dim=mlp_dim, num_heads=DECODER_HEADS)
+        sam = Sam(
+            encoder,
+            PromptEncoder(channels, (side, side), (encoder.img_size, encoder.img_size), mask_in_chans=16),
+            MaskDecoder(num_multimask_outputs=3, transformer=transformer, transformer_dim=channels, iou_head_depth=3, iou_head_hidden_dim=256),
+            list(PIXEL_MEAN),
+            list(PIXEL_STD),
+        )
+    sam.load_state_dict(state, assign=True)
+    sam.pixel_mean, sam.pixel_std = (torch.tensor(values).view(-1, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    return sam.eval().requires_grad_(False)
+
+
+class SamModel:
+    """A SAM behind `PromptableModel`. An embedding holds 'features' (channels, rows, columns) and 'shape' (rows, columns of the chip)."""
+
+    def __init__(self, sam: Sam, key: str, precision: Precision = "auto") -> None:
+        self.key, self._sam = f"sam:{key}", sam
+        self._transform = ResizeLongestSide(sam.image_encoder.img_size)
+        self._precision = precision
+        self._features: tuple[NDArray[Any], Tensor] | None = None
+
+    @functools.cached_property
+    def dtype(self) -> torch.dtype:
+        """Of the arithmetic."""
+        if self._precision == "auto":
+            return torch.bfloat16 if bfloat16_is_quicker(self._sam.device) else torch.float32
+        return torch.bfloat16 if self._precision == "bfloat16" else torch.float32
+
+    @torch.inference_mode()
+    def encode(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_], progress: Progress) -> dict[str, NDArray[Any]]:
+        """See `PromptableModel.encode`; `progress` is called after every block of the network."""
+        del valid  # SAM sees black there
+        pixels = torch.as_tensor(self._transform.apply_image(rgb), device=self._sam.device).permute(2, 0, 1)[None]
+        x = self._sam.preprocess(pixels).to(self.dtype)
+        encoder = self._encoder
+        x = encoder.patch_embed(x)
+        if encoder.pos_embed is not None:
+            x = x + encoder.pos_embed
+        for number, block in enumerate(encoder.blocks, 1):
+            x = block(x)
+            progress(number / (len(encoder.blocks) + 1))
+        features = encoder.neck(x.permute(0, 3, 1, 2))
+        return {"features": features[0].float().cpu().numpy(), "shape": np.array(rgb.shape[:2], np.int32)}
+
+    @torch.inference_mode()
+    def predict(self, embedding: Embedding, prompt: Prompt) -> Candidates:
+        """See `PromptableModel.predict`.
+
+        A single click gets SAM's three answers (whole, part, part of a part), the best first; any other prompt its one answer for clear
+        prompts first, then those three.
+        """
+        sparse, dense = self._prompt(embedding, prompt)
+        logits, scores = self._decode(self._tensor(embedding), sparse, dense)
+        order = 1 + np.argsort(-scores[1:], kind="stable")
+        if not prompt.ambiguous:
+            order = np.array([0, *order])
+        return Candidates(scores[order], logits[order])
+
+    @torch.inference_mode()
+    def mask(self, embedding: Embedding, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """See `PromptableModel.mask`: enlarged bilinearly twice, as the official predictor does."""
+        rows, columns = (int(n) for n in embedding["shape"])
+        rows_in, columns_in = self._transform.get_preprocess_shape(rows, columns, self._transform.target_length)
+        low = torch.as_tensor(logits)[None, None]
+        side = self._transform.target_length
+        full = F.interpolate(low, (side, side), mode="bilinear", align_corners=False)[..., :rows_in, :columns_in]
+        if (rows_in, columns_in) != (rows, columns):
+            full = F.interpolate(full, (rows, columns), mode="bilinear", align_corners=False)
+        return np.asarray((full[0, 0] > 0).numpy())
+
+    def logits_of(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `PromptableModel.logits_of`."""
+        rows, columns = mask.shape
+        rows_in, columns_in = self._transform.get_preprocess_shape(rows, columns, self._transform.target_length)
+        low = self._sam.prompt_encoder.mask_input_size
+        scale = low[0] / self._transform.target_length
+        share = F.interpolate(
+            torch.as_tensor(mask, dtype=torch.float32)[None, None], (round(rows_in * scale), round(columns_in * scale)), mode="area"
+        )[0, 0]
+        out = np.full(low, -SURE, np.float32)
+        out[: share.shape[0], : share.shape[1]] = (share.numpy() * 2 - 1) * SURE
+        return out
+
+    @functools.cached_property
+    def _encoder(self) -> ImageEncoderViT:
+        """Ready for use: attention replaced, in the precision chosen."""
+        encoder = self._sam.image_encoder
+        for block in encoder.blocks:
+            block.attn.forward = types.MethodType(_attention, block.attn)
+        return encoder.to(self.dtype)
+
+    @functools.cached_property
+    def _decoder(self) -> MaskDecoder:
+        return self._sam.mask_decoder.to(self.dtype)
+
+    @functools.cached_property
+    def _position(self) -> Tensor:
+        return self._sam.prompt_encoder.get_dense_pe().to(self.dtype)
+
+    @functools.cached_property
+    def _enlargers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights and biases of the two transposed convolutions, as matrices: with stride = kernel, each is one product per pixel."""
+        first, second = (self._decoder.output_upscaling[i] for i in (0, 3))
+        return *_as_matrix(first), *_as_matrix(second)
+
+    def _tensor(self, embedding: Embedding) -> Tensor:
+        """(1, channels, rows, columns); the last one used is kept, so that clicks in one chip convert it once."""
+        features = embedding["features"]
+        if self._features is None or self._features[0] is not features:
+            self._features = features, torch.as_tensor(features, device=self._sam.device).to(self.dtype)[None]
+        return self._features[1]
+
+    def _prompt(self, embedding: Embedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """(sparse, dense) prompt embeddings, in float32."""
+        shape = tuple(int(n) for n in embedding["shape"])
+        points = box = mask = None
+        if prompt.points:
+            # SAM counts from the middle of the top-left pixel
+            places = self._transform.apply_coords(np.array([[p.x - 0.5, p.y - 0.5] for p in prompt.points]), shape)
+            labels = torch.tensor([[int(p.wanted) for p in prompt.points]], dtype=torch.int)
+            points = torch.as_tensor(places, dtype=torch.float)[None].to(self._sam.device), labels.to(self._sam.device)
+        if prompt.box is not None:
+            box = torch.as_tensor(self._transform.apply_boxes(np.array([prompt.box]) - 0.5, shape), dtype=torch.float).to(self._sam.device)
+        if prompt.logits is not None:
+            mask = torch.as_tensor(prompt.logits, dtype=torch.float, device=self._sam.device)[None, None]
+        sparse, dense = self._sam.prompt_encoder(points=points, boxes=box, masks=mask)
+        return sparse, dense
+
+    def _decode(self, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`MaskDecoder.predict_masks` for one prompt: (4, 4 rows, 4 columns) logits and (4,) scores."""
+        decoder, dtype = self._decoder, self.dtype
+        count = decoder.num_mask_tokens
+        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight, sparse[0].to(dtype)])[None]
+        hidden, image = decoder.transformer(features + dense.to(dtype), self._position, tokens)
+        rows, columns = features.shape[-2:]
+        first, first_bias, second, second_bias = self._enlargers
+        norm, half = decoder.output_upscaling[1], first.shape[0] // 4
+        x = F.linear(image[0], first, first_bias).view(-1, half)  # a row for each pixel of the doubled map
+        x = F.gelu(F.layer_norm(x, (half,), norm.weight, norm.bias, norm.eps))
+        x = F.gelu(F.linear(x, second, second_bias)).view(-1, second.shape[0] // 4)
+        hyper = torch.stack([decoder.output_hypernetworks_mlps[i](hidden[0, 1 + i]) for i in range(count)])
+        # pixels come as (row, column, row in 2, column in 2, row in 2, column in 2)
+        flat = (x.float() @ hyper.float().T).view(rows, columns, 2, 2, 2, 2, count)
+        logits = flat.permute(6, 0, 2, 4, 1, 3, 5).reshape(count, rows * 4, columns * 4)
+        scores = decoder.iou_prediction_head(hidden[0, 0]).float()
+        return logits.cpu().numpy(), scores.cpu().numpy()
+
+
+def bfloat16_is_quicker(device: torch.device) -> bool:
+    """Time a layer of the size that SAM has in both; about a tenth of a second."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        layer, x = nn.Linear(768, 768).to(dtype), torch.ones(1024, 768, dtype=dtype)
+        times = []
+        with torch.inference_mode():
+            for _ in range(4):
+                began = time.perf_counter()
+                layer(x)
+                times.append(time.perf_counter() - began)
+        seconds[dtype] = min(times)
+    return seconds[torch.float32] > QUICKER_BY * seconds[torch.bfloat16]
+
+
+def _attention(self: Any, x: Tensor) -> Tensor:
+    """The official attention with decomposed relative positions, as one fused call.
+
+    The scores are q.k + h(q, row of k) + w(q, column of k). The two last are products too: of h(q, .) and w(q, .) with one-hot vectors of
+    k's row and column. Joined to q and k, everything is one plain attention, whose scores are never held at once.
+    """
+    batch, rows, columns, channels = x.shape
+    count, heads = rows * columns, self.num_heads
+    q, k, v = self.qkv(x).reshape(batch, count, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    size = channels // heads
+    if self.use_rel_pos:
+        r_q = q.reshape(batch * heads, rows, columns, size)
+        by_row = torch.einsum("bhwc,hkc->bhwk", r_q, get_rel_pos(rows, rows, self.rel_pos_h))
+        by_column = torch.einsum("bhwc,wkc->bhwk", r_q, get_rel_pos(columns, columns, self.rel_pos_w))
+        q = torch.cat([q * self.scale, *(by.reshape(batch, heads, count, -1) for by in (by_row, by_column))], dim=-1)
+        k = torch.cat([k, _places(rows, columns, x.dtype, x.device).expand(batch, heads, -1, -1)], dim=-1)
+        out = F.scaled_dot_product_attention(q, k, F.pad(v, (0, rows + columns)), scale=1.0)[..., :size]
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+    projected: Tensor = self.proj(out.transpose(1, 2).reshape(batch, rows, columns, channels))
+    return projected
+
+
+@functools.lru_cache(maxsize=8)
+def _places(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(rows * columns, rows + columns): one-hot row and one-hot column of each position."""
+    by_row = torch.eye(rows, dtype=dtype, device=device).repeat_interleave(columns, 0)
+    return torch.cat([by_row, torch.eye(columns, dtype=dtype, device=device).repeat(rows, 1)], dim=1)
+
+
+def _as_matrix(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """(4 * out, in) weights and (4 * out,) biases of a 2 x 2 transposed convolution with stride 2; rows: row, column, channel."""
+    assert layer.bias is not None
+    return layer.weight.permute(2, 3, 1, 0).reshape(-1, layer.in_channels).contiguous(), layer.bias.repeat(4)
+
+
+def _encoder_for(state: dict[str, Tensor]) -> ImageEncoderViT:
+    """The image encoder that these weights belong to, without values."""
+    patch = state["image_encoder.patch_embed.proj.weight"]
+    width, side = patch.shape[0], state["image_encoder.pos_embed"].shape[1]
+    depth = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("image_encoder.blocks."))
+    spans = [(state[f"image_encoder.blocks.{i}.attn.rel_pos_h"].shape[0] + 1) // 2 for i in range(depth)]
+    head = state["image_encoder.blocks.0.attn.rel_pos_h"].shape[1]
+    with torch.device("meta"):
+        return ImageEncoderViT(
+            img_size=side * patch.shape[-1],
+            patch_size=patch.shape[-1],
+            embed_dim=width,
+            depth=depth,
+            num_heads=width // head,
+            mlp_ratio=state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0] / width,
+            out_chans=state["image_encoder.neck.0.weight"].shape[0],
+            norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=min(spans) if min(spans) < side else 0,
+            global_attn_indexes=tuple(i for i, span in enumerate(spans) if span == side),
+        )
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:  # an old file, not a zip archive: it cannot be mapped
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError("no state dict")
+    return state

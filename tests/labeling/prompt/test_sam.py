@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from segment_anything import SamPredictor
+
+from errors import BundleError, JobCancelled
+from labeling.prompt.model import Point, Prompt
+from labeling.prompt.sam import load_sam
+from labeling.prompt.store import halved
+from tests.labeling.prompt.tiny_sam import iou, make_sam, save_checkpoint, scene
+
+POINTS = (Point(120.5, 80.5), Point(40.5, 150.5, wanted=False))
+BOX = (60.0, 50.0, 180.0, 140.0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("sam"))
+
+
+def official(rgb, sam, multimask, mask_input=None, box=None, points=POINTS):
+    predictor = SamPredictor(sam)
+    predictor.set_image(rgb)
+    coordinates = np.array([[p.x - 0.5, p.y - 0.5] for p in points]) if points else None
+    labels = np.array([int(p.wanted) for p in points]) if points else None
+    return predictor.predict(coordinates, labels, None if box is None else np.array(box) - 0.5, mask_input, multimask)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return load_sam(checkpoint, key="k", precision="float32")
+
+
+def kept(model, rgb):
+    """An embedding as the store gives it back."""
+    embedding = model.encode(rgb, np.ones(rgb.shape[:2], bool), lambda share: None)
+    return {name: halved(array) for name, array in embedding.items()}
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (200, 256), (256, 131), (90, 60)])
+def test_a_click_is_answered_as_the_official_predictor_does(model, shape):
+    rgb = scene(*shape)
+    click = (Point(0.4 * shape[1], 0.5 * shape[0]),)
+    masks, scores, low = official(rgb, make_sam(), multimask=True, points=click)
+    found = model.predict(kept(model, rgb), Prompt(points=click))
+    order = np.argsort(-scores, kind="stable")
+    assert found.scores == pytest.approx(scores[order], abs=1e-3)
+    for mine, theirs in zip(found.logits, order, strict=True):
+        assert iou(model.mask(kept(model, rgb), mine), masks[theirs]) >= 0.999
+        assert np.abs(mine - low[theirs]).max() < 0.01 * np.abs(low).max()
+
+
+def test_points_with_a_box_and_the_mask_before_too(model):
+    rgb = scene()
+    embedding = kept(model, rgb)
+    sam = make_sam()
+    _, _, low = official(rgb, sam, multimask=True, points=POINTS[:1])
+    masks, _, _ = official(rgb, sam, multimask=False, mask_input=low[:1], box=BOX)
+    found = model.predict(embedding, Prompt(POINTS, BOX, low[0]))
+    assert len(found.scores) == 4
+    assert iou(model.mask(embedding, found.logits[0]), masks[0]) >= 0.999
+    masks, _, _ = official(rgb, sam, multimask=False, box=BOX, points=())
+    found = model.predict(embedding, Prompt((), BOX))
+    assert iou(model.mask(embedding, found.logits[0]), masks[0]) >= 0.999
+
+
+def test_bfloat16_gives_nearly_the_same_outlines(checkpoint, model):
+    rgb = scene()
+    quick = load_sam(checkpoint, key="k", precision="bfloat16")
+    embedding = kept(model, rgb)
+    exact, rough = model.predict(embedding, Prompt(POINTS, BOX)), quick.predict(embedding, Prompt(POINTS, BOX))
+    assert iou(model.mask(embedding, exact.logits[0]), quick.mask(embedding, rough.logits[0])) >= 0.98
+    features = quick.encode(rgb, np.ones(rgb.shape[:2], bool), lambda share: None)["features"]
+    assert np.abs(features - embedding["features"]).mean() < 0.03 * np.abs(features).mean()
+
+
+def test_a_given_area_becomes_a_mask_prompt(model):
+    rgb = scene()
+    embedding = kept(model, rgb)
+    area = np.zeros(rgb.shape[:2], bool)
+    area[40:120, 60:200] = True
+    logits = model.logits_of(embedding, area)
+    assert logits.shape == (64, 64)
+    assert iou(model.mask(embedding, logits), area) > 0.95
+
+
+def test_safetensors_hold_it_as_well(checkpoint, model, tmp_path):
+    save_file({name: t.contiguous() for name, t in torch.load(checkpoint, weights_only=True).items()}, tmp_path / "tiny.safetensors")
+    rgb = scene()
+    same = load_sam(tmp_path / "tiny.safetensors", key="k", precision="float32")
+    assert np.array_equal(kept(same, rgb)["features"], kept(model, rgb)["features"])
+
+
+def test_an_encode_tells_how_far_it_is_and_stops(model):
+    seen = []
+    model.encode(scene(), np.ones((200, 256), bool), seen.append)
+    assert seen == sorted(seen) and len(seen) == 3 and 0 < seen[0] < seen[-1] < 1
+
+    def stop(share):
+        raise JobCancelled("stop")
+
+    with pytest.raises(JobCancelled):
+        model.encode(scene(), np.ones((200, 256), bool), stop)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"PK\x03\x04 cut"])
+def test_another_file_is_refused(tmp_path, body):
+    path = tmp_path / "sam.pth"
+    path.write_bytes(body)
+    with pytest.raises(BundleError, match="Segment Anything") as caught:
+        load_sam(path, key="k")
+    assert caught.value.remedy
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"a": Evil()}, tmp_path / "sam.pth")
+    with pytest.raises(BundleError):
+        load_sam(tmp_path / "sam.pth", key="k")
+    assert not (tmp_path / "ran").exists()
