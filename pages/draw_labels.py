@@ -7,20 +7,15 @@ import math
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import pandas as pd
 import streamlit as st
-from shapely.geometry import Polygon
-from streamlit.errors import StreamlitAPIException
 
 from errors import LabelError
 from imagery.library import Raster, list_rasters
-from imagery.raster import RasterInfo
-from labeling.draw import MAX_WIDTH_M, geojson_of
+from labeling.draw import geojson_of
 from labeling.exchange import (
     NOTHING,
     READABLE,
@@ -34,61 +29,43 @@ from labeling.exchange import (
     write_labels,
 )
 from labeling.journal import Label, Operation, open_journal
-from labeling.label_set import current_labels, kinds, outside, sizes
+from labeling.label_set import current_labels, outside
 from server.labels import geopackage_problem, schedule_geopackage
-from ui.canvas import LabelMapState, label_map
+from ui.canvas import label_map
 from ui.class_editor import class_editor
 from ui.frame import next_step_link, page_frame, tile_token
 from ui.maps import new_map
 from ui.problems import explained
-from ui.scenes import add_raster, bounds_of, go_to
+from ui.scenes import add_raster, bounds_of, go_to, outline
 from ui.steps import step
 from workspace.classes import ClassSchema
 from workspace.project import Project
 
-MAP_HEIGHT = 585
-LIST_HEIGHT = 250
-KIND_NAMES = {"line": "Line", "area": "Area", "point": "Point"}
-NEW_WIDTH_M = 4.0
+MAP_HEIGHT = 545
 LEAVE_OUT = "Leave out"
 MIME = {"GeoJSON": "application/geo+json", "GeoPackage": "application/geopackage+sqlite3", "Shapefile": "application/zip"}
 
 
-def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown: Sequence[Raster]) -> LabelMapState:
+def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown: Sequence[Raster]) -> None:
     token = tile_token(project)
     m = new_map(bounds_of(shown))
     for raster in rasters:
         add_raster(m, token, raster)
-    return label_map(
+    label_map(
         m,
         key=f"labels:{project.id}",
         token=token,
         journal_id=open_journal(project.journal_file).id,
         schema=schema,
+        scenes=[{"name": raster.name, "geometry": geojson_of(outline(raster.info))} for raster in rasters],
         height=MAP_HEIGHT,
-        line_width_m=st.session_state.setdefault("line_width_m", NEW_WIDTH_M),
         command=st.session_state.get("map_command"),
     )
 
 
-@lru_cache(maxsize=4096)
-def footprint(info: RasterInfo) -> Polygon:
-    """Outline of a raster in EPSG:4326."""
-    return gpd.GeoSeries([Polygon(info.grid.corners())], crs=info.crs).to_crs("EPSG:4326").iloc[0]
-
-
-def tell_map(kind: str, object_ids: list[str], class_value: int | None = None, width_m: float | None = None) -> None:
+def tell_map(kind: str, object_ids: list[str]) -> None:
     """Have the map do something once; what it changes can be undone there."""
-    about = {"object_ids": object_ids, "class_value": class_value, "width_m": width_m}
-    st.session_state["map_command"] = {"id": uuid.uuid4().hex, "kind": kind, **about}
-
-
-def show_again() -> None:
-    """Run this part of the page again; all of it, where all of it is running."""
-    try:
-        st.rerun(scope="fragment")
-    except StreamlitAPIException:
-        st.rerun()
+    st.session_state["map_command"] = {"id": uuid.uuid4().hex, "kind": kind, "object_ids": object_ids}
 
 
 def classes_panel(project: Project, schema: ClassSchema, counts: dict[int, int]) -> None:
@@ -100,125 +77,8 @@ def classes_panel(project: Project, schema: ClassSchema, counts: dict[int, int])
             st.rerun()
 
 
-def objects_panel(labels: gpd.GeoDataFrame, schema: ClassSchema, selected: str | None) -> list[str]:
-    """The labelled objects, newest first; what is chosen here or on the map can be looked at, changed, deleted. Returns what is chosen."""
-    if labels.empty:
-        st.caption("Nothing is labelled yet. Choose a class, press **L** and click along a road; a double click ends it.")
-        return []
-    table = object_table(labels, schema)
-    chosen_rows = st.dataframe(
-        table,
-        height=LIST_HEIGHT,
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="multi-row",
-        column_order=("Class", "Size"),
-        key="objects",
-    ).selection.rows
-    chosen = [str(table["object_id"].iloc[row]) for row in chosen_rows if row < len(table)]
-    if not chosen and selected in set(table["object_id"]):
-        chosen = [str(selected)]
-    actions(chosen, schema)
-    return chosen
-
-
-def object_table(labels: gpd.GeoDataFrame, schema: ClassSchema) -> pd.DataFrame:
-    names = {c.value: c.name for c in schema.classes}
-    kind = kinds(labels)
-    table = pd.DataFrame(
-        {
-            "Class": [names.get(value, f"value {value}") for value in labels["class_value"]],
-            "Kind": kind.map(KIND_NAMES),
-            "Size": [size_text(k, size, width) for k, size, width in zip(kind, sizes(labels), labels["width_m"], strict=True)],
-            "object_id": labels["object_id"],
-        }
-    )
-    return table.iloc[::-1].reset_index(drop=True)
-
-
-def size_text(kind: str, size: float, width_m: float) -> str:
-    """Length and width of a line, diameter of a point, extent of an area."""
-    wide = "" if math.isnan(width_m) else f"{width_m:,.4g} m"
-    if kind == "point":
-        return f"⌀ {wide}" if wide else "Point"
-    if kind == "line":
-        length = f"{size / 1000:,.2f} km" if size >= 10_000 else f"{size:,.0f} m"
-        return f"{length} × {wide}" if wide else length
-    return f"{size / 10_000:,.2f} ha" if size >= 100_000 else f"{size:,.0f} m²"
-
-
-def width_field(labels: gpd.GeoDataFrame, chosen: list[str], revision: int) -> None:
-    """The width of the lines and points that are chosen; where none is, of those drawn next.
-
-    What was typed stays until the journal is past the `revision` it was typed at; from then on the field follows the labels (undo, another tab).
-    """
-    kind = kinds(labels)
-    of = labels[labels["object_id"].isin(chosen) & (kind != "area")]
-    ids = of["object_id"].tolist()
-    widths = set(of["width_m"].fillna(0.0))
-    shown = (widths.pop() or None) if len(widths) == 1 else None
-    if not ids:
-        shown = st.session_state["line_width_m"]
-    typed_at = st.session_state.get("width_typed_at", -1)
-    known = "width_field" in st.session_state and st.session_state.get("width_of") == ids  # not after another page, or choice
-    if not known or (revision > typed_at and st.session_state["width_field"] != shown):
-        st.session_state["width_of"] = ids
-        st.session_state["width_field"] = shown
-    which = kind[of.index[0]] if len(ids) == 1 else len(ids)
-    st.number_input(
-        f"Width of the chosen {which} (m)" if ids else "Line width (m)",
-        0.1,
-        MAX_WIDTH_M,
-        None,
-        0.5,
-        format="%.1f",
-        key="width_field",
-        placeholder="as on the Tiles page" if not widths else "differs",
-        help="Lines are burnt this wide into tiles, points as discs this wide. With a line chosen, this changes its width; otherwise it is "
-        "the width of lines drawn next. Left empty, the width on the Tiles page holds.",
-        on_change=width_changed,
-        args=(ids, revision),
-    )
-
-
-def width_changed(ids: list[str], revision: int) -> None:
-    width = st.session_state["width_field"]
-    st.session_state["width_typed_at"] = revision
-    if ids:
-        tell_map("width", ids, width_m=width)
-    else:
-        st.session_state["line_width_m"] = width
-
-
-def actions(chosen: list[str], schema: ClassSchema) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        nothing = not chosen
-        st.button(
-            "",
-            icon=":material/center_focus_strong:",
-            help="Show on the map",
-            disabled=nothing,
-            key="zoom",
-            on_click=tell_map,
-            args=("zoom", chosen),
-        )
-        with st.popover("Class", icon=":material/label:", disabled=nothing, key="reclassify"):
-            for one in schema.classes:
-                st.button(one.name, key=f"reclassify:{one.value}", on_click=tell_map, args=("reclassify", chosen, one.value))
-        st.button(
-            "",
-            icon=":material/delete:",
-            help="Delete (undo brings it back)",
-            disabled=nothing,
-            key="delete",
-            on_click=tell_map,
-            args=("delete", chosen),
-        )
-        st.caption(f"{len(chosen)} chosen" if chosen else "Choose rows, or click on the map", width="stretch")
-
-
 def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSchema, rasters: list[Raster]) -> None:
-    lost = int(outside(labels, [footprint(raster.info) for raster in rasters]).sum())
+    lost = int(outside(labels, [outline(raster.info) for raster in rasters]).sum())
     if lost:
         st.warning(
             f"{many(lost, 'label')} lie{'s' if lost == 1 else ''} outside all imagery and will not be in any tile.",
@@ -228,7 +88,7 @@ def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSche
     orphans = int((~labels["class_value"].isin(known)).sum())
     if orphans:
         st.warning(
-            f"{many(orphans, 'label')} have a class that was removed. Choose them in the list and give them a class.",
+            f"{many(orphans, 'label')} have a class that was removed. Choose them in the list beside the map and give them a class.",
             icon=":material/warning:",
         )
     problem = geopackage_problem(project)
@@ -240,7 +100,9 @@ def many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def import_panel(project: Project, schema: ClassSchema) -> None:
+@st.dialog("Import labels", width="medium")
+def import_dialog(project: Project, schema: ClassSchema, rasters: list[Raster]) -> None:
+    """A vector file into the project; closes itself when that is done."""
     upload = st.file_uploader(
         "Vector file",
         type=[suffix[1:] for suffix in READABLE if suffix != ".shp"],
@@ -249,11 +111,6 @@ def import_panel(project: Project, schema: ClassSchema) -> None:
     )
     if upload is None:
         return
-    imported: dict[str, Any] = st.session_state.get("imported", {})
-    again = imported.get("file") == upload.file_id
-    if again:
-        st.success(imported["said"], icon=":material/check:")
-        st.button("Take the import back", icon=":material/undo:", key="import_undo", on_click=take_back_import)
     with explained(), on_disk(upload.name, upload.getvalue()) as path:
         facts = inspect_file(path)
         st.caption(f"{many(facts.features, 'shape')}, {facts.crs or 'coordinate system not stated'}")
@@ -261,14 +118,39 @@ def import_panel(project: Project, schema: ClassSchema) -> None:
             "Coordinate system", placeholder="EPSG:26911", help="Only used where the file does not state it.", key="import_crs"
         ).strip()
         field, value_map = class_choice(facts, schema)
-        if st.button(
-            "Import again" if again else "Import", type="secondary" if again else "primary", icon=":material/upload_file:", key="import"
-        ):
+        if st.button("Import", type="primary", icon=":material/upload_file:", key="import"):
             labels = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs or None)
             store(project, labels)
             report: ImportReport = labels.attrs["report"]
-            st.session_state["imported"] = {"file": upload.file_id, "said": report.sentence(), "ids": labels["object_id"].tolist()}
-            show_again()
+            said = f"{report.sentence()}{outside_sentence(labels, rasters)}"
+            st.session_state["imported"] = {"project": project.id, "said": said, "ids": labels["object_id"].tolist()}
+            st.rerun()
+
+
+def outside_sentence(labels: gpd.GeoDataFrame, rasters: list[Raster]) -> str:
+    """What the import report adds about labels that no tile can show."""
+    lost = int(outside(labels, [outline(raster.info) for raster in rasters]).sum())
+    if not lost:
+        return ""
+    if lost == len(labels):
+        return " All of them lie outside the imagery: is the coordinate system right?"
+    return f" {many(lost, 'label')} of them {'lies' if lost == 1 else 'lie'} outside all imagery."
+
+
+def imported_panel(project: Project) -> None:
+    """What the last import did, until it is taken back or put away."""
+    imported: dict[str, Any] = st.session_state.get("imported", {})
+    if imported.get("project") != project.id:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.success(imported["said"], icon=":material/check:", width="stretch")
+        st.button("Show on the map", icon=":material/center_focus_strong:", key="import_show", on_click=tell_map, args=("zoom", imported["ids"]))
+        st.button("Take the import back", icon=":material/undo:", key="import_undo", on_click=take_back_import)
+        st.button("", icon=":material/close:", help="Put this message away", key="import_seen", on_click=forget_import)
+
+
+def forget_import() -> None:
+    st.session_state.pop("imported", None)
 
 
 def take_back_import() -> None:
@@ -367,28 +249,21 @@ def exported(labels: gpd.GeoDataFrame, schema: ClassSchema, file_format: Format)
 
 @st.fragment
 def workplace(project: Project, rasters: list[Raster]) -> None:
-    """Map and lists. Runs again by itself after each saved edit; the map stays as it is."""
+    """Map and what belongs to it. Runs again by itself a moment after edits; the map stays as it is."""
     schema = project.classes()
-    left, right = st.columns([4, 1], gap="small")
-    with right:
-        shown = go_to(rasters, key=f"go_to:{project.id}")
-    with left:
-        state = draw_map(project, schema, rasters, shown)
-    revision = open_journal(project.journal_file).revision()
     labels: Any = current_labels(project.journal_file)
-    with right:
-        warnings_panel(project, labels, schema, rasters)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        shown = go_to(rasters, key=f"go_to:{project.id}")
         classes_panel(project, schema, {int(value): int(n) for value, n in labels["class_value"].value_counts().items()})
-        st.markdown(f"**{many(len(labels), 'label')}**")
-        chosen = objects_panel(labels, schema, state.selected)
-        width_field(labels, chosen, revision)
-        with st.container(horizontal=True, gap="small"):
-            with st.popover("Import", icon=":material/upload_file:", key="import_open"):
-                import_panel(project, schema)
-            with st.popover("Export", icon=":material/download:", key="export_open"):
-                export_panel(labels, schema, project)
+        if st.button("Import", icon=":material/upload_file:", key="import_open"):
+            import_dialog(project, schema, rasters)
+        with st.popover("Export", icon=":material/download:", key="export_open"):
+            export_panel(labels, schema, project)
         if not labels.empty:
             next_step_link("draw_labels")
+    imported_panel(project)
+    draw_map(project, schema, rasters, shown)
+    warnings_panel(project, labels, schema, rasters)
 
 
 project = page_frame("draw_labels")

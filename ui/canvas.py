@@ -7,8 +7,7 @@ Streamlit: the canvas exchanges them with the routes of server/labels.py and tel
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,18 +46,6 @@ _component = st.components.v2.component(
 )
 
 
-@dataclass(frozen=True)
-class LabelMapState:
-    """What the label map last told Python."""
-
-    revision: int
-    """Journal revision the map has seen; changes after each saved edit."""
-    selected: str | None
-    """Object id of the label selected on the map."""
-    class_value: int | None
-    """Class that new labels get."""
-
-
 def view_map(m: leafmap.Map, *, key: str, height: int = 560) -> None:
     """Show `m`; nothing on it can be edited. Its view survives reruns and leaving the page.
 
@@ -77,25 +64,26 @@ def label_map(
     token: str,
     journal_id: str,
     schema: ClassSchema,
+    scenes: Sequence[Mapping[str, Any]] = (),
     height: int = 560,
-    line_width_m: float | None = None,
+    line_width_m: float | None = 4.0,
     command: Mapping[str, Any] | None = None,
-) -> LabelMapState:
-    """Show `m` with the project's labels on it, and tools to draw and change them.
+) -> int:
+    """Show `m` with the project's labels on it, their list, and tools to draw and change them.
 
     Args:
         m: From `ui.maps.new_map`.
         key: Names the map within the app; the same key keeps view and tool.
         token: Names the project to the label routes.
-        journal_id: `LabelJournal.id`; edits not yet saved are kept in the browser under it.
+        journal_id: `LabelJournal.id`; edits not yet saved and the steps that can be undone are kept in the browser under it.
         schema: Classes to draw with.
-        height: In CSS pixels.
-        line_width_m: Width that lines (diameter that points) drawn from now on get, in metres; None: none of their own.
-        command: One thing to do now, once: `{"id": unique, "kind": "zoom" | "select" | "delete" | "reclassify" | "width",
-            "object_ids": [...], "class_value": ..., "width_m": ...}`.
+        scenes: Outlines of the pictures, bottom first, each `{"name", "geometry"}` with a GeoJSON Polygon in EPSG:4326.
+        height: Of the map, in CSS pixels.
+        line_width_m: Width that lines (diameter that points) get, in metres, until another is typed on the map; None: none of their own.
+        command: One thing to do now, once: `{"id": unique, "kind": "zoom" | "delete", "object_ids": [...]}`.
 
     Returns:
-        What the map last said; the page reruns (only its fragment, when called in one) after each saved edit.
+        Journal revision the map has seen; the page reruns (only its fragment, when called in one) a moment after edits are saved.
     """
     result = _component(
         key=key,
@@ -108,14 +96,14 @@ def label_map(
             "token": token,
             "journal": journal_id,
             "classes": [c.model_dump(include={"value", "name", "colour", "ignore"}) for c in schema.classes],
+            "scenes": [dict(scene) for scene in scenes],
             "lineWidth": line_width_m,
             "command": dict(command) if command else None,
         },
-        default={"labels": {}},
-        on_labels_change=_nothing,
+        default={"revision": 0},
+        on_revision_change=_nothing,
     )
-    said = dict(result.labels or {})
-    return LabelMapState(int(said.get("revision") or 0), said.get("selected"), said.get("class_value"))
+    return int(result.revision or 0)
 
 
 def _nothing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import streamlit as st
@@ -17,7 +16,7 @@ PALETTE = ("#ff9f1c", "#4361ee", "#2ec4b6", "#e71d36", "#8338ec", "#6a994e", "#f
 
 
 def class_editor(schema: ClassSchema, counts: Mapping[int, int], *, key: str) -> ClassSchema | None:
-    """Show the classes with their counts, and a popover to change them.
+    """A popover to change the classes.
 
     Args:
         schema: As it is in the project.
@@ -30,8 +29,7 @@ def class_editor(schema: ClassSchema, counts: Mapping[int, int], *, key: str) ->
     Raises:
         LabelError: what was asked for cannot be done; nothing has changed.
     """
-    st.html(_list(schema, counts))
-    with st.popover("Edit classes", icon=":material/edit:", key=f"{key}:open", type="tertiary"):
+    with st.popover("Edit classes", icon=":material/edit:", key=f"{key}:open"):
         names = {c.value: c.name for c in schema.classes}
         options = [*names, _NEW]
         value = st.selectbox("Class", options, format_func=lambda v: names.get(v, "New class ..."), key=f"{key}:which")
@@ -69,17 +67,6 @@ def _new_class(schema: ClassSchema, key: str) -> ClassSchema | None:
         if st.form_submit_button("Add", icon=":material/add:", type="primary"):
             return with_new_class(schema, name, colour)
     return None
-
-
-def _list(schema: ClassSchema, counts: Mapping[int, int]) -> str:
-    """The classes with their counts, as HTML; names are escaped."""
-    rows = "".join(
-        f'<div style="display:flex;align-items:center;gap:8px;padding:2px 0;font-size:.9rem">{_swatch(c)}'
-        f'<span style="flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap">{escape(c.name)}</span>'
-        f'<span style="opacity:.7;font-variant-numeric:tabular-nums">{counts.get(c.value, 0):,}</span></div>'
-        for c in schema.classes
-    )
-    return f'<div class="tt-class-list">{rows}</div>'
 
 
 def with_new_class(schema: ClassSchema, name: str, colour: str) -> ClassSchema:
@@ -145,8 +132,3 @@ def _checked(classes: list[ClassDef | dict[str, Any]]) -> ClassSchema:
         if first["type"] == "value_error":
             raise LabelError("Two classes cannot have the same name.", "Choose another name.") from error
         raise LabelError("A class needs a name and a colour.", "Type a name of at most 60 characters.") from error
-
-
-def _swatch(one: ClassDef) -> str:
-    border = "2px dashed #555" if one.ignore else "1px solid rgba(0,0,0,.3)"
-    return f'<i style="width:13px;height:13px;border-radius:4px;background:{one.colour};border:{border};box-sizing:border-box"></i>'

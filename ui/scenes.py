@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import folium
+import geopandas as gpd
 import leafmap.foliumap as leafmap
 import streamlit as st
+from shapely.geometry import Polygon
 
 from imagery.library import Raster
+from imagery.raster import RasterInfo
 from ui import maps
 
 
@@ -20,6 +23,12 @@ def leaflet_bounds(raster: Raster) -> maps.LonLatBounds:
     west, south, east, north = raster.info.grid.lonlat_bounds
     south, north = max(south, -85.05), min(north, 85.05)
     return (west, south, east, north) if west < east else (-180.0, south, 180.0, north)
+
+
+@lru_cache(maxsize=4096)
+def outline(info: RasterInfo) -> Polygon:
+    """Outline of a raster in EPSG:4326."""
+    return gpd.GeoSeries([Polygon(info.grid.corners())], crs=info.crs).to_crs("EPSG:4326").iloc[0]
 
 
 def bounds_of(rasters: Sequence[Raster]) -> maps.LonLatBounds | None:

@@ -21,8 +21,8 @@ def label_page() -> None:
     from ui.maps import new_map
     from workspace.classes import starter_schema
 
-    state = label_map(new_map((0.0, 0.0, 1.0, 1.0)), key="map", token="t", journal_id="j", schema=starter_schema(), line_width_m=4.0)
-    st.write(f"revision {state.revision}, selected {state.selected}")
+    revision = label_map(new_map((0.0, 0.0, 1.0, 1.0)), key="map", token="t", journal_id="j", schema=starter_schema())
+    st.write(f"revision {revision}")
 
 
 def test_a_map_is_one_component():
@@ -34,7 +34,7 @@ def test_a_map_is_one_component():
 def test_a_label_map_starts_with_nothing_told():
     page = AppTest.from_function(label_page, default_timeout=30).run()
     assert not page.exception
-    assert page.markdown[0].value == "revision 0, selected None"
+    assert page.markdown[0].value == "revision 0"
 
 
 def test_everything_the_scripts_load_is_in_the_assets():

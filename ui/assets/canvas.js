@@ -67,7 +67,9 @@ class MapCanvas {
     await loadLibraries(data.mode === 'label');
     this.box.classList.remove('tt-loading');
     this.box.replaceChildren();
-    this.host = L.DomUtil.create('div', 'tt-map', this.box);
+    const middle = L.DomUtil.create('div', 'tt-middle', this.box);
+    this.host = L.DomUtil.create('div', 'tt-map', middle);
+    if (data.mode === 'label') this.side = L.DomUtil.create('div', 'tt-list', middle);
     this.host.style.height = `${data.height}px`;
     this.map = L.map(this.host, {
       maxZoom: data.map.maxZoom, zoomSnap: 0.25, zoomDelta: 1, wheelPxPerZoomLevel: 90, zoomControl: true, boxZoom: data.mode !== 'label',
@@ -75,7 +77,7 @@ class MapCanvas {
     });
     this.map.attributionControl.setPrefix(false);
     L.control.scale({ imperial: false, position: 'bottomleft' }).addTo(this.map);
-    this.layerList = L.control.layers({}, {}, { position: 'topright', collapsed: true }).addTo(this.map);
+    this.layerList = new (layerList())({}, {}, { position: 'topright', collapsed: true }).addTo(this.map);
     this.addButtons();
     this.addCoordinates();
     this.map.on('moveend', () => this.rememberView());
@@ -208,13 +210,17 @@ class MapCanvas {
         link.innerHTML = sign;
         L.DomEvent.on(link, 'click', (event) => { L.DomEvent.stop(event); action(); });
       };
-      button('Show everything', ICONS.home, () => this.wanted && this.fit(JSON.parse(this.wanted)));
-      button('Full screen', ICONS.full, () => (document.fullscreenElement ? document.exitFullscreen() : this.box.requestFullscreen()));
+      button('Show everything', ICONS.home, () => this.showAll());
+      button('Full screen', ICONS.full, () => this.toggleFullScreen());
       L.DomEvent.disableClickPropagation(element);
       return element;
     };
     bar.addTo(this.map);
   }
+
+  showAll() { if (this.wanted) this.fit(JSON.parse(this.wanted)); }
+
+  toggleFullScreen() { if (document.fullscreenElement) document.exitFullscreen(); else this.box.requestFullscreen(); }
 
   addCoordinates() {
     const place = L.control({ position: 'bottomleft' });
@@ -247,6 +253,25 @@ export function text(value) {
   const element = document.createElement('span');
   element.textContent = value;
   return element.innerHTML;
+}
+
+// Leaflet's list of layers, with an opacity for each that has one.
+let LayerList;
+function layerList() {
+  LayerList = LayerList || L.Control.Layers.extend({
+    _addItem(item) {
+      const label = L.Control.Layers.prototype._addItem.call(this, item);
+      const { layer } = item;
+      if (!item.overlay || !layer.setOpacity) return label;
+      const range = L.DomUtil.create('input', 'tt-opacity');
+      Object.assign(range, { type: 'range', min: 0, max: 1, step: 0.05, value: layer.options.opacity ?? 1, title: 'Opacity' });
+      range.setAttribute('aria-label', `Opacity of ${label.textContent.trim()}`);
+      range.addEventListener('input', () => layer.setOpacity(Number(range.value)));
+      label.after(range);
+      return label;
+    },
+  });
+  return LayerList;
 }
 
 // At zooms between two levels neighbouring tiles leave hairlines; a pixel of overlap closes them.

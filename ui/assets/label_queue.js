@@ -14,7 +14,9 @@ export class LabelQueue {
     this.listen = listen;
     this.answered = answered;
     this.slot = `${PREFIX}${journal}.${newId()}`;
-    this.edits = this.adopt();
+    this.edits = [];
+    this.waiting = new Map(); // object id -> how many edits of it are on their way
+    this.take(this.adopt());
     this.batch = BATCH;
     this.failures = 0;
     this.trouble = null; // {fact, remedy, lasting}
@@ -27,10 +29,17 @@ export class LabelQueue {
 
   get size() { return this.edits.length; }
 
-  waitsFor(objectId) { return this.edits.some((edit) => edit.object_id === objectId); }
+  waitsFor(objectId) { return this.waiting.has(objectId); }
+
+  take(edits) {
+    for (const edit of edits) {
+      this.edits.push(edit);
+      this.waiting.set(edit.object_id, (this.waiting.get(edit.object_id) || 0) + 1);
+    }
+  }
 
   add(edits) {
-    this.edits.push(...edits);
+    this.take(edits);
     this.remember();
     this.send();
   }
@@ -127,7 +136,10 @@ export class LabelQueue {
   }
 
   drop(operationIds) {
-    this.edits = this.edits.filter((edit) => !operationIds.has(edit.operation_id));
+    const before = this.edits;
+    this.edits = [];
+    this.waiting.clear();
+    this.take(before.filter((edit) => !operationIds.has(edit.operation_id)));
     this.remember();
   }
 

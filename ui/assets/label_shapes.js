@@ -6,7 +6,7 @@ const CHOSEN = '#00e5ff';
 const LINE = 3;
 
 // Length of `metres` on the ground in pixels of the map.
-function pixelsOf(map, metres, latitude) {
+export function pixelsOf(map, metres, latitude) {
   const metresPerPixel = (40075016.686 * Math.cos((latitude * Math.PI) / 180)) / 2 ** (map.getZoom() + 8);
   return (metres || 0) / metresPerPixel;
 }
@@ -81,14 +81,9 @@ export function kindOf(geometryType) {
 
 // A Leaflet layer for a label. Several points are drawn as one place each, and kept together.
 export function shapeOf(geometry, options) {
-  const { coordsToLatLng, coordsToLatLngs } = L.GeoJSON;
-  const { type, coordinates } = geometry;
-  if (type === 'Point') return new (discPoint())(coordsToLatLng(coordinates), options);
-  if (type === 'MultiPoint') return new (discPoint())(coordsToLatLng(coordinates[0]), options);
-  if (type === 'LineString') return new (ribbonLine())(coordsToLatLngs(coordinates, 0), options);
-  if (type === 'MultiLineString') return new (ribbonLine())(coordsToLatLngs(coordinates, 1), options);
-  if (type === 'Polygon') return L.polygon(coordsToLatLngs(coordinates, 1), options);
-  return L.polygon(coordsToLatLngs(coordinates, 2), options);
+  const kind = kindOf(geometry.type);
+  if (kind === 'area') return L.polygon(latLngsOf(geometry), options);
+  return new (kind === 'line' ? ribbonLine() : discPoint())(latLngsOf(geometry), options);
 }
 
 // Length along a line, or area inside a ring, on the sphere.
@@ -106,14 +101,69 @@ export function areaM2(latLngs) {
   return Math.abs((sum * radius * radius) / 2);
 }
 
-export function sizeText(kind, layer) {
-  if (kind === 'point') return '';
-  const flat = (list) => (list.length && Array.isArray(list[0]) ? list.flatMap(flat) : [list]);
-  const rings = flat(layer.getLatLngs());
-  if (kind === 'line') return metres(rings.reduce((sum, ring) => sum + lengthM(ring), 0));
-  return squareMetres(areaM2(rings[0]));
+// Size of a GeoJSON geometry: metres of a line, square metres of an area without its holes; 0 for points.
+export function sizeOf({ type, coordinates }) {
+  const at = ([lng, lat]) => ({ lng, lat, distanceTo: (other) => L.CRS.Earth.distance(L.latLng(lat, lng), L.latLng(other)) });
+  const line = (vertices) => lengthM(vertices.map(at));
+  const area = ([outer, ...holes]) => areaM2(outer.map(at)) - holes.reduce((sum, hole) => sum + areaM2(hole.map(at)), 0);
+  const sum = (parts, one) => parts.reduce((total, part) => total + one(part), 0);
+  if (type === 'LineString') return line(coordinates);
+  if (type === 'MultiLineString') return sum(coordinates, line);
+  if (type === 'Polygon') return area(coordinates);
+  return type === 'MultiPolygon' ? sum(coordinates, area) : 0;
 }
 
-export const widthText = (widthM) => (widthM ? `${Math.round(widthM * 10) / 10} m wide` : '');
-export const metres = (value) => (value >= 10000 ? `${(value / 1000).toFixed(1)} km` : `${value.toFixed(value < 100 ? 1 : 0)} m`);
-export const squareMetres = (value) => (value >= 100000 ? `${(value / 10000).toFixed(1)} ha` : `${value.toFixed(0)} m²`);
+export function sizeText(kind, size, widthM) {
+  const wide = widthM ? `${Math.round(widthM * 100) / 100} m` : '';
+  if (kind === 'point') return wide ? `⌀ ${wide}` : 'Point';
+  if (kind === 'line') return wide ? `${metres(size)} × ${wide}` : metres(size);
+  return squareMetres(size);
+}
+
+// Ground that a label covers once it is burnt, in square metres.
+export function coverM2(kind, size, widthM) {
+  if (kind === 'area') return size;
+  return kind === 'line' ? size * (widthM || 0) : (Math.PI * (widthM || 0) ** 2) / 4;
+}
+
+// A circle as a GeoJSON ring.
+const CIRCLE_VERTICES = 64;
+export function circleRing({ lat, lng }, radiusM) {
+  const degrees = (radiusM / L.CRS.Earth.R) * (180 / Math.PI);
+  const ring = Array.from({ length: CIRCLE_VERTICES }, (_, i) => {
+    const angle = (2 * Math.PI * i) / CIRCLE_VERTICES;
+    return [lng + (degrees * Math.cos(angle)) / Math.cos((lat * Math.PI) / 180), lat + degrees * Math.sin(angle)].map((value) => Math.round(value * 1e9) / 1e9);
+  });
+  return [...ring, ring[0]];
+}
+
+// Where Leaflet wants the vertices of a geometry.
+export function latLngsOf({ type, coordinates }) {
+  const { coordsToLatLng, coordsToLatLngs } = L.GeoJSON;
+  if (type === 'Point') return coordsToLatLng(coordinates);
+  if (type === 'MultiPoint') return coordsToLatLng(coordinates[0]);
+  return coordsToLatLngs(coordinates, { LineString: 0, MultiLineString: 1, Polygon: 1, MultiPolygon: 2 }[type]);
+}
+
+// The geometry moved by pixels of the map.
+export function shifted(map, geometry, offset) {
+  const move = (part) => {
+    if (Array.isArray(part[0])) return part.map(move);
+    const { lng, lat } = map.unproject(map.project([part[1], part[0]]).add(offset));
+    return [Math.round(lng * 1e9) / 1e9, Math.round(lat * 1e9) / 1e9];
+  };
+  return { type: geometry.type, coordinates: move(geometry.coordinates) };
+}
+
+// Whether any vertex or edge of the geometry lies in the bounds.
+export function touches({ type, coordinates }, bounds) {
+  const box = L.bounds([bounds.getWest(), bounds.getSouth()], [bounds.getEast(), bounds.getNorth()]);
+  if (type === 'Point') return box.contains(coordinates);
+  if (type === 'MultiPoint') return coordinates.some((at) => box.contains(at));
+  const lines = type === 'LineString' ? [coordinates] : type === 'MultiPolygon' ? coordinates.flat() : coordinates;
+  return lines.some((line) => line.some((to, i) => i > 0 && L.LineUtil.clipSegment(L.point(line[i - 1]), L.point(to), box) !== false));
+}
+
+const digits = (value, after = 0) => value.toLocaleString('en', { minimumFractionDigits: after, maximumFractionDigits: after });
+export const metres = (value) => (value >= 10000 ? `${digits(value / 1000, 1)} km` : `${digits(value, value < 100 ? 1 : 0)} m`);
+export const squareMetres = (value) => (value >= 100000 ? `${digits(value / 10000, 1)} ha` : `${digits(value, value < 100 ? 1 : 0)} m²`);

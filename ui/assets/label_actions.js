@@ -1,0 +1,71 @@
+// Everything that a key or a button does on the label map, in one table: the keys work from it, the "?" sheet is made from it.
+// An entry is {keys, what, run}; run says false where the key means nothing just now. `action` and `icon` make it a button,
+// `button` gives it a short name, `enabled` says when it can be pressed.
+
+const PAN_PX = 140;
+const COPY_OFFSET_PX = 14;
+const ZOOM_STEP = 1;
+
+export function makeActions(editor) {
+  const { map } = editor;
+  const { host } = editor.canvas;
+  const some = () => editor.selection.size > 0;
+  const pan = (x, y) => () => { map.panBy([x * PAN_PX, y * PAN_PX], { animate: false }); };
+  const of = (section, entries) => ({ section, entries });
+  return [
+    of('Tools', editor.tools.map(({ tool, key, name, hint }) => ({ keys: [key], what: name, more: hint, run: () => editor.useTool(tool) }))),
+    of('While drawing', [
+      { keys: ['enter'], what: 'End the line or close the area', run: () => editor.finish() },
+      { keys: ['backspace'], what: 'Take back the last vertex', run: () => editor.back() },
+      { keys: ['escape'], what: 'Drop what is being drawn; then let go of what is chosen; then back to Choose', run: () => editor.escape() },
+      { keys: [], shown: 'Alt', what: 'Held: do not snap' },
+      { keys: ['a'], action: 'snap', what: 'Snapping to other labels on or off', icon: 'snap', run: () => editor.toggleSnapping(), pressed: () => editor.snapping },
+    ]),
+    of('Classes', [
+      { keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9'], shown: '1 … 9', what: 'Class to draw with; what is chosen gets it', run: (key) => editor.pressedNumber(Number(key)) },
+    ]),
+    of('What is chosen', [
+      { keys: ['ctrl+a'], what: 'Choose all that the list shows', run: () => editor.select(editor.list.shown) },
+      { keys: ['z'], action: 'zoom', icon: 'zoom', button: 'Zoom to', what: 'Zoom to what is chosen', enabled: some, run: () => some() && editor.zoomTo([...editor.selection]) },
+      { keys: ['y'], action: 'done', icon: 'done', button: 'Done', what: 'Mark as looked at: done', enabled: some, run: () => some() && editor.mark('done') },
+      { keys: ['q'], action: 'doubtful', icon: 'doubtful', button: 'Doubtful', what: 'Mark as doubtful', enabled: some, run: () => some() && editor.mark('doubtful') },
+      { keys: ['ctrl+d'], action: 'duplicate', icon: 'duplicate', button: 'Duplicate', what: 'Duplicate', enabled: some, run: () => some() && duplicate() },
+      { keys: ['u'], action: 'merge', icon: 'merge', button: 'Merge', what: 'Merge into one label', enabled: () => editor.selection.size > 1, run: () => editor.selection.size > 1 && editor.merge() },
+      { keys: ['delete', 'backspace'], shown: 'Del', action: 'remove', icon: 'delete', button: 'Delete', what: 'Delete', enabled: some, run: () => some() && editor.remove([...editor.selection], { ask: true }) },
+      { keys: ['n'], what: 'Go to the next label that nobody has looked at', run: () => editor.nextUnreviewed() },
+    ]),
+    of('Undo', [
+      { keys: ['ctrl+z'], action: 'undo', icon: 'undo', what: 'Undo', enabled: () => Boolean(editor.history && editor.history.steps.length), run: () => editor.back(true) || editor.undo() },
+      { keys: ['ctrl+shift+z', 'ctrl+y'], action: 'redo', icon: 'redo', what: 'Redo', enabled: () => Boolean(editor.history && editor.history.undone.length), run: () => editor.redo() },
+    ]),
+    of('Map', [
+      { keys: ['arrowleft'], shown: '←', what: 'Move the map', run: pan(-1, 0) },
+      { keys: ['arrowright'], shown: '→', what: 'Move the map', run: pan(1, 0) },
+      { keys: ['arrowup'], shown: '↑', what: 'Move the map', run: pan(0, -1) },
+      { keys: ['arrowdown'], shown: '↓', what: 'Move the map', run: pan(0, 1) },
+      { keys: ['+', '='], shown: '+', what: 'Zoom in', run: () => { map.setZoom(map.getZoom() + ZOOM_STEP, { animate: false }); } },
+      { keys: ['-'], what: 'Zoom out', run: () => { map.setZoom(map.getZoom() - ZOOM_STEP, { animate: false }); } },
+      { keys: ['0', 'home'], shown: '0', what: 'Show everything', run: () => editor.canvas.showAll() },
+      { keys: ['shift+f'], what: 'Full screen', run: () => editor.canvas.toggleFullScreen() },
+      { keys: ['shift+l'], action: 'list', icon: 'list', what: 'Show or hide the list of labels', run: () => editor.list.toggle(), pressed: () => !host.parentElement.classList.contains('tt-no-list') },
+      { keys: ['?'], action: 'help', icon: 'help', what: 'This list of keys', run: () => editor.help() },
+    ]),
+  ];
+
+  function duplicate() {
+    const copies = [...editor.selection].map((id) => editor.copyOf(id, L.point(COPY_OFFSET_PX, COPY_OFFSET_PX)));
+    editor.change(copies.map((feature) => ({ id: feature.id, before: null, after: feature })));
+    editor.select(copies.map(({ id }) => id));
+  }
+}
+
+// The key of an event as the table writes it: "ctrl+shift+z", "l", "?".
+export function keyOf(event) {
+  const key = event.key.toLowerCase();
+  const named = key.length > 1 || /[a-z]/.test(key);
+  return `${event.ctrlKey || event.metaKey ? 'ctrl+' : ''}${event.altKey ? 'alt+' : ''}${event.shiftKey && named ? 'shift+' : ''}${key}`;
+}
+
+const SHOWN = { enter: 'Enter', backspace: 'Backspace', escape: 'Esc', delete: 'Del', ctrl: 'Ctrl', shift: 'Shift', home: 'Home' };
+export const shownKey = (key) => key.split(/\+(?=.)/).map((part) => SHOWN[part] || part.toUpperCase()).join('+');
+export const shownKeys = ({ shown, keys }) => shown || keys.map(shownKey).join(', ');
