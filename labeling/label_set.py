@@ -20,7 +20,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -35,7 +37,7 @@ from pyproj import Geod
 
 from errors import LabelFileError
 from labeling.draw import kind_of
-from labeling.journal import open_journal
+from labeling.journal import Changes, open_journal
 from workspace.classes import ClassDef, ClassSchema
 from workspace.files import disk_full_explained, replaced_on_success
 
@@ -59,9 +61,60 @@ def current_labels(journal_file: Path) -> gpd.GeoDataFrame:
     """The project's labels as they are now. A project without a journal has none."""
     if not journal_file.exists():
         return label_set()
-    features = open_journal(journal_file).changes().features
+    return _known(journal_file).now()
+
+
+class _Known:
+    """A journal's labels as they were last read: reading again takes what has changed since."""
+
+    def __init__(self, journal_file: Path) -> None:
+        self._journal = open_journal(journal_file)
+        self._lock = threading.Lock()
+        self._journal_id = ""
+        self._revision = -1
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._labels = label_set()
+
+    def now(self) -> gpd.GeoDataFrame:
+        with self._lock:
+            journal_id = self._journal.id
+            if journal_id != self._journal_id or not self._take(self._journal.changes(self._revision)):
+                changes = self._journal.changes()
+                self._rows = dict(_rows(changes.features))
+                self._settle(changes.revision)
+            self._journal_id = journal_id
+            return self._labels.copy()
+
+    def _take(self, changes: Changes) -> bool:
+        """Take in what has changed; False where it cannot be told from that (a label is back in its old place in the order, a
+        journal went back).
+        """
+        if changes.revision < self._revision:
+            return False
+        if changes.revision == self._revision:
+            return True
+        rows = list(_rows(changes.features))
+        if any(object_id not in self._rows and row["created"] != row["changed"] for object_id, row in rows):
+            return False
+        for object_id in changes.deleted:
+            self._rows.pop(object_id, None)
+        self._rows.update(rows)
+        self._settle(changes.revision)
+        return True
+
+    def _settle(self, revision: int) -> None:
+        self._revision, self._labels = revision, label_set(self._rows.values())
+
+
+@lru_cache(maxsize=8)
+def _known(journal_file: Path) -> _Known:
+    return _Known(journal_file)
+
+
+def _rows(features: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     geometries = shapely.from_geojson([json.dumps(feature["geometry"]) for feature in features])
-    return label_set({"object_id": f["id"], **f["properties"], "geometry": g} for f, g in zip(features, geometries, strict=True))
+    for feature, geometry in zip(features, geometries, strict=True):
+        yield feature["id"], {"object_id": feature["id"], **feature["properties"], "geometry": geometry}
 
 
 def kinds(labels: gpd.GeoDataFrame) -> pd.Series:

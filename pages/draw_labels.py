@@ -100,7 +100,11 @@ def many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-@st.dialog("Import labels", width="medium")
+def close_import() -> None:
+    st.session_state.pop("importing", None)
+
+
+@st.dialog("Import labels", width="medium", on_dismiss=close_import)
 def import_dialog(project: Project, schema: ClassSchema, rasters: list[Raster]) -> None:
     """A vector file into the project; closes itself when that is done."""
     upload = st.file_uploader(
@@ -124,6 +128,7 @@ def import_dialog(project: Project, schema: ClassSchema, rasters: list[Raster]) 
             report: ImportReport = labels.attrs["report"]
             said = f"{report.sentence()}{outside_sentence(labels, rasters)}"
             st.session_state["imported"] = {"project": project.id, "said": said, "ids": labels["object_id"].tolist()}
+            close_import()
             st.rerun()
 
 
@@ -144,7 +149,9 @@ def imported_panel(project: Project) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.success(imported["said"], icon=":material/check:", width="stretch")
-        st.button("Show on the map", icon=":material/center_focus_strong:", key="import_show", on_click=tell_map, args=("zoom", imported["ids"]))
+        st.button(
+            "Show on the map", icon=":material/center_focus_strong:", key="import_show", on_click=tell_map, args=("zoom", imported["ids"])
+        )
         st.button("Take the import back", icon=":material/undo:", key="import_undo", on_click=take_back_import)
         st.button("", icon=":material/close:", help="Put this message away", key="import_seen", on_click=forget_import)
 
@@ -256,6 +263,8 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
         shown = go_to(rasters, key=f"go_to:{project.id}")
         classes_panel(project, schema, {int(value): int(n) for value, n in labels["class_value"].value_counts().items()})
         if st.button("Import", icon=":material/upload_file:", key="import_open"):
+            st.session_state["importing"] = project.id
+        if st.session_state.get("importing") == project.id:
             import_dialog(project, schema, rasters)
         with st.popover("Export", icon=":material/download:", key="export_open"):
             export_panel(labels, schema, project)

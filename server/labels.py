@@ -30,6 +30,8 @@ WRITE_AFTER_S = 0.6
 """labels.gpkg is written this long after the last edit ..."""
 WRITE_AT_LATEST_S = 5.0
 """... or this long after the first unwritten one, should edits never pause."""
+WRITE_SHARE = 0.2
+"""Many labels take long to write: the waits are stretched so that writing takes no more than this share of the time."""
 
 _log = logging.getLogger("terratune.labels")
 
@@ -206,6 +208,7 @@ class _GeoPackageWriter:
         self._writing = threading.Lock()
         self._timer: threading.Timer | None = None
         self._waiting_since = 0.0
+        self._took = 0.0
 
     def schedule(self) -> None:
         """Write soon; each call puts it off a little, up to a limit."""
@@ -215,7 +218,8 @@ class _GeoPackageWriter:
                 self._waiting_since = now
             else:
                 self._timer.cancel()
-            wait = min(WRITE_AFTER_S, max(0.0, self._waiting_since + WRITE_AT_LATEST_S - now))
+            after, at_latest = (max(wait, self._took / WRITE_SHARE) for wait in (WRITE_AFTER_S, WRITE_AT_LATEST_S))
+            wait = min(after, max(0.0, self._waiting_since + at_latest - now))
             self._timer = threading.Timer(wait, self._write)
             self._timer.daemon = True
             self._timer.start()
@@ -231,12 +235,15 @@ class _GeoPackageWriter:
     def write(self) -> None:
         """Write now, in this thread."""
         with self._writing:
+            began = time.monotonic()
             try:
                 write_geopackage(current_labels(self.project.journal_file), self.project.classes(), self.project.labels_file)
                 self.problem = None
             except (TerratuneError, OSError) as error:
                 self.problem = error
                 raise
+            finally:
+                self._took = time.monotonic() - began
 
 
 _writers: dict[str, _GeoPackageWriter] = {}

@@ -131,9 +131,7 @@ def test_lines_have_the_width_of_the_page_and_a_chosen_one_is_given_another(labe
             "[...document.querySelector('.tt-canvas').mapCanvas.editor.labels.values()].map((one) => one.layer.options.widthM || 0)"
         )
 
-    fresh, chosen = (
-        labels.page.get_by_role("spinbutton", name=name, exact=True) for name in ("Line width (m)", "Width of the chosen (m)")
-    )
+    fresh, chosen = (labels.page.get_by_role("spinbutton", name=name, exact=True) for name in ("Line width (m)", "Width of the chosen (m)"))
     labels.press("l")
     labels.click((300, 150), (400, 150))
     labels.press("Enter")

@@ -49,7 +49,9 @@ def add_squares(project: Project, count: int, class_value: int = 2) -> None:
 
 
 def metres_per_pixel(labels: LabelPage) -> float:
-    return float(labels.page.evaluate(f"{MAP}.distance({MAP}.containerPointToLatLng([300, 300]), {MAP}.containerPointToLatLng([400, 300])) / 100"))
+    return float(
+        labels.page.evaluate(f"{MAP}.distance({MAP}.containerPointToLatLng([300, 300]), {MAP}.containerPointToLatLng([400, 300])) / 100")
+    )
 
 
 def test_circle_freehand_and_whole_picture(labels: LabelPage, project: Project):
@@ -102,7 +104,9 @@ def test_cut_a_hole_split_and_merge_are_one_step_each(labels: LabelPage, project
     expect(labels.page.locator(".tt-chosen")).to_contain_text("2 chosen")
     labels.press("u")
     labels.has(1)
-    assert current_labels(project.journal_file).geometry.iloc[0].equals_exact(with_hole.geometry.iloc[0], 1e-6, normalize=True)
+    together, before = current_labels(project.journal_file).geometry.iloc[0], with_hole.geometry.iloc[0]
+    assert len(together.interiors) == 1
+    assert together.symmetric_difference(before).area < 1e-6 * before.area
     labels.press("Control+z", "Control+z", "Control+z")
     labels.has(1)
     expect(labels.page.locator(".tt-complaint")).to_be_hidden()
@@ -237,8 +241,9 @@ def test_the_list_filters_marks_and_changes_many_at_once(page: Page, app: App, p
     expect(page.get_by_role("dialog")).to_contain_text('Make 28 labels "Paved road"?')
     labels.press("Enter")
     labels.revision(60)
-    page.locator(".tt-list-class", has_text="Paved road").click()
-    expect(page.locator(".tt-list-class", has_text="Paved road")).to_contain_text(re.compile(r"28\s*93 %"))
+    paved = page.locator(".tt-list-class").nth(1)
+    paved.click()
+    expect(paved).to_contain_text(re.compile(r"28\s*93 %"))
     labels.press("Control+a", "Delete")
     labels.press("Escape")
     labels.has(30)
@@ -280,7 +285,7 @@ def test_the_sheet_of_keys_is_the_table_and_keys_leave_fields_alone(labels: Labe
     assert page.evaluate(f"{MAP}.getZoom()") == zoom + 1
     labels.press("0")
     assert page.evaluate(f"{MAP}.getZoom()") == zoom
-    page.locator(".leaflet-control-layers-toggle").hover()
+    page.locator(".leaflet-control-layers-toggle").dispatch_event("mouseover")
     page.get_by_label("Opacity of Labels").fill("0.4")
     assert page.evaluate(f"{MAP}.getContainer().parentElement.parentElement.mapCanvas.editor.renderer._container.style.opacity") == "0.4"
 

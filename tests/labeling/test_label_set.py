@@ -11,13 +11,15 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from geopandas.testing import assert_geodataframe_equal
 from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
 
 from errors import LabelFileError
 from labeling.draw import geojson_of
-from labeling.journal import Label, LabelJournal, Operation
+from labeling.journal import Label, LabelJournal, Operation, open_journal
 from labeling.label_set import (
     ATTRIBUTES,
+    _Known,
     current_labels,
     kinds,
     label_set,
@@ -173,3 +175,31 @@ def test_a_geopackage_of_others_is_not_taken_for_labels(tmp_path: Path):
     gpd.GeoDataFrame({"a": [1]}, geometry=[Polygon([(0, 0), (1, 0), (1, 1)])], crs="EPSG:4326").to_file(path)
     with pytest.raises(LabelFileError, match="Import it"):
         read_geopackage(path)
+
+
+def test_current_labels_follow_every_kind_of_edit_in_order(tmp_path: Path):
+    """Read again and again, they are what a first reading gives."""
+    path = tmp_path / "labels.journal"
+
+    def put(object_id: str, class_value: int = 2) -> Operation:
+        return Operation(uuid.uuid4().hex, "upsert", object_id, Label({"type": "Point", "coordinates": [1.0, 2.0]}, class_value))
+
+    def gone(object_id: str) -> Operation:
+        return Operation(uuid.uuid4().hex, "delete", object_id)
+
+    journal = open_journal(path)
+    edits = [[put("b"), put("a")], [put("b", 1)], [gone("b"), put("c")], [put("b")], [], [put("d"), gone("a")], [gone("nobody")]]
+    seen = []
+    for batch in edits:
+        journal.append(batch)
+        now = current_labels(path)
+        seen.append("".join(now["object_id"]))
+        assert_geodataframe_equal(now, _Known(path).now())
+    assert seen == ["ba", "ba", "ac", "bac", "bac", "bcd", "bcd"]
+
+
+def test_changing_what_was_given_does_not_change_the_labels(tmp_path: Path):
+    path = tmp_path / "labels.journal"
+    open_journal(path).append([Operation("one", "upsert", "a", Label({"type": "Point", "coordinates": [1.0, 2.0]}, 2))])
+    current_labels(path)["class_value"] = 7
+    assert current_labels(path)["class_value"].tolist() == [2]

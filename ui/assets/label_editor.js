@@ -19,6 +19,7 @@ const ASK_FROM = 10; // changing or deleting so many at once is asked about
 const BRING_UP = 50; // chosen labels, up to so many, are drawn over the others
 const SHAPES_WITHIN_MS = 20000;
 const CLOSEST_ZOOM = 19;
+const PRESSES = ['pointerdown', 'pointerup', 'pointercancel'];
 
 const kept = new Map(); // key -> {tool, classValue}: survives leaving the page
 const done = new Set(); // ids of commands already carried out
@@ -30,13 +31,14 @@ export class LabelEditor {
     this.app = app;
     this.labels = new Map(); // object id -> {feature, layer, kind, size}
     this.selection = new Set(); // object ids, in the order they were chosen
+    this.edited = new Set(); // layers whose vertices were changed since the button was pressed
     this.classes = [];
     this.scenes = [];
     this.revision = 0;
     this.etag = '';
     this.connected = true;
     this.snapping = true;
-    this.renderer = L.canvas({ padding: 0.4, tolerance: 5 });
+    this.renderer = L.canvas({ padding: 0.4, tolerance: 5 }).addTo(this.map);
     this.group = L.featureGroup([], { opacity: 1 }).addTo(this.map);
     this.tip = L.tooltip({ sticky: true, opacity: 0.95 });
     this.map.keyboard.disable();
@@ -170,7 +172,7 @@ export class LabelEditor {
       ...style(kind, this.classOf(feature), this.selection.has(feature.id)), widthM: widthOf(feature), renderer: this.renderer, snapIgnore: true, bubblingMouseEvents: true,
     });
     layer.labelId = feature.id;
-    layer.on('pm:edit', () => this.reshaped(layer));
+    layer.on('pm:edit', () => { this.edited.add(layer); if (!this.pressing) this.storeEdited(); });
     layer.on('pm:change', () => this.reshaping(layer));
     this.labels.set(feature.id, { feature, layer, kind, size: sizeOf(feature.geometry) });
     this.group.addLayer(layer);
@@ -276,6 +278,7 @@ export class LabelEditor {
     this.queue.add(changes.map(({ id, after }) => ({
       operation_id: newId(), kind: after ? 'upsert' : 'delete', object_id: id, ...(after ? { feature: after } : {}),
     })));
+    if (this.active.snapList) this.offerSnapping();
     this.showButtons();
   }
 
@@ -297,6 +300,13 @@ export class LabelEditor {
     if (!known || known.layer !== layer) return;
     this.shaping = { ...known, feature: { ...known.feature, geometry: layer.toGeoJSON(9).geometry } };
     this.showMeasure();
+  }
+
+  // A vertex added and dragged at one press of the button is one edit.
+  storeEdited() {
+    const layers = [...this.edited];
+    this.edited.clear();
+    for (const layer of layers) this.reshaped(layer);
   }
 
   reshaped(layer) {
@@ -533,6 +543,11 @@ export class LabelEditor {
     this.onKey = (event) => this.key(event);
     this.onLeave = (event) => { if (this.queue && this.queue.size) event.preventDefault(); };
     this.onVisible = () => { if (!document.hidden) this.look(); };
+    this.onPress = ({ type }) => {
+      this.pressing = type === 'pointerdown';
+      if (!this.pressing) setTimeout(() => this.storeEdited(), 0);
+    };
+    for (const type of PRESSES) window.addEventListener(type, this.onPress, true);
     window.addEventListener('keydown', this.onKey, true);
     window.addEventListener('beforeunload', this.onLeave);
     document.addEventListener('visibilitychange', this.onVisible);
@@ -615,6 +630,7 @@ export class LabelEditor {
     if (this.active && this.active.stop) this.active.stop();
     if (this.queue) this.queue.close();
     if (this.history) this.history.close();
+    for (const type of PRESSES) window.removeEventListener(type, this.onPress, true);
     window.removeEventListener('keydown', this.onKey, true);
     window.removeEventListener('beforeunload', this.onLeave);
     document.removeEventListener('visibilitychange', this.onVisible);
