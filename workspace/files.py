@@ -16,6 +16,7 @@ from typing import Any
 from errors import DiskFullError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+FREE_SPACE = "Free some space (old comparisons are usually the largest: delete them on the Compare page), then try again."
 
 
 @contextlib.contextmanager
@@ -44,12 +45,14 @@ def disk_full_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
-        raise DiskFullError(
-            f"The disk is full: {path.name} was not written and nothing was changed.",
-            "Free some space (old predictions are usually the largest), then try again.",
-        ) from error
+        raise DiskFullError(f"The disk is full: {path.name} was not written and nothing was changed.", FREE_SPACE) from error
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Is this the operating system's 'no space left' (or a used-up quota)?"""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def write_text(path: Path, text: str) -> None:

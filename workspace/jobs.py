@@ -7,6 +7,7 @@
         log.txt         everything the process printed
         process.json    pid and start time, so that a reused pid is not mistaken for the job
         cancel          exists once somebody asked it to stop
+        reserve         while it runs: room that is given up for the last status when the disk is full
 
 The process is `python -m <module> <job folder>`: the same command reruns a job by hand, without a browser.
 """
@@ -29,11 +30,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from errors import JobCancelled, JobError, TerratuneError
-from workspace.files import disk_full_explained, read_json, write_json
+from workspace.files import FREE_SPACE, disk_full_explained, is_disk_full, read_json, write_json
 
 State = Literal["waiting", "running", "done", "cancelled", "failed", "interrupted"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 SECONDS_BEFORE_FORCE = 5.0
+RESERVE = "reserve"
+RESERVE_BYTES = 16 * 1024
+"""Several blocks of any file system: room for a status and for the directory entry of its temporary name."""
 
 
 class JobStatus(BaseModel):
@@ -83,13 +87,15 @@ def start_job(folder: Path, module: str) -> None:
 
 
 def job_status(folder: Path) -> JobStatus:
-    """The job's state now; `interrupted` when its process is gone without a last word (kill, power cut)."""
+    """The job's state now; when its process is gone without a last word (kill, power cut), `cancelled` if that was asked for, else `interrupted`."""
     try:
         status = JobStatus.model_validate(read_json(folder / "status.json"))
     except (OSError, ValueError):
         return JobStatus()
     if status.state == "running" and not process_alive(folder) and time.time() - status.started > 2.0:
         status = JobStatus.model_validate(read_json(folder / "status.json"))  # it may have ended just now
+        if status.state == "running" and (folder / "cancel").exists():
+            return status.model_copy(update={"state": "cancelled"})
         if status.state == "running":
             return status.model_copy(
                 update={
@@ -110,8 +116,6 @@ def cancel_job(folder: Path, *, force_after: float = SECONDS_BEFORE_FORCE) -> No
         os.killpg(read_json(folder / "process.json")["pid"], signal.SIGKILL)
         while process_alive(folder):  # it takes the kernel a moment
             time.sleep(0.01)
-        status = job_status(folder)
-        write_json(folder / "status.json", status.model_copy(update={"state": "cancelled", "updated": time.time()}).model_dump())
 
 
 def remove_job(folder: Path) -> None:
@@ -199,24 +203,33 @@ def run_job(folder: Path, work: Callable[[JobReporter], None]) -> int:
         Exit status: 0 done, 1 failed, 3 cancelled.
     """
     reporter = JobReporter(folder)
-    if not (folder / "process.json").exists() or read_json(folder / "process.json").get("pid") != os.getpid():
-        write_json(folder / "process.json", {"pid": os.getpid(), "born": _born(os.getpid())})
-    reporter._write(state="running", stage="Starting", started=time.time(), error="", remedy="")
     try:
+        if not (folder / "process.json").exists() or read_json(folder / "process.json").get("pid") != os.getpid():
+            write_json(folder / "process.json", {"pid": os.getpid(), "born": _born(os.getpid())})
+        with disk_full_explained(folder / RESERVE):
+            (folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))  # random: nothing that a file system could compress away
+        reporter._write(state="running", stage="Starting", started=time.time(), error="", remedy="")
         work(reporter)
     except JobCancelled:
-        reporter._write(state="cancelled", seconds_left=None)
+        _last_word(reporter, state="cancelled")
         return 3
     except TerratuneError as error:
-        reporter._write(state="failed", error=error.fact, remedy=error.remedy, seconds_left=None)
+        _last_word(reporter, state="failed", error=error.fact, remedy=error.remedy)
         return 1
     except BaseException as error:
-        reporter._write(
-            state="failed", error=_unexpected(error), remedy="The log below says more; it is kept in log.txt.", seconds_left=None
-        )
+        if is_disk_full(error):
+            _last_word(reporter, state="failed", error="The disk is full: the job could not go on.", remedy=FREE_SPACE)
+            return 1
+        _last_word(reporter, state="failed", error=_unexpected(error), remedy="The log below says more; it is kept in log.txt.")
         raise
-    reporter._write(state="done", stage="Done", fraction=1.0, seconds_left=None)
+    _last_word(reporter, state="done", stage="Done", fraction=1.0)
     return 0
+
+
+def _last_word(reporter: JobReporter, **changes: Any) -> None:
+    """The last status, in the room that was kept for it."""
+    (reporter.folder / RESERVE).unlink(missing_ok=True)
+    reporter._write(seconds_left=None, **changes)
 
 
 def _unexpected(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import JobError, NoLabelsError
+from errors import DiskFullError, JobError, NoLabelsError
 from workspace import jobs
 from workspace.jobs import JobReporter, cancel_job, events, job_status, process_alive, run_job, start_job
 
@@ -121,3 +122,53 @@ def test_unexpected_errors_end_the_job_as_failed(tmp_path: Path) -> None:
 def test_a_half_written_event_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text('{"step": 1}\n{"ste')
     assert events(tmp_path) == [{"step": 1}]
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """From now on nothing can be written, until somebody gives up the room that was kept."""
+    really = jobs.write_json
+
+    def write(path: Path, value: object) -> None:
+        if (folder / "reserve").exists():
+            raise DiskFullError(f"The disk is full: {path.name} was not written and nothing was changed.", "Free some space.")
+        really(path, value)
+
+    monkeypatch.setattr(jobs, "write_json", write)
+
+
+def test_a_full_disk_is_the_last_word_of_a_job_that_it_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(reporter: JobReporter) -> None:
+        full_disk(monkeypatch, tmp_path)
+        reporter.progress("Going", 0.5)
+
+    assert run_job(tmp_path, work) == 1
+    status = job_status(tmp_path)
+    assert (status.state, status.remedy) == ("failed", "Free some space.")
+    assert "disk is full" in status.error
+    assert not (tmp_path / "reserve").exists()
+
+
+def test_a_log_that_cannot_be_written_is_a_full_disk_too(tmp_path: Path) -> None:
+    def work(reporter: JobReporter) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert run_job(tmp_path, work) == 1
+    status = job_status(tmp_path)
+    assert (status.state, status.error) == ("failed", "The disk is full: the job could not go on.")
+    assert "Free some space" in status.remedy
+
+
+def test_a_job_ended_by_force_on_a_full_disk_is_cancelled(job: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = job("reporter.progress('Deaf', 0.1)\ntime.sleep(60)")
+    while job_status(folder).stage != "Deaf":
+        time.sleep(0.05)
+    full_disk(monkeypatch, folder)
+    cancel_job(folder)
+    time.sleep(0.2)
+    cancel_job(folder, force_after=0.1)
+    assert wait_for(folder, "cancelled").stage == "Deaf"
+
+
+def test_no_reserve_is_left_behind(tmp_path: Path) -> None:
+    assert run_job(tmp_path, lambda reporter: None) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["process.json", "status.json"]
