@@ -3,6 +3,7 @@
 // `button` gives it a short name, `enabled` says when it can be pressed.
 
 const PAN_PX = 140;
+const ARROWS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 const COPY_OFFSET_PX = 14;
 const ZOOM_STEP = 1;
 
@@ -10,19 +11,18 @@ export function makeActions(editor) {
   const { map } = editor;
   const { host } = editor.canvas;
   const some = () => editor.selection.size > 0;
-  const pan = (x, y) => () => { map.panBy([x * PAN_PX, y * PAN_PX], { animate: false }); };
   const of = (section, entries) => ({ section, entries });
   return [
     of('Tools', editor.tools.map(({ tool, key, name, hint }) => ({ keys: [key], what: name, more: hint, run: () => editor.useTool(tool) }))),
     of('While drawing', [
       { keys: ['enter'], what: 'End the line or close the area', run: () => editor.finish() },
       { keys: ['backspace'], what: 'Take back the last vertex', run: () => editor.back() },
-      { keys: ['escape'], what: 'Drop what is being drawn; then let go of what is chosen; then back to Choose', run: () => editor.escape() },
+      { keys: ['escape'], what: 'Drop the drawing, then the choice, then the tool', run: () => editor.escape() },
       { keys: [], shown: 'Alt', what: 'Held: do not snap' },
-      { keys: ['a'], action: 'snap', what: 'Snapping to other labels on or off', icon: 'snap', run: () => editor.toggleSnapping(), pressed: () => editor.snapping },
+      { keys: ['a'], action: 'snap', what: 'Snap to other labels, or not', icon: 'snap', run: () => editor.toggleSnapping(), pressed: () => editor.snapping },
     ]),
     of('Classes', [
-      { keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9'], shown: '1 … 9', what: 'Class to draw with; what is chosen gets it', run: (key) => editor.pressedNumber(Number(key)) },
+      { keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9'], shown: '1 … 9', what: 'Class to draw with or to give', run: (key) => editor.pressedNumber(Number(key)) },
     ]),
     of('What is chosen', [
       { keys: ['ctrl+a'], what: 'Choose all that the list shows', run: () => editor.select(editor.list.shown) },
@@ -32,17 +32,14 @@ export function makeActions(editor) {
       { keys: ['ctrl+d'], action: 'duplicate', icon: 'duplicate', button: 'Duplicate', what: 'Duplicate', enabled: some, run: () => some() && duplicate() },
       { keys: ['u'], action: 'merge', icon: 'merge', button: 'Merge', what: 'Merge into one label', enabled: () => editor.selection.size > 1, run: () => editor.selection.size > 1 && editor.merge() },
       { keys: ['delete', 'backspace'], shown: 'Del', action: 'remove', icon: 'delete', button: 'Delete', what: 'Delete', enabled: some, run: () => some() && editor.remove([...editor.selection], { ask: true }) },
-      { keys: ['n'], what: 'Go to the next label that nobody has looked at', run: () => editor.nextUnreviewed() },
+      { keys: ['n'], what: 'Next label not looked at', run: () => editor.nextUnreviewed() },
     ]),
     of('Undo', [
       { keys: ['ctrl+z'], action: 'undo', icon: 'undo', what: 'Undo', enabled: () => Boolean(editor.history && editor.history.steps.length), run: () => editor.back(true) || editor.undo() },
-      { keys: ['ctrl+shift+z', 'ctrl+y'], action: 'redo', icon: 'redo', what: 'Redo', enabled: () => Boolean(editor.history && editor.history.undone.length), run: () => editor.redo() },
+      { keys: ['ctrl+shift+z', 'ctrl+y'], shown: 'Ctrl+Y', action: 'redo', icon: 'redo', what: 'Redo', enabled: () => Boolean(editor.history && editor.history.undone.length), run: () => editor.redo() },
     ]),
     of('Map', [
-      { keys: ['arrowleft'], shown: '←', what: 'Move the map', run: pan(-1, 0) },
-      { keys: ['arrowright'], shown: '→', what: 'Move the map', run: pan(1, 0) },
-      { keys: ['arrowup'], shown: '↑', what: 'Move the map', run: pan(0, -1) },
-      { keys: ['arrowdown'], shown: '↓', what: 'Move the map', run: pan(0, 1) },
+      { keys: Object.keys(ARROWS), shown: '← → ↑ ↓', what: 'Move the map', run: (key) => { map.panBy(ARROWS[key].map((steps) => steps * PAN_PX), { animate: false }); } },
       { keys: ['+', '='], shown: '+', what: 'Zoom in', run: () => { map.setZoom(map.getZoom() + ZOOM_STEP, { animate: false }); } },
       { keys: ['-'], what: 'Zoom out', run: () => { map.setZoom(map.getZoom() - ZOOM_STEP, { animate: false }); } },
       { keys: ['0', 'home'], shown: '0', what: 'Show everything', run: () => editor.canvas.showAll() },

@@ -202,7 +202,7 @@ export class LabelBar {
         event.stopPropagation();
         end(null);
       });
-      row.firstChild.focus();
+      row.firstChild.focus({ preventScroll: true });
     });
   }
 
