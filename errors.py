@@ -4,7 +4,7 @@
     ├── WorkspaceError      ProjectNotFoundError, ProjectExistsError, ProjectDamagedError, DiskFullError
     ├── JobError            JobCancelled
     ├── ImageryError        UnreadableRasterError, UnplacedRasterError, UnsupportedRasterError, SourceNotAllowedError
-    ├── LabelError          UnknownClassError, NoLabelsError, NoOverlapError, LabelFileError
+    ├── LabelError          UnknownClassError, NoLabelsError, NoOverlapError, LabelFileError, PromptError
     ├── TileSetError        TileSetFormatError, EmptyTileSetError, SplitError
     ├── ModelError          ModelNotFoundError, BundleError, InputMismatchError, DownloadError
     └── TrainingError       TooFewTilesError
@@ -99,6 +99,10 @@ class NoOverlapError(LabelError):
 
 class LabelFileError(LabelError):
     """A vector file cannot be read as labels."""
+
+
+class PromptError(LabelError):
+    """A click, box or area that cannot be answered."""
 
 
 class TileSetError(TerratuneError):

@@ -22,13 +22,18 @@ class Settings:
     device: str
     """'auto', 'cpu' or 'cuda'."""
 
+    weights_mirror: str = ""
+    """A folder or an http(s) address with the published SAM checkpoints; empty: where Meta publishes them."""
+    embeddings_bytes: int = 4096 * 2**20
+    """Most disk for what promptable models made of the pictures (<data folder>/embeddings)."""
+
     @property
     def projects_folder(self) -> Path:
         return self.data_folder / "projects"
 
 
 def settings_from_environment(environment: dict[str, str] | None = None) -> Settings:
-    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE."""
+    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _EMBEDDINGS_MB."""
     env = os.environ if environment is None else environment
     roots = [Path(part).expanduser().resolve() for part in env.get("TERRATUNE_IMAGERY_ROOTS", "").split(os.pathsep) if part]
     return Settings(
@@ -37,4 +42,6 @@ def settings_from_environment(environment: dict[str, str] | None = None) -> Sett
         allow_private_addresses=env.get("TERRATUNE_ALLOW_PRIVATE_ADDRESSES", "").lower() in {"1", "true", "yes"},
         max_upload_bytes=int(env.get("TERRATUNE_MAX_UPLOAD_MB", "4096")) * 1024 * 1024,
         device=env.get("TERRATUNE_DEVICE", "auto"),
+        weights_mirror=env.get("TERRATUNE_WEIGHTS_MIRROR", ""),
+        embeddings_bytes=int(env.get("TERRATUNE_EMBEDDINGS_MB", "4096")) * 1024 * 1024,
     )

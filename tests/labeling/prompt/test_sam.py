@@ -3,13 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rasterio.crs import CRS
 from safetensors.torch import save_file
 from segment_anything import SamPredictor
 
 from errors import BundleError, JobCancelled
+from imagery.grid import Grid
+from imagery.read import open_raster
+from imagery.stretch import identity_stretch
+from labeling.prompt.chips import Picture, Pyramid, chip_key, read_chip
 from labeling.prompt.model import Point, Prompt
 from labeling.prompt.sam import load_sam
-from labeling.prompt.store import halved
+from labeling.prompt.store import EmbeddingStore, RecentEmbeddings, halved
+from tests.imagery.rasters import AT, write_raster
 from tests.labeling.prompt.tiny_sam import iou, make_sam, save_checkpoint, scene
 
 POINTS = (Point(120.5, 80.5), Point(40.5, 150.5, wanted=False))
@@ -51,6 +57,26 @@ def test_a_click_is_answered_as_the_official_predictor_does(model, shape):
     for mine, theirs in zip(found.logits, order, strict=True):
         assert iou(model.mask(kept(model, rgb), mine), masks[theirs]) >= 0.999
         assert np.abs(mine - low[theirs]).max() < 0.01 * np.abs(low).max()
+
+
+def test_a_stored_chip_of_a_raster_answers_as_the_official_predictor_does(model, tmp_path):
+    """The whole cached path: chip of the pyramid, store, another process's view of the store."""
+    rgb = scene(1300, 1500)
+    grid = Grid(1500, 1300, AT, CRS.from_epsg(26911))
+    source = write_raster(tmp_path / "a.tif", np.moveaxis(rgb, -1, 0))
+    picture = Picture(str(source), "x", grid, (1, 2, 3), identity_stretch(3))
+    pyramid = Pyramid(grid)
+    chip = pyramid.chip_at(pyramid.level(0), 1400, 1200)
+    assert (chip.column, chip.row) == (476, 276)
+    key = chip_key(picture, chip, model.key)
+    with open_raster(source) as dataset:
+        EmbeddingStore(tmp_path / "store", 10**9).put(key, model.encode(*read_chip(dataset, picture, chip), lambda share: None))
+    masks, scores, _ = official(rgb[276:1300, 476:1500], make_sam(), multimask=True, points=(Point(900.5, 800.5),))
+    for _ in range(2):
+        embedding = RecentEmbeddings(EmbeddingStore(tmp_path / "store", 10**9), 10**9).get(key)
+        found = model.predict(embedding, Prompt((Point(900.5, 800.5),)))
+        for mine, theirs in zip(found.logits, np.argsort(-scores, kind="stable"), strict=True):
+            assert iou(model.mask(embedding, mine), masks[theirs]) >= 0.999
 
 
 def test_points_with_a_box_and_the_mask_before_too(model):
