@@ -126,20 +126,21 @@ def import_dialog(project: Project, schema: ClassSchema, rasters: list[Raster]) 
             labels = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs or None)
             store(project, labels)
             report: ImportReport = labels.attrs["report"]
-            said = f"{report.sentence()}{outside_sentence(labels, rasters)}"
-            st.session_state["imported"] = {"project": project.id, "said": said, "ids": labels["object_id"].tolist()}
+            lost = outside(labels, [outline(raster.info) for raster in rasters])
+            ids = labels["object_id"]
+            said = f"{report.sentence()}{outside_sentence(int(lost.sum()), len(labels))}"
+            st.session_state["imported"] = {"project": project.id, "said": said, "ids": ids.tolist(), "inside": ids[~lost].tolist()}
             close_import()
             st.rerun()
 
 
-def outside_sentence(labels: gpd.GeoDataFrame, rasters: list[Raster]) -> str:
+def outside_sentence(lost: int, count: int) -> str:
     """What the import report adds about labels that no tile can show."""
-    lost = int(outside(labels, [outline(raster.info) for raster in rasters]).sum())
     if not lost:
         return ""
-    if lost == len(labels):
+    if lost == count:
         return " All of them lie outside the imagery: is the coordinate system right?"
-    return f" {many(lost, 'label')} of them {'lies' if lost == 1 else 'lie'} outside all imagery."
+    return f" {lost:,} of them {'lies' if lost == 1 else 'lie'} outside all imagery."
 
 
 def imported_panel(project: Project) -> None:
@@ -150,7 +151,11 @@ def imported_panel(project: Project) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.success(imported["said"], icon=":material/check:", width="stretch")
         st.button(
-            "Show on the map", icon=":material/center_focus_strong:", key="import_show", on_click=tell_map, args=("zoom", imported["ids"])
+            "Show on the map",
+            icon=":material/center_focus_strong:",
+            key="import_show",
+            on_click=tell_map,
+            args=("zoom", imported["inside"] or imported["ids"]),
         )
         st.button("Take the import back", icon=":material/undo:", key="import_undo", on_click=take_back_import)
         st.button("", icon=":material/close:", help="Put this message away", key="import_seen", on_click=forget_import)

@@ -146,7 +146,7 @@ def test_an_import_says_which_labels_lie_outside_the_imagery_and_can_be_taken_ba
     features = [{"type": "Feature", "properties": {"surface": "dirt"}, "geometry": shape} for shape in (INSIDE, OUTSIDE)]
     page = upload(open_page(scene), "roads.geojson", json.dumps({"type": "FeatureCollection", "features": features}).encode())
     page.button(key="import").click().run()
-    assert "1 label of them lies outside all imagery" in page.success[0].value
+    assert "1 of them lies outside all imagery" in page.success[0].value
     page.button(key="import_undo").click().run()
     assert not page.success
     command = page.session_state["map_command"]

@@ -5,7 +5,7 @@
 const VERSION = new URL(import.meta.url).search;
 const { LabelQueue, newId } = await import(`./label_queue.js${VERSION}`);
 const { LabelHistory } = await import(`./label_history.js${VERSION}`);
-const { kindOf, shapeOf, shifted, sizeOf, sizeText, style } = await import(`./label_shapes.js${VERSION}`);
+const { kindOf, labelCanvas, shapeOf, shifted, sizeOf, sizeText, style } = await import(`./label_shapes.js${VERSION}`);
 const { makeTools } = await import(`./label_tools.js${VERSION}`);
 const { keyOf, makeActions } = await import(`./label_actions.js${VERSION}`);
 const { LabelBar } = await import(`./label_bar.js${VERSION}`);
@@ -38,7 +38,7 @@ export class LabelEditor {
     this.etag = '';
     this.connected = true;
     this.snapping = true;
-    this.renderer = L.canvas({ padding: 0.4, tolerance: 5 }).addTo(this.map);
+    this.renderer = labelCanvas({ padding: 0.4, tolerance: 5 }).addTo(this.map);
     this.group = L.featureGroup([], { opacity: 1 }).addTo(this.map);
     this.tip = L.tooltip({ sticky: true, opacity: 0.95 });
     this.map.keyboard.disable();

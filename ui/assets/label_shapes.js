@@ -11,6 +11,16 @@ export function pixelsOf(map, metres, latitude) {
   return (metres || 0) / metresPerPixel;
 }
 
+// Leaflet's canvas tells the map of the pointer every 32 ms at most, and not of where it stops; here each move is told. What
+// lies below the pointer is looked up by whoever wants to know.
+let LabelCanvas;
+export function labelCanvas(options) {
+  LabelCanvas = LabelCanvas || L.Canvas.extend({
+    _onMouseMove(event) { if (this._map && !this._map.dragging.moving() && !this._map._animatingZoom) this._fireEvent(false, event); },
+  });
+  return new LabelCanvas(options);
+}
+
 let RibbonLine;
 export function ribbonLine() {
   RibbonLine = RibbonLine || L.Polyline.extend({
