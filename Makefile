@@ -30,7 +30,7 @@ benchmarks: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.loop
 	$(BIN)/python -m benchmarks.prediction_memory
 
-# Train the bundled starter model again from nothing (an hour or more on two cores).
+# Train the bundled starter model again from nothing (two hours or more on two cores).
 starter: $(VENV)/.test-ready
 	$(BIN)/python -m training.starter scenes .cache/starter
 	$(BIN)/python -m training.starter pretrain .cache/starter

@@ -2,8 +2,6 @@
 
     python -m training.starter scenes FOLDER                    generated scenes with exact land cover
     python -m training.starter pretrain FOLDER                  encoder and decoder learn land cover from them
-    python -m training.starter photos FOLDER IMAGES             its own sure answers on unlabelled photographs, as further scenes
-    python -m training.starter pretrain FOLDER --start WEIGHTS  learn on, from scenes and photographs (self-training)
     python -m training.starter specialise FOLDER NAIP_ROADS     all weights learn paved roads, on scenes and real chips; writes the bundle
 
 The land-cover head is a teacher only: it makes the encoder describe the ground (soil, washes, roofs, tracks), which is what a frozen
@@ -20,15 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import geopandas as gpd
 import numpy as np
 import rasterio
 import torch
 import typer
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from shapely import box
-from shapely.geometry.base import BaseGeometry
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,10 +46,8 @@ CROP = 256
 NAME = "paved-roads-starter"
 PRETRAINED = Path(__file__).resolve().parent.parent / "models" / "pretrained" / "ground-cover.safetensors"
 """Encoder, decoder and land-cover head after `pretrain`, in half precision; what `specialise` and the benchmarks start from."""
-PRETRAIN_STEPS = 1250
+PRETRAIN_STEPS = 2400
 SPECIALISE_STEPS = 160
-APART_M = 350.0
-"""Places nearer than this to one another count as the same place."""
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -69,7 +62,7 @@ class Chip:
 
 
 @app.command()
-def scenes(folder: Path, count: int = 160, first_seed: int = 1000, size: int = 1024) -> None:
+def scenes(folder: Path, count: int = 420, first_seed: int = 1000, size: int = 1024) -> None:
     """Generate scenes with random looks: <seed>.npy, (4, size, size) uint8, red green blue cover."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(first_seed, first_seed + count):
@@ -109,51 +102,12 @@ def pretrain(
     save_weights(network, out)
 
 
-@app.command()
-def photos(folder: Path, images: Path, weights: Path = PRETRAINED, sure: float = 0.7, apart_from: Path | None = None) -> None:
-    """Write the network's own sure answers on the RGB rasters in IMAGES into FOLDER, as scenes; pixels it is not sure of are not learnt from.
-
-    Rasters within `APART_M` of a raster in the folder APART_FROM are left out: those places are kept for scoring.
-    """
-    network = land_cover_network(weights).eval()
-    kept_away = [_outline(path) for path in sorted(apart_from.glob("*.tif"))] if apart_from else []
-    for path in sorted(images.glob("*.tif")):
-        if any(_outline(path).distance(other) < APART_M for other in kept_away):
-            typer.echo(f"{path.name}: left out, too near to a place kept for scoring")
-            continue
-        with rasterio.open(path) as raster:
-            rgb = raster.read([1, 2, 3])
-        probability = eightfold(network, normalised(torch.from_numpy(rgb[None]).float()))[0]
-        best, cover = probability.max(0)
-        label = torch.where(best >= sure, cover, IGNORE).byte().numpy()
-        with replaced_on_success(folder / f"photo-{path.stem}.npy") as temporary:
-            np.save(temporary, np.concatenate([rgb, label[None]]))
-
-
 def land_cover_network(weights: Path | None) -> SegmentationNetwork:
     """The network with the land-cover head, with these weights or fresh."""
     network = build_network(ARCHITECTURE, bands=3, outputs=len(Cover))
     if weights is not None:
         network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in load_file(weights).items()})
     return network
-
-
-def eightfold(network: nn.Module, x: Tensor) -> Tensor:
-    """Class probabilities (n, outputs, h, w), mean over the eight positions of a square."""
-    total = torch.zeros(())
-    with torch.inference_mode():
-        for turns in range(4):
-            for mirrored in (False, True):
-                turned = torch.rot90(x, turns, (2, 3))
-                turned = turned.flip(3) if mirrored else turned
-                p = network(turned.contiguous(memory_format=torch.channels_last)).float().softmax(1)
-                total = total + torch.rot90(p.flip(3) if mirrored else p, -turns, (2, 3))
-    return total / 8
-
-
-def _outline(path: Path) -> BaseGeometry:
-    with rasterio.open(path) as raster:
-        return gpd.GeoSeries([box(*raster.bounds)], crs=raster.crs).to_crs(26911).iloc[0]
 
 
 @app.command()
@@ -227,7 +181,7 @@ def paved_network(pretrained: Path, chips: Sequence[Chip], scenes_folder: Path, 
         made, cover = pool.crops(random, 8)
         real, label = chip_crops(chips, random, 8)
         features = network.decoder(network.encode(_prepared(np.concatenate([made, real]), random)))
-        paved = np.concatenate([np.where(cover == IGNORE, IGNORE, cover == Cover.PAVED_ROAD).astype(np.uint8), label])
+        paved = np.concatenate([(cover == Cover.PAVED_ROAD).astype(np.uint8), label])
         road = _half_resolution_loss(features, road_head, paved, torch.tensor([1.0, 2.0]), random, dice=True)
         ground = _half_resolution_loss(features[: len(made)], ground_head, cover, torch.ones(len(Cover)), random)
         return road + 0.5 * ground
@@ -253,16 +207,16 @@ def chip_crops(chips: Sequence[Chip], random: np.random.Generator, count: int) -
 
 
 class ScenePool:
-    """Generated scenes and self-labelled photographs on disk, read as memory maps."""
+    """Generated scenes on disk, read as memory maps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.maps: dict[Path, NDArray[np.uint8]] = {}
 
     def crops(self, random: np.random.Generator, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Random crops: image (count, 3, CROP, CROP) uint8, cover (count, CROP, CROP) uint8, 255 where not known."""
+        """Random crops: image (count, 3, CROP, CROP) uint8, cover (count, CROP, CROP) uint8."""
         if len(self.maps) < 24 or random.random() < 0.02:
-            for path in sorted(self.folder.glob("*.npy")):
+            for path in sorted(self.folder.glob("[0-9]*.npy")):
                 self.maps.setdefault(path, np.load(path, mmap_mode="r"))
         every = list(self.maps.values())
         chosen = [every[i] for i in random.integers(len(every), size=count)]
