@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException, StopException
 
 from errors import TerratuneError
+from workspace.files import FREE_SPACE, is_disk_full
 
 _log = logging.getLogger("terratune.pages")
 
@@ -28,7 +29,10 @@ def explained() -> Iterator[None]:
         raise
     except TerratuneError as error:
         show_problem(error.fact, error.remedy)
-    except Exception:
+    except Exception as error:
+        if is_disk_full(error):
+            show_problem("The server's disk is full.", FREE_SPACE)
+            return
         _log.exception("A page failed")
         show_problem(
             "Something unexpected went wrong.", "Nothing you made is lost. The server's log says more; reloading the page may help."

@@ -50,7 +50,7 @@ def disk_full_explained(path: Path) -> Iterator[None]:
         raise DiskFullError(f"The disk is full: {path.name} was not written and nothing was changed.", FREE_SPACE) from error
 
 
-def is_disk_full(error: BaseException) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
     """Is this the operating system's 'no space left' (or a used-up quota)?"""
     return isinstance(error, OSError) and error.errno in _FULL
 

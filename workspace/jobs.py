@@ -35,6 +35,9 @@ from workspace.files import FREE_SPACE, disk_full_explained, is_disk_full, read_
 State = Literal["waiting", "running", "done", "cancelled", "failed", "interrupted"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 SECONDS_BEFORE_FORCE = 5.0
+SECONDS_TO_END = 10.0
+"""What a process may need to end after its last word."""
+DISK_FULL = "The disk is full: the job could not go on."
 RESERVE = "reserve"
 RESERVE_BYTES = 16 * 1024
 """Several blocks of any file system: room for a status and for the directory entry of its temporary name."""
@@ -67,7 +70,11 @@ def start_job(folder: Path, module: str) -> None:
 
     Raises:
         JobError: a process of this job is still at work.
+        DiskFullError: there is no room for its first status; nothing was started.
     """
+    deadline = time.monotonic() + SECONDS_TO_END
+    while process_alive(folder) and job_status(folder).ended and time.monotonic() < deadline:
+        time.sleep(0.05)
     if process_alive(folder):
         raise JobError("This job is already running.", "Wait for it, or cancel it first.")
     (folder / "cancel").unlink(missing_ok=True)
@@ -214,11 +221,12 @@ def run_job(folder: Path, work: Callable[[JobReporter], None]) -> int:
         _last_word(reporter, state="cancelled")
         return 3
     except TerratuneError as error:
-        _last_word(reporter, state="failed", error=error.fact, remedy=error.remedy)
+        fact = DISK_FULL if is_disk_full(error.__cause__) else error.fact  # whichever file it was, people need not know it
+        _last_word(reporter, state="failed", error=fact, remedy=error.remedy)
         return 1
     except BaseException as error:
         if is_disk_full(error):
-            _last_word(reporter, state="failed", error="The disk is full: the job could not go on.", remedy=FREE_SPACE)
+            _last_word(reporter, state="failed", error=DISK_FULL, remedy=FREE_SPACE)
             return 1
         _last_word(reporter, state="failed", error=_unexpected(error), remedy="The log below says more; it is kept in log.txt.")
         raise

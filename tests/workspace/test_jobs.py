@@ -130,7 +130,8 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
     def write(path: Path, value: object) -> None:
         if (folder / "reserve").exists():
-            raise DiskFullError(f"The disk is full: {path.name} was not written and nothing was changed.", "Free some space.")
+            error = DiskFullError(f"The disk is full: {path.name} was not written and nothing was changed.", "Free some space.")
+            raise error from OSError(errno.ENOSPC, "No space left on device")
         really(path, value)
 
     monkeypatch.setattr(jobs, "write_json", write)
@@ -143,8 +144,7 @@ def test_a_full_disk_is_the_last_word_of_a_job_that_it_stops(tmp_path: Path, mon
 
     assert run_job(tmp_path, work) == 1
     status = job_status(tmp_path)
-    assert (status.state, status.remedy) == ("failed", "Free some space.")
-    assert "disk is full" in status.error
+    assert (status.state, status.error, status.remedy) == ("failed", "The disk is full: the job could not go on.", "Free some space.")
     assert not (tmp_path / "reserve").exists()
 
 
@@ -172,3 +172,12 @@ def test_a_job_ended_by_force_on_a_full_disk_is_cancelled(job: Callable[[str], P
 def test_no_reserve_is_left_behind(tmp_path: Path) -> None:
     assert run_job(tmp_path, lambda reporter: None) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["process.json", "status.json"]
+
+
+def test_a_job_that_has_said_its_last_word_starts_again_at_once(job: Callable[[str], Path]) -> None:
+    """The process may need a while to end."""
+    folder = job("import atexit\natexit.register(time.sleep, 1.5)")
+    wait_for(folder, "done")
+    assert process_alive(folder)
+    start_job(folder, "the_work")
+    assert wait_for(folder, "done")
