@@ -20,13 +20,14 @@ import typer
 from errors import DiskFullError, ImageryError, InputMismatchError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
+from inference.base_input import why_fitted
 from inference.compare import compare_rasters
 from inference.held_out import MapPair, on_held_out_places, on_truth_rasters
 from inference.picture import make_picture
 from inference.predict import predict_raster, warnings_for
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
 from inference.settings import PredictionSettings, RasterToPredict, place_of, read_settings, source_of
-from models.bundle import ModelBundle, load_bundle
+from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, read_card
 from tiles.tile_set import TileSet, open_tile_set
 from workspace.classes import ClassDef
@@ -87,13 +88,18 @@ class _Job:
     """Per raster id; rasters that cannot be read are not in it."""
     problems: list[Problem]
     notes: list[Problem]
+    fitted: set[str] = field(default_factory=set)
+    """Ids of rasters that the model before can only read when fitted to the new model's input."""
     _bundles: dict[str, ModelBundle] = field(default_factory=dict)
 
-    def bundle(self, side: str) -> ModelBundle:
+    def bundle(self, side: str, raster_id: str) -> ModelBundle:
         """Loaded when first needed: a rerun that finds everything finished needs none."""
-        if side not in self._bundles:
-            self._bundles[side] = load_bundle(_model_folder(self.folder, self.settings, side))
-        return self._bundles[side]
+        fitted = side == "before" and raster_id in self.fitted
+        key = f"{side} fitted" if fitted else side
+        if key not in self._bundles:
+            bundle = load_bundle(_model_folder(self.folder, self.settings, side))
+            self._bundles[key] = fitted_to(bundle, self.cards["after"]) if fitted else bundle
+        return self._bundles[key]
 
 
 def compare_models(reporter: JobReporter) -> None:
@@ -137,6 +143,12 @@ def outputs_as(card: ModelCard, classes: Sequence[ClassDef]) -> tuple[ClassDef, 
     return tuple(by_name[c.name.casefold()] for c in card.classes)
 
 
+def fitted_to(bundle: ModelBundle, new: ModelCard) -> ModelBundle:
+    """`bundle`, reading what the model of the card `new` reads: its bands (see `models.bundle.adapt_bands`) and its normalisation."""
+    adapt_bands(bundle.network, bundle.card.input.band_names, new.input.band_names)
+    return ModelBundle(bundle.network, bundle.card.model_copy(update={"input": new.input}), bundle.folder)
+
+
 def _prepared(reporter: JobReporter) -> _Job:
     """Read settings and cards, look at the rasters and at the room on the disk."""
     folder = reporter.folder
@@ -160,8 +172,10 @@ def _look_at(job: _Job, raster: RasterToPredict) -> None:
     try:
         with open_raster(source_of(job.folder, raster)) as dataset:
             info = describe(dataset, raster.name, None)
-        for side in SIDES:
-            job.notes += [Problem(raster=raster.name, fact=fact) for fact in warnings_for(job.cards[side], info)[: 1 if side == "after" else 0]]
+        job.notes += [Problem(raster=raster.name, fact=fact) for fact in warnings_for(job.cards["after"], info)[:1]]
+        if why := why_fitted(job.cards["before"], job.cards["after"], info):
+            job.fitted.add(raster.id)
+            job.notes.append(Problem(raster=raster.name, fact=why))
     except (ImageryError, InputMismatchError) as error:
         _failed(job, raster, error)
     else:
@@ -175,7 +189,7 @@ def _refuse_small_disk(job: _Job) -> None:
     if needed > free:
         raise DiskFullError(
             f"The maps may need {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left.",
-            "Free some space (old predictions are usually the largest), or choose fewer rasters.",
+            "Free some space (old comparisons are usually the largest: delete them on the Compare page), or choose fewer pictures.",
         )
 
 
@@ -215,7 +229,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         return
     name = "new" if side == "after" else "old"
     predict_raster(
-        job.bundle(side),
+        job.bundle(side, raster.id),
         source_of(job.folder, raster),
         out,
         folder / f"{side}_confidence.tif",

@@ -147,7 +147,7 @@ def band_order(model_input: ModelInput, band_names: Sequence[str]) -> list[int]:
     if missing:
         raise InputMismatchError(
             f"The model needs the band{'s' if len(missing) > 1 else ''} {', '.join(missing)}; the imagery has {', '.join(band_names) or 'none'}.",
-            "Choose imagery with these bands, name its bands to match on the Imagery page, or choose another model.",
+            "Choose imagery with these bands, or another model.",
         )
     return [here.index(_plain(name)) for name in model_input.band_names]
 

@@ -15,6 +15,7 @@ import streamlit as st
 from demo.project import SCENE_FILE, TRUTH_FILE
 from errors import ModelError, TerratuneError
 from imagery.library import Raster, list_rasters, raster_source
+from inference.base_input import why_fitted
 from inference.compare import CHANGE_COLOURS, CHANGE_NAMES, FLIPPED, GAINED, LOST
 from inference.picture import PICTURE_FILE, make_picture
 from inference.report import REPORT_FILE, Report, ScoreReport, area_text, old_classes, read_report
@@ -66,8 +67,7 @@ class Choice:
         return f"{self.card.title} · {made}"
 
 
-def main() -> None:
-    project = page_frame(KEY)
+def main(project: Project) -> None:
     rasters = _rasters(project)
     trained, bases = trained_models(project), base_models(project)
     jobs = comparisons(project)
@@ -194,9 +194,11 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         )
         chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
         tile_set = _tile_set_choice(project, new)
-    fitting, problems = _fit(chosen, (new.card, base.card))
+    fitting, problems, notes = _fit(chosen, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
+    for note in notes[:1]:
+        st.caption(f":material/info: {plain(note)}")
     megapixels = sum(r.info.width * r.info.height for r in fitting) / 1e6
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
@@ -230,18 +232,18 @@ def _tile_set_choice(project: Project, new: Choice) -> Path | None:
     )
 
 
-def _fit(rasters: Sequence[Raster], cards: Sequence[ModelCard]) -> tuple[list[Raster], list[tuple[str, str]]]:
-    """The rasters that both models can read, and why the others cannot be."""
-    fitting, problems = [], []
+def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[list[Raster], list[tuple[str, str]], list[str]]:
+    """The rasters that can be predicted, why the others cannot be, and what to know about those that can."""
+    fitting, problems, notes = [], [], []
     for raster in rasters:
         try:
-            for card in cards:
-                check_input(card, raster.info.band_names, raster.info.dtype, raster.info.resolution_m)
+            check_input(new, raster.info.band_names, raster.info.dtype, raster.info.resolution_m)
         except ModelError as error:
             problems.append((f"{raster.name}: {error.fact}", error.remedy))
         else:
             fitting.append(raster)
-    return fitting, problems
+            notes += [f"{raster.name}: {note}"] if (note := why_fitted(base, new, raster.info)) else []
+    return fitting, problems, notes
 
 
 def start_comparison(project: Project, base: Choice, new: Choice, rasters: Sequence[Raster], tile_set: Path | None) -> Path:
@@ -339,6 +341,7 @@ def stopped(job: Path, status: JobStatus) -> None:
         with explained():
             start_job(job, MODULE)
             st.rerun()
+    delete_button(job)
     log = job / "log.txt"
     if log.exists() and log.stat().st_size:
         with st.expander("Log"):
@@ -701,4 +704,6 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-main()
+page_project = page_frame(KEY)
+with explained():
+    main(page_project)

@@ -62,11 +62,13 @@ def bright_bundle(threshold: float = 128.0, classes: tuple[ClassDef, ...] = (PAV
     return ModelBundle(BrightAbove(threshold, len(classes)), card(classes), Path("tiny"))
 
 
-def saved_bundle(folder: Path, classes: tuple[ClassDef, ...], always: int | None = None) -> Path:
+def saved_bundle(
+    folder: Path, classes: tuple[ClassDef, ...], always: int | None = None, bands: tuple[str, ...] = ("red", "green", "blue"), dtype: str = "uint8"
+) -> Path:
     """A real (random) network saved as a bundle; with `always`, its head says that output everywhere."""
-    made = card(classes)
+    made = card(classes, bands, dtype)
     torch.manual_seed(0)
-    network = build_network(made.architecture, 3, made.outputs).eval()
+    network = build_network(made.architecture, len(bands), made.outputs).eval()
     if always is not None:
         last = [m for m in network.head.modules() if isinstance(m, nn.Conv2d)][-1]
         with torch.no_grad():

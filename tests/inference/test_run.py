@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from errors import JobError
+from imagery.stretch import Stretch
 from inference.report import old_classes, read_report
 from inference.run import app, compare_models, joint_classes
 from inference.settings import PredictionSettings, RasterToPredict, TruthRaster, read_settings
@@ -156,3 +157,26 @@ def test_the_reporter_is_told_a_rising_fraction(tmp_path, models, monkeypatch):
     monkeypatch.setattr(reporter, "progress", lambda stage, fraction, seconds_left=None: told.append(fraction))
     compare_models(reporter)
     assert told == sorted(told) and told[0] < 0.5 and told[-1] == 1.0
+
+
+def test_a_base_model_for_other_bands_is_fitted_to_those_of_the_new_one(tmp_path, models):
+    """One grey band of 16 bits, which the base model alone would refuse."""
+    values = np.random.default_rng(1).integers(1, 255, (1, 64, 80), np.uint16) * 257
+    models = models | {"new": saved_bundle(tmp_path / "grey", (DIRT,), always=1, bands=("gray",), dtype="uint16")}
+    job = make_job(tmp_path, models)
+    write_raster(job.parent.parent / "imagery" / "0.tif", values)
+    asked = read_settings(job)
+    grey = asked.rasters[0].model_copy(update={"shown_bands": (1,), "stretch": Stretch(low=(1.0,), high=(65535.0,))})
+    (job / "settings.json").write_text(asked.model_copy(update={"rasters": (grey,)}).model_dump_json())
+    assert run_job(job, compare_models) == 0
+    report = read_report(job)
+    assert report.failed == ()
+    assert (read(job / "aaa0" / "before.tif") == 2).all() and (read(job / "aaa0" / "after.tif") == 1).all()
+    assert "red, green, blue" in report.notes[0].fact and "fitted to" in report.notes[0].fact
+
+
+def test_imagery_that_the_new_model_cannot_read_is_still_refused(tmp_path, models):
+    job = make_job(tmp_path, models)
+    write_raster(job.parent.parent / "imagery" / "0.tif", np.ones((2, 64, 80), np.uint8))
+    assert run_job(job, compare_models) == 1
+    assert "needs the bands" in job_status(job).error

@@ -130,3 +130,34 @@ def test_a_new_comparison_can_always_be_started(project, tmp_path, monkeypatch):
     press_predict(open_page(project), monkeypatch)
     page = open_page(project, comparison="new")
     assert not page.button(key="preview_results:predict").disabled
+
+
+def test_a_model_for_other_bands_is_compared_with_the_base_it_came_from(project, tmp_path, monkeypatch):
+    """The base model cannot read this imagery by itself: it is shown it as the new model is."""
+    values = np.random.default_rng(0).integers(1, 9000, (1, 64, 80), np.uint16)
+    add_copy(project, write_raster(tmp_path / "upload.tif", values), "grey.tif")
+    base = saved_bundle(project.models_folder / "starter", (PAVED,), always=1)
+    run = project.runs_folder / "mine"
+    saved_bundle(run / "model", (PAVED, UNPAVED), always=2, bands=("gray",), dtype="uint16")
+    write_json(run / "settings.json", {"base": str(base), "tiles": "gone"})
+    page = open_page(project)
+    assert "cannot read" in words(page)
+    press_predict(page, monkeypatch)
+    page = open_page(project)
+    assert not page.error
+    assert page.dataframe[0].value["Before"].tolist() == ["1,281 m²", "0 m²"]
+    assert "fitted to" in words(page)
+
+
+def test_a_comparison_that_failed_can_be_deleted(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    page = open_page(project)
+    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: None)
+    page.button(key="preview_results:predict").click().run()
+    [job] = project.predictions_folder.iterdir()
+    write_json(job / "status.json", JobStatus(state="failed", error="The disk is full.", started=time.time() - 60).model_dump())
+    page = open_page(project)
+    page.button(key=f"preview_results:delete:{job.name}").click().run()
+    assert not page.exception
+    assert list(project.predictions_folder.iterdir()) == []
