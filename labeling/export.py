@@ -105,6 +105,8 @@ class TileEstimate:
     """Labelled areas that are hidden by missing imagery may make it a few fewer."""
     bytes: int
     """Uncompressed."""
+    learnable: bool
+    """Whether a label of a class to be learnt touches the imagery."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def export_tiles(
         The tile set on disk.
 
     Raises:
-        NoLabelsError: nothing is labelled.
+        NoLabelsError: nothing is labelled, or nothing but ignored classes where only labelled tiles are wanted.
         NoOverlapError: no label touches any image; says where both lie.
         EmptyTileSetError: no tile holds a pixel of a class.
         SplitError: everything lies in one place.
@@ -176,7 +178,7 @@ def export_tiles(
         cuts = list(_cut_all(planned, settings, writer, statistics, tell))
         if not cuts:
             raise EmptyTileSetError(
-                "No tile holds a labelled pixel: the labels lie where there is no imagery, are smaller than a pixel, or are all uncertain.",
+                "No tile holds a labelled pixel: the labels lie where there is no imagery, are smaller than a pixel, or are uncertain.",
                 "Label something visible, or give lines and points a larger width.",
             )
         tell("Keeping training and validation places apart", 0.97)
@@ -189,12 +191,14 @@ def export_tiles(
 def estimate_tiles(infos: Sequence[RasterInfo], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> TileEstimate:
     """How many tiles an export would make. Pure: no image is opened."""
     count = band_bytes = 0
+    learnable = False
     for info in infos:
         shapes = shapes_on(info.grid, labels, schema, settings.buffer_m)
         here = len(_windows(info.grid, shapes, settings))
         count += here
         band_bytes += here * (len(info.image_bands) * np.dtype(info.dtype).itemsize + 1)
-    return TileEstimate(count, band_bytes * settings.tile_size**2)
+        learnable = learnable or bool(shapes.learnt[shapes.tree.query(outline(info.grid), predicate="intersects")].any())
+    return TileEstimate(count, band_bytes * settings.tile_size**2, learnable)
 
 
 def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> list[_Image]:
@@ -202,6 +206,15 @@ def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: Class
         raise NoLabelsError("There are no labels yet.", "Draw some on the Label page, or import a file, then export.")
     if not images:
         raise EmptyTileSetError("There is no imagery to cut.", "Add imagery first.")
+    ignored = {c.value: c.name for c in schema.classes if c.ignore}
+    if settings.tiles == "features_only" and labels["class_value"].isin(list(ignored)).all():
+        names = " or ".join(f"'{ignored[value]}'" for value in labels["class_value"].unique())
+        raise NoLabelsError(
+            f"All {len(labels)} labels are {names}, which is never learnt."
+            if len(labels) > 1
+            else f"The only label is {names}, which is never learnt.",
+            "Give some labels a class to be learnt on the Label page, then export again.",
+        )
     infos = [inspect_raster(source.source) for source in images]
     bands = _bands([source.name for source in images], infos)
     planned = []

@@ -37,7 +37,7 @@ SPLITS: tuple[tuple[Split, str, str, str], ...] = (
     ("validation", "Validation", "#8338ec", "kept aside to test the model on"),
     ("gap", "Gap", "#8d99ae", "too close to both: used by neither"),
 )
-TILE_SIZES = (128, 256, 512)
+TILE_SIZES = (64, 128, 256, 512)
 EVERYTHING = "Everything"
 
 
@@ -163,8 +163,17 @@ def estimate_line(chosen: Sequence[Raster], labels: gpd.GeoDataFrame, project: P
         estimate = estimate_tiles([r.info for r in chosen], labels, project.classes(), settings)
         if estimate.tiles:
             st.caption(f"About **{many(estimate.tiles, 'tile')}**, at most {max(1, round(estimate.bytes / 1e6)):,} MB.")
-        else:
-            st.warning("No label to learn from touches the chosen imagery, so there would be no tile.", icon=":material/warning:")
+        if not estimate.learnable:
+            ignored = {c.value: c.name for c in project.classes().classes if c.ignore}
+            why = (
+                f"Every label is of a class that is never learnt ({plain(', '.join(ignored.values()))})"
+                if labels["class_value"].isin(list(ignored)).all()
+                else "No label to learn from touches the chosen imagery"
+            )
+            result = "the tiles would show nothing to learn" if estimate.tiles else "there would be no tile"
+            st.warning(f"{why}, so {result}. Label something on the Label page first.", icon=":material/warning:")
+        elif not estimate.tiles:
+            st.warning("The labels on the chosen imagery are too small for a tile.", icon=":material/warning:")
 
 
 @st.fragment(run_every=0.5)
@@ -232,6 +241,12 @@ def numbers(record: TileSetRecord) -> None:
         tiles = record.in_split(split)
         mark = f'<span style="color:{colour}">&#9632;</span>'
         column.markdown(f"{mark} **{title}: {many(len(tiles), 'tile')}**", unsafe_allow_html=True, help=meaning)
+    if not any(tile.pixels.get(c.value, 0) for tile in record.tiles for c in record.classes):
+        st.warning(
+            "No tile shows a class, so a model cannot be trained on these alone. Label something on the Label page, then export again.",
+            icon=":material/warning:",
+        )
+        return
     st.dataframe(class_table(record), hide_index=True, width="stretch")
     for c in record.classes:
         train, validation = record.class_pixels("train")[c.value], record.class_pixels("validation")[c.value]

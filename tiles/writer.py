@@ -118,7 +118,7 @@ def require_space(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(there).free
     if free < wanted + SPARE_BYTES:
         raise DiskFullError(
-            f"The tiles need about {_readable(wanted)}, but only {_readable(free)} are free on the disk.",
+            f"The tiles need about {_readable(wanted)} and {_readable(SPARE_BYTES)} must stay free, but only {_readable(free)} are free on the disk.",
             "Free some space, choose a larger step, or export only the tiles with labels.",
         )
 

@@ -425,3 +425,20 @@ def test_all_naip_chips_give_the_masks_made_from_the_same_lines(shared_data, tmp
     overlapping = {t.raster: t.split for t in made.record.tiles if t.raster.removeprefix("palm_springs_2020_") in {"64", "65", "66"}}
     assert len(set(overlapping.values())) == 1
     assert validate_tile_set(made.folder) == []
+
+
+def test_labels_that_are_all_uncertain_are_named_as_such(scene, tmp_path):
+    labels = two_tracks().assign(class_value=UNCERTAIN)
+    with pytest.raises(NoLabelsError, match="All 2 labels are 'Uncertain'"):
+        run(scene, labels, tmp_path)
+    everything = SMALL.model_copy(update={"tiles": "all"})
+    assert run(scene, labels, tmp_path, everything).record.tiles, "background alone can serve as reminder tiles"
+
+
+def test_the_estimate_says_whether_anything_can_be_learnt(scene):
+    everything, infos = SMALL.model_copy(update={"tiles": "all"}), [inspect_raster(scene.source)]
+    assert estimate_tiles(infos, two_tracks(), starter_schema(), everything).learnable
+    assert not estimate_tiles(infos, two_tracks().assign(class_value=UNCERTAIN), starter_schema(), everything).learnable
+    assert not estimate_tiles(
+        infos, two_tracks().translate(yoff=9000).to_frame("geometry").assign(class_value=UNPAVED), starter_schema(), everything
+    ).learnable

@@ -42,13 +42,13 @@ def add_scene(project: Project, tmp_path: Path) -> None:
     add_copy(project, path, "scene.tif")
 
 
-def add_lines(project: Project, *shifts_m: float, lat: float = LAT) -> None:
+def add_lines(project: Project, *shifts_m: float, lat: float = LAT, value: int = 2) -> None:
     """Unpaved lines 80 m long, `shifts_m` east of the scene's edge, 100 m below its upper edge."""
     for shift in shifts_m:
         west = LON + (shift + 5) / 89_900
         geometry = {"type": "LineString", "coordinates": [[west, lat - 0.0009], [west + 80 / 89_900, lat - 0.0009]]}
         open_journal(project.journal_file).append(
-            [Operation(uuid.uuid4().hex, "upsert", uuid.uuid4().hex, Label(geometry, 2, "drawn", ""))]
+            [Operation(uuid.uuid4().hex, "upsert", uuid.uuid4().hex, Label(geometry, value, "drawn", ""))]
         )
 
 
@@ -175,3 +175,16 @@ def test_a_damaged_tile_set_does_not_take_the_page_with_it(project, tmp_path):
     assert "is damaged" in text_of(page.error)
     assert page.button(key="export")
     assert page.button(key="delete")
+
+
+def test_labels_that_are_all_uncertain(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900, value=255)
+    page = open_page(project)
+    assert "Every label is of a class that is never learnt (Uncertain), so there would be no tile" in text_of(page.warning)
+    page.radio(key="tiles").set_value("all").run()
+    assert "nothing to learn" in text_of(page.warning)
+    click(page, "export")
+    assert wait(project) == "done"
+    page = open_page(project)
+    assert "No tile shows a class" in text_of(page.warning)

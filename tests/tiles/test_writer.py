@@ -132,3 +132,9 @@ def test_remove(tmp_path):
     with pytest.raises(TileSetError):
         remove_tile_set(tmp_path / "other")
     assert (tmp_path / "other").exists()
+
+
+def test_the_reserve_is_named_where_it_is_what_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr("tiles.writer.shutil.disk_usage", lambda path: type("Usage", (), {"free": 37_000_000}))
+    with pytest.raises(DiskFullError, match=r"about 2 MB and 67 MB must stay free.*only 37 MB are free"):
+        require_space(tmp_path, 2_000_000)
