@@ -44,8 +44,7 @@ STRETCH_HELP = (
 )
 
 
-def main() -> None:
-    project = page_frame(KEY)
+def main(project: Project) -> None:
     left, right = st.columns([0.4, 0.6], gap="small")
     with left:
         add_panel(project)
@@ -112,7 +111,9 @@ def folder_tab(project: Project, crs: str) -> None:
     wanted = st.text_input("Search", key=f"{KEY}:search", placeholder="Part of a name or folder", label_visibility="collapsed")
     paths = [path for path in paths if wanted.casefold() in path.casefold()]
     if not paths:
-        st.caption("Nothing here matches." if wanted else "Every picture in the server folders is in the list already.")
+        st.caption(
+            "Nothing matches that is not in the list already." if wanted else "Every picture in the server folders is in the list already."
+        )
         return
     rows = [{"File": Path(path).name, "Folder": folder_of(path, roots)} for path in paths]
     # the list is part of the key: a tick must never move to another file when the list gets shorter
@@ -353,4 +354,6 @@ def maps_safe(text: str) -> str:
     return text
 
 
-main()
+page_project = page_frame(KEY)
+with explained():
+    main(page_project)

@@ -13,6 +13,7 @@ import streamlit as st
 from demo.replay import TITLE as REPLAY_TITLE
 from demo.replay import replay_folder, replay_tiles
 from errors import InputMismatchError, TerratuneError
+from labeling.export_job import export_jobs
 from models.card import ModelCard, check_input
 from models.catalogue import CatalogueEntry, damaged_models, list_models
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
@@ -31,6 +32,8 @@ KEY = "train_model"
 MODULE = "training.run"
 NO_REPLAY = "None"
 CHART_HEIGHT_PX = 220
+HARDLY_FOUND = 5.0
+"""Recall, in percent, below which a new class counts as not learnt."""
 FORGOTTEN = 5.0
 """Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
@@ -52,7 +55,13 @@ def main() -> None:
 def form(project: Project) -> None:
     tile_sets = list_tile_sets(project.tiles_folder)
     if not tile_sets:
-        st.info("There are no tiles yet. Label something and export tiles first.", icon=":material/info:")
+        at_work = any(job_status(job).state == "running" for job in export_jobs(project)[:1])
+        st.info(
+            "The tiles are being exported; this takes a moment. Watch it on the Tiles page, then come back."
+            if at_work
+            else "There are no tiles yet. Label something and export tiles first.",
+            icon=":material/info:",
+        )
         st.page_link(step("export_tiles").page(), label="Go to Tiles", icon=":material/grid_on:")
         return
     usual = usual_settings(project)
@@ -375,6 +384,7 @@ def result(folder: Path, *, done: bool) -> None:
     except FileNotFoundError:
         return
     rows = score_rows(found)
+    held_out = "1 tile" if found["held_out_tiles"] == 1 else f"{found['held_out_tiles']} tiles"
     if done:
         st.success(
             f"**The new model is ready.** Epoch {found['best_epoch']} was the best and is the one kept.", icon=":material/check_circle:"
@@ -383,6 +393,12 @@ def result(folder: Path, *, done: bool) -> None:
         st.caption(f"The best so far is epoch {found['best_epoch']}; its model is kept and can be compared.")
     for row in rows:
         st.markdown(f"- {sentence(row, row['Class'] in found['old_classes'])}")
+    missed = [r["Class"] for r in rows if r["Class"] not in found["old_classes"] and (r["Found after"] or 0.0) < HARDLY_FOUND]
+    if missed:
+        st.warning(
+            f"**{', '.join(missed)}** is hardly found yet. Train for more epochs, or label more of it in different places and export again.",
+            icon=":material/warning:",
+        )
     if rows:
         percent = st.column_config.NumberColumn(format="%.0f %%")
         st.dataframe(
@@ -392,7 +408,7 @@ def result(folder: Path, *, done: bool) -> None:
         )
         st.caption(
             "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
-            f"Scored on {found['held_out_tiles']} tiles in places of their own."
+            f"Scored on {held_out} in places of their own."
         )
     next_step_link(KEY)
 

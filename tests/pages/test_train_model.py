@@ -195,3 +195,22 @@ def test_reminder_tiles_are_offered_and_checked(project):
     page.selectbox(key="train_model:replay").select("town").run()
     assert page.slider(key="train_model:share").value == 30
     assert not start_button(page).disabled
+
+
+def test_a_class_that_was_not_learnt_is_said_with_what_to_do(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    folder = a_run(project)
+    found = json.loads((folder / "result.json").read_text())
+    found["after"][0] |= {"iou": 0.0, "recall": 0.01}
+    found["held_out_tiles"] = 1
+    write_json(folder / "result.json", found)
+    page = open_page(project, "first")
+    assert "**Unpaved road** is hardly found yet" in text_of(page.warning)
+    assert "1 tile in" in text_of(page.caption)
+
+
+def test_tiles_on_their_way_are_announced(project):
+    job = project.tiles_folder / ".exports" / "1-a"
+    write_json(job / "settings.json", {})
+    write_json(job / "status.json", JobStatus(state="running", started=time.time()).model_dump())
+    assert "being exported" in text_of(open_page(project).info)
