@@ -229,32 +229,39 @@ def sam(repeats: int) -> None:
     from segment_anything import SamPredictor
     from segment_anything.build_sam import build_sam_vit_b
 
-    from labeling.prompt.sam import SamModel, bfloat16_is_quicker
+    from labeling.prompt.sam import SamModel, bfloat16_is_quicker, build_sam
 
     torch.manual_seed(0)
     say(threads=torch.get_num_threads(), bfloat16_is_quicker=bfloat16_is_quicker(torch.device("cpu")))
     rgb = np.random.default_rng(0).integers(0, 255, (1024, 1024, 3), np.uint8)
     network = build_sam_vit_b().eval()
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    valid = np.ones((1024, 1024), np.bool_)
     predictor = SamPredictor(network)
     say(official_encode_s=median_ms(lambda: predictor.set_image(rgb), 1) / 1e3)
     click = np.array([[500.0, 400.0]]), np.array([1])
     say(official_click_ms=median_ms(lambda: predictor.predict(*click), repeats))
+    features = predictor.features[0].half().numpy()
     exact: list[Mask] = []
     for precision in ("float32", "bfloat16"):
-        network.load_state_dict(state)
-        model = SamModel(network.float(), "random", precision)
-        encode_s = median_ms(lambda m=model: m.encode(rgb, valid, lambda share: None), 1) / 1e3  # type: ignore[misc]
-        embedding = {"features": predictor.features[0].half().numpy(), "shape": np.array([1024, 1024], np.int32)}
-        prompt = Prompt((Point(500.5, 400.5),))
-        decode_ms = median_ms(lambda m=model, e=embedding: m.predict(e, prompt), repeats)  # type: ignore[misc]
-        found = model.predict(embedding, prompt)
-        mask_ms = median_ms(lambda m=model, e=embedding, f=found: m.mask(e, f.logits[0]), repeats)  # type: ignore[misc]
-        masks = [model.mask(embedding, one) for one in found.logits[np.argsort(found.logits.mean(axis=(1, 2)))]]
+        facts, masks = measured(SamModel(build_sam({n: t.clone() for n, t in state.items()}), "random", precision), rgb, features, repeats)
         exact = exact or masks
         iou = min(float((a & b).sum() / max(1, (a | b).sum())) for a, b in zip(exact, masks, strict=True))
-        say(precision=precision, encode_s=encode_s, decode_ms=decode_ms, mask_ms=mask_ms, least_iou_with_float32=round(iou, 4))
+        say(precision=precision, **facts, least_iou_with_float32=round(iou, 4))
+
+
+def measured(model: Any, rgb: NDArray[np.uint8], features: NDArray[np.float16], repeats: int) -> tuple[dict[str, float], list[Mask]]:
+    """Times of one model, and its masks for one click by falling area of their logits."""
+    valid = np.ones(rgb.shape[:2], np.bool_)
+    embedding = {"features": features, "shape": np.array(rgb.shape[:2], np.int32)}
+    prompt = Prompt((Point(500.5, 400.5),))
+    found = model.predict(embedding, prompt)
+    facts = {
+        "encode_s": median_ms(lambda: model.encode(rgb, valid, lambda share: None), 1) / 1e3,
+        "decode_ms": median_ms(lambda: model.predict(embedding, prompt), repeats),
+        "decode_wall_ms": median_ms(lambda: model.predict(embedding, prompt), repeats, time.perf_counter),
+        "mask_ms": median_ms(lambda: model.mask(embedding, found.logits[0]), repeats),
+    }
+    return facts, [model.mask(embedding, one) for one in found.logits[np.argsort(found.logits.mean(axis=(1, 2)))]]
 
 
 def clicks(count: int) -> None:
@@ -263,20 +270,17 @@ def clicks(count: int) -> None:
     from starlette.applications import Starlette
     from starlette.testclient import TestClient
 
-    from imagery.library import add_copy
+    from imagery.library import add_reference
     from server import prompts
     from server.tokens import issue_token
     from workspace.project import create_project
     from workspace.settings import settings_from_environment
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings_from_environment({"TERRATUNE_DATA": folder})
+        settings = settings_from_environment({"TERRATUNE_DATA": folder, "TERRATUNE_IMAGERY_ROOTS": str(DATA)})
         project = create_project(settings.projects_folder, "Clicks")
-        source = next((DATA / "buildings_oam_banepa" / "images").glob("*.tif"))
-        copy = Path(folder) / source.name
-        copy.write_bytes(source.read_bytes())
-        copy.with_name(f"{copy.name}.aux.xml").write_bytes(source.with_name(f"{source.name}.aux.xml").read_bytes())
-        raster = add_copy(project, copy, source.name)
+        source = min((DATA / "buildings_oam_banepa" / "images").glob("*.tif"))
+        raster = add_reference(project, source, settings)
         west, south, east, north = raster.info.grid.lonlat_bounds
         http = TestClient(Starlette(routes=prompts.routes(settings)))
         address = f"/api/{issue_token(settings.data_folder, project.id)}/prompt"

@@ -31,8 +31,8 @@ AGREES = 0.5
 """A neighbour's answer goes on with the object when the two are so much the same (IoU) where both look."""
 TOUCHES_PX = 3
 """Pixels of a mask along a side of its chip, from which on the object is taken to go on beyond it."""
-REMEMBERED = 200
-"""Answers to which a next click can refer."""
+REMEMBERED = 60
+"""Answers to which a next click can refer; about a megabyte each."""
 
 
 @dataclass(frozen=True)

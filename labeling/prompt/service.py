@@ -18,8 +18,6 @@ from workspace.settings import Settings
 
 ANSWER_WITHIN_S = 0.8
 """So long a request waits for an encode before it is answered with how far that is."""
-IDLE_EXIT_S = 600.0
-"""Processes that had nothing to do for so long end and give their memory back."""
 FAILED_KEPT_S = 30.0
 
 _log = logging.getLogger("terratune.prompt")
@@ -45,7 +43,6 @@ class PromptService:
         self._store = settings.data_folder / "embeddings"
         self._answering = Worker()
         self._lanes: dict[Kind, _Lane] = {"smart": _Lane("smart"), "sam": _Lane("sam")}
-        self._last_answer = time.monotonic()
         self._places: dict[tuple[str, Path | None, int], ModelPlace] = {}
 
     def ask(self, ask: Ask, tool: Tool, owner: str, *, only_if_ready: bool = False, wait_s: float = ANSWER_WITHIN_S) -> Answer | Waiting | None:
@@ -93,7 +90,6 @@ class PromptService:
 
     def _reply(self, ask: Ask, model: ModelPlace) -> Answer | Missing:
         message = Reply(ask, model, self._store, self._settings.embeddings_bytes)
-        self._last_answer = time.monotonic()
         for attempt in (1, 2):
             try:
                 result: Answer | Missing = self._answering.call(message)
@@ -189,17 +185,13 @@ class _Lane:
         self._changed.notify_all()
 
     def _run(self) -> None:
-        """Encode what is wanted, one after the other; end after a while without work."""
+        """Encode what is wanted, one after the other."""
         while True:
             with self._changed:
-                idle_since = time.monotonic()
                 while (turn := self._turns.next(time.monotonic())) is None and not self._closed:
-                    self._changed.wait(5.0)
-                    if time.monotonic() - idle_since > IDLE_EXIT_S:
-                        break
-                if self._closed or turn is None:
-                    self._thread = None
-                    break
+                    self._changed.wait()
+                if turn is None or self._closed:
+                    return
                 key, job, _ = turn
                 self._now = (key, "Starting", 0.0)
                 now = time.monotonic()
@@ -211,7 +203,6 @@ class _Lane:
                     self._failed[key] = failure, time.monotonic()
                 self._turns.done(key)
                 self._changed.notify_all()
-        self._worker.stop()
 
     def _encode(self, key: str, job: Encode) -> TerratuneError | None:
         def tell(stage: str, share: float) -> None:

@@ -20,8 +20,8 @@ from skimage.segmentation import watershed
 
 from labeling.prompt.model import Candidates, Embedding, Progress, Prompt
 
-KEY = "smart-select:1"
-PIECE_PX = 200
+KEY = "smart-select:2"
+PIECE_PX = 120
 """Pixels of a piece, on average."""
 SMOOTH_PX = 1.0
 EDGE_SCALE = 0.005

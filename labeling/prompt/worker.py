@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import queue
 import socket
@@ -16,17 +17,21 @@ import sys
 import tempfile
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from errors import JobCancelled, PromptError, TerratuneError
 from imagery.read import open_raster
 from labeling.prompt.checkpoints import Kind
 from labeling.prompt.chips import Chip, Picture, chip_key, read_chip
-from labeling.prompt.model import PromptableModel
+from labeling.prompt.model import Candidates, Embedding, Progress, Prompt, PromptableModel
 from labeling.prompt.segment import Answer, Answerer, Ask, Missing, packed_validity
 from labeling.prompt.store import EmbeddingStore, RecentEmbeddings
 
@@ -34,7 +39,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ENCODE_NICENESS = 10
 MEMORY_BYTES = 256 * 2**20
 """Embeddings that the answering process keeps in memory: about 120 chips of SAM."""
+ANSWERERS = 3
+"""Models kept for answering; their decoders are small."""
 LOOK_EVERY_S = 0.1
+IDLE_EXIT_S = 600.0
+"""A process that had nothing to do for so long ends and gives its memory back; the next call starts another."""
 
 Tell = Callable[[str, float], None]
 """Called with the stage in words and the share done; raises JobCancelled to stop."""
@@ -175,13 +184,38 @@ def load_model(place: ModelPlace, device: str) -> PromptableModel:
     return load_sam(place.path, key=place.key, device=device)
 
 
+class _OnDemand:
+    """A model that is loaded when it is first asked: that a chip is missing can be said before."""
+
+    def __init__(self, place: ModelPlace) -> None:
+        self.key, self._place = model_key(place), place
+
+    @functools.cached_property
+    def _model(self) -> PromptableModel:
+        return load_model(self._place, "cpu")
+
+    def encode(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_], progress: Progress) -> dict[str, NDArray[Any]]:
+        return self._model.encode(rgb, valid, progress)
+
+    def predict(self, embedding: Embedding, prompt: Prompt) -> Candidates:
+        return self._model.predict(embedding, prompt)
+
+    def mask(self, embedding: Embedding, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return self._model.mask(embedding, logits)
+
+    def logits_of(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return self._model.logits_of(embedding, mask)
+
+
 class _Side:
     """The process's own end: does one message after the other, keeps the last model loaded."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[ModelPlace, str], PromptableModel] = {}
+        self._model: tuple[ModelPlace, PromptableModel] | None = None
+        """The one that encodes: loaded, and kept until another is wanted."""
         self._stores: dict[tuple[Path, int], EmbeddingStore] = {}
-        self._answerers: dict[tuple[ModelPlace, Path], Answerer] = {}
+        self._recent: dict[Path, RecentEmbeddings] = {}
+        self._answerers: OrderedDict[tuple[ModelPlace, Path], Answerer] = OrderedDict()
         self._niced = False
 
     def encode(self, job: Encode, tell: Tell) -> str:
@@ -198,16 +232,16 @@ class _Side:
             rgb, valid = read_chip(dataset, job.picture, job.chip)
         embedding: dict[str, Any]
         if not valid.any():
-            import numpy as np
-
             embedding = {"shape": np.array(valid.shape, np.int32)}
         else:
             tell("Waiting for another program", 0.0)
             with _alone_on_this_machine(job.model, lambda: tell("Waiting for another program", 0.0)):
                 tell("Loading the model", 0.0)
-                model = self._model(job.model, _device(job.model.device))
+                if self._model is None or self._model[0] != job.model:
+                    self._model = None  # free the other first
+                    self._model = job.model, load_model(job.model, _device(job.model.device))
                 tell("Looking at this part of the picture", 0.05)
-                embedding = model.encode(rgb, valid, lambda share: tell("Looking at this part of the picture", 0.05 + 0.95 * share))
+                embedding = self._model[1].encode(rgb, valid, lambda share: tell("Looking at this part of the picture", 0.05 + 0.95 * share))
         store.put(key, {**embedding, **packed_validity(valid)})
         return key
 
@@ -215,16 +249,13 @@ class _Side:
         del tell
         where = (job.model, job.store)
         if where not in self._answerers:
-            self._answerers.clear()
-            embeddings = RecentEmbeddings(self._store(job.store, job.store_limit_bytes), MEMORY_BYTES)
-            self._answerers[where] = Answerer(self._model(job.model, "cpu"), embeddings)
+            store = self._store(job.store, job.store_limit_bytes)
+            recent = self._recent.setdefault(job.store, RecentEmbeddings(store, MEMORY_BYTES))
+            self._answerers[where] = Answerer(_OnDemand(job.model), recent)
+            if len(self._answerers) > ANSWERERS:
+                self._answerers.popitem(last=False)
+        self._answerers.move_to_end(where)
         return self._answerers[where].answer(job.ask)
-
-    def _model(self, place: ModelPlace, device: str) -> PromptableModel:
-        if (place, device) not in self._models:
-            self._models.clear()
-            self._models[place, device] = load_model(place, device)
-        return self._models[place, device]
 
     def _store(self, folder: Path, limit_bytes: int) -> EmbeddingStore:
         return self._stores.setdefault((folder, limit_bytes), EmbeddingStore(folder, limit_bytes))
@@ -291,7 +322,10 @@ def serve(pipe: Connection) -> None:
     threading.Thread(target=listen, daemon=True).start()
     side = _Side()
     while True:
-        message = messages.get()
+        try:
+            message = messages.get(timeout=IDLE_EXIT_S)
+        except queue.Empty:
+            os._exit(0)
         try:
             done = side.encode(message, tell) if isinstance(message, Encode) else side.reply(message, tell)
             pipe.send(("done", done))
