@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import shapely
 from affine import Affine
@@ -28,9 +30,13 @@ def outline(mask: NDArray[np.bool_], *, smooth_px: float = SMOOTH_PX) -> Polygon
 
     Parts that hang together by corners only are apart; holes stay; crumbs and pinholes go; valid. Empty for an empty mask.
     """
-    whole = [shape(found) for found, _ in shapes(mask.astype(np.uint8), mask=mask, connectivity=4)]
-    if not whole:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
         return Polygon()
+    # only where something is: ten times as quick for a small thing in a chip
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    at = Affine.translation(columns[0], rows[0])
+    whole = [shape(found) for found, _ in shapes(part.astype(np.uint8), mask=part, connectivity=4, transform=at)]
     largest = max(part.area for part in whole)
     enough = max(min(CRUMB_PX, largest), CRUMB_SHARE * largest)
     clean = [_smoothed(part, smooth_px) for part in whole if part.area >= enough]
@@ -46,7 +52,7 @@ def to_lonlat(geometry: BaseGeometry, transform: Affine, crs: CRS) -> BaseGeomet
         transform: Pixels to `crs`.
         crs: Of the raster.
     """
-    to_degrees = Transformer.from_crs(crs, _LONLAT, always_xy=True)
+    to_degrees = _to_degrees(crs)
 
     def move(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = pixels[:, 0], pixels[:, 1]
@@ -59,13 +65,23 @@ def to_lonlat(geometry: BaseGeometry, transform: Affine, crs: CRS) -> BaseGeomet
 
 def to_pixels(geometry: BaseGeometry, transform: Affine, crs: CRS) -> BaseGeometry:
     """EPSG:4326 (longitude, latitude) -> pixels; the reverse of `to_lonlat`."""
-    to_map, back = Transformer.from_crs(_LONLAT, crs, always_xy=True), ~transform
+    to_map, back = _to_map(crs), ~transform
 
     def move(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = to_map.transform(degrees[:, 0], degrees[:, 1])
         return np.column_stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f])
 
     return shapely.transform(geometry, move)
+
+
+@functools.lru_cache(maxsize=32)
+def _to_degrees(crs: CRS) -> Transformer:
+    return Transformer.from_crs(crs, _LONLAT, always_xy=True)
+
+
+@functools.lru_cache(maxsize=32)
+def _to_map(crs: CRS) -> Transformer:
+    return Transformer.from_crs(_LONLAT, crs, always_xy=True)
 
 
 def burnt(geometry: BaseGeometry, rows: int, columns: int) -> NDArray[np.bool_]:
