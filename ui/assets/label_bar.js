@@ -185,6 +185,7 @@ export class LabelBar {
       const sheet = L.DomUtil.create('div', 'tt-sheet', veil);
       sheet.setAttribute('role', 'dialog');
       sheet.setAttribute('aria-modal', 'true');
+      sheet.tabIndex = -1; // a click into it keeps the keys here
       sheet.setAttribute('aria-label', title);
       L.DomUtil.create('h3', '', sheet).textContent = title;
       sheet.append(...content);
