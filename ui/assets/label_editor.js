@@ -13,7 +13,7 @@ const { LabelList } = await import(`./label_list.js${VERSION}`);
 
 const LOOK_EVERY_MS = 2000;
 const LOOK_HIDDEN_MS = 15000;
-const TELL_AFTER_MS = 400;
+const TELL_AFTER_MS = 1500; // the page around the map may wait; edits may not wait for the page
 const SNAP_AMONG = 300; // labels in view beyond which drawing no longer snaps to them
 const ASK_FROM = 10; // changing or deleting so many at once is asked about
 const BRING_UP = 50; // chosen labels, up to so many, are drawn over the others
