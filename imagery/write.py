@@ -10,12 +10,11 @@ from typing import Literal
 
 import rasterio
 import rasterio.shutil
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 
-from errors import DiskFullError
+from errors import DiskFullError, TerratuneError
 from imagery.grid import Grid
-from workspace.files import replaced_on_success
+from workspace.files import FREE_SPACE, replaced_on_success
 
 BLOCK_PX = 512
 Colour = tuple[int, int, int] | tuple[int, int, int, int]
@@ -91,12 +90,12 @@ def to_cog(
 
 @contextlib.contextmanager
 def _full_disk_explained(path: Path) -> Iterator[None]:
-    """GDAL reports a full disk as some write error: look at the disk to tell."""
+    """GDAL reports a full disk as some write error, not always one of rasterio's own: look at the disk to tell."""
     try:
         yield
-    except (RasterioError, OSError) as error:
+    except TerratuneError:
+        raise
+    except Exception as error:
         if shutil.disk_usage(path.parent).free > _LITTLE_SPACE:
             raise
-        raise DiskFullError(
-            f"The disk is full: {path.name} was not written.", "Free some space (old predictions are usually the largest), then try again."
-        ) from error
+        raise DiskFullError("The disk is full: the picture was not written.", FREE_SPACE) from error

@@ -31,7 +31,7 @@ from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, read_card
 from tiles.tile_set import TileSet, open_tile_set
 from workspace.classes import ClassDef
-from workspace.files import write_text
+from workspace.files import size_in_words, write_text
 from workspace.jobs import JobReporter, run_job
 
 SIDES = ("after", "before")
@@ -188,7 +188,7 @@ def _refuse_small_disk(job: _Job) -> None:
     free = shutil.disk_usage(job.folder).free
     if needed > free:
         raise DiskFullError(
-            f"The maps may need {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left.",
+            f"The maps may need {size_in_words(needed)}, and the disk has {size_in_words(free)} left.",
             "Free some space (old comparisons are usually the largest: delete them on the Compare page), or choose fewer pictures.",
         )
 

@@ -18,7 +18,7 @@ from errors import DiskFullError, EmptyTileSetError, TileSetError
 from tiles import layout
 from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL
 from tiles.tile_set import IGNORE_LABEL, RECORD_FILE, TileSet, TileSetRecord, save_record
-from workspace.files import disk_full_explained
+from workspace.files import disk_full_explained, size_in_words
 
 SPARE_BYTES = 64 * 1024 * 1024
 
@@ -118,7 +118,7 @@ def require_space(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(there).free
     if free < wanted + SPARE_BYTES:
         raise DiskFullError(
-            f"The tiles need about {_readable(wanted)} and {_readable(SPARE_BYTES)} must stay free, but only {_readable(free)} are free on the disk.",
+            f"The tiles need about {size_in_words(wanted)} and {size_in_words(SPARE_BYTES)} must stay free, but only {size_in_words(free)} are free on the disk.",
             "Free some space, choose a larger step, or export only the tiles with labels.",
         )
 
@@ -187,7 +187,3 @@ def _discard(folder: Path) -> None:
 def leftovers(parent: Path) -> Sequence[Path]:
     """Hidden folders that a killed export left behind."""
     return [p for p in parent.glob(".*") if p.is_dir() and p.suffix in {".part", ".old"}]
-
-
-def _readable(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size, 0) / 1e6:.0f} MB"

@@ -55,6 +55,11 @@ def is_disk_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
+def size_in_words(count: int) -> str:
+    """Bytes for people: '1.5 GB', '37 MB', '4 kB'."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) durably: temporary name, fsync, rename."""
     with replaced_on_success(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+from rasterio._err import CPLE_AppDefinedError
 
 from errors import DiskFullError
 from imagery import write
@@ -33,12 +34,13 @@ def test_a_class_raster_becomes_a_cog_with_its_colours(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.tif", "raw.tif"]
 
 
-def test_a_full_disk_leaves_the_old_result(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [rasterio.errors.RasterioIOError("write error"), CPLE_AppDefinedError(3, 1, "IO error writing tag data")])
+def test_a_full_disk_leaves_the_old_result(tmp_path, monkeypatch, error):
     out = tmp_path / "out.tif"
     out.write_bytes(b"old")
 
     def fail(*_: object, **__: object) -> None:
-        raise rasterio.errors.RasterioIOError("write error")
+        raise error
 
     raw = written(tmp_path / "raw.tif")
     monkeypatch.setattr(rasterio.shutil, "copy", fail)
