@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from errors import UnknownClassError
+from errors import LabelError, UnknownClassError
 
 BACKGROUND_VALUE = 0
 UNCERTAIN_VALUE = 255
+PALETTE = ("#ff9f1c", "#4361ee", "#2ec4b6", "#e71d36", "#8338ec", "#6a994e", "#ffd60a", "#bc4749", "#118ab2", "#ef476f")
+MAX_DESCRIPTION = 300
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 
@@ -23,6 +25,7 @@ class ClassDef(BaseModel):
     name: str = Field(min_length=1, max_length=60, description="Name shown to people (ArcGIS: Classname).")
     colour: Colour = Field(description="Colour on the map, as #rrggbb.")
     ignore: bool = Field(default=False, description="Areas of this class are never learnt from and never scored.")
+    description: str = Field(default="", max_length=MAX_DESCRIPTION, description="What belongs to the class, for those who label.")
 
     @field_validator("name")
     @classmethod
@@ -31,6 +34,11 @@ class ClassDef(BaseModel):
         if not tidy:
             raise ValueError("A class name cannot be only blanks.")
         return tidy
+
+    @field_validator("description")
+    @classmethod
+    def _trimmed(cls, description: str) -> str:
+        return description.strip()
 
     @field_validator("colour", mode="before")
     @classmethod
@@ -98,3 +106,92 @@ def starter_schema() -> ClassSchema:
             ClassDef(value=UNCERTAIN_VALUE, name="Uncertain", colour="#9aa0a6", ignore=True),
         )
     )
+
+
+def free_value(schema: ClassSchema, wanted: int | None = None) -> int | None:
+    """The wanted class value when it may be used and no class has it, else the smallest free one of 1..254; None when none is left."""
+    taken = {c.value for c in schema.classes}
+    if wanted is not None and BACKGROUND_VALUE < wanted <= UNCERTAIN_VALUE and wanted not in taken:
+        return wanted
+    return next((value for value in range(1, UNCERTAIN_VALUE) if value not in taken), None)
+
+
+def unused_colour(schema: ClassSchema) -> str:
+    """A colour no class has yet, as long as there is one."""
+    taken = {c.colour for c in schema.classes}
+    return next((colour for colour in PALETTE if colour not in taken), PALETTE[len(schema.classes) % len(PALETTE)])
+
+
+def with_new_class(schema: ClassSchema, name: str, colour: str, *, value: int | None = None, description: str = "") -> ClassSchema:
+    """The schema with one more class at the end, with the smallest free value unless one is given.
+
+    Raises:
+        LabelError: the name or the value is missing, taken or not allowed, or there is no value left.
+    """
+    if value is None:
+        value = free_value(schema)
+    if value is None:
+        raise LabelError("There are 254 classes already.", "Remove one that is not used.")
+    row = {"value": value, "name": name, "colour": colour, "description": description, "ignore": value == UNCERTAIN_VALUE}
+    return _checked([*schema.classes, row])
+
+
+def with_class(schema: ClassSchema, value: int, **changes: object) -> ClassSchema:
+    """The schema with some fields of one class changed.
+
+    Raises:
+        LabelError: the name or the value is missing, taken or not allowed.
+    """
+    return _checked([c.model_dump() | changes if c.value == value else c for c in schema.classes])
+
+
+def without_class(schema: ClassSchema, value: int, used: int) -> ClassSchema:
+    """The schema without one class.
+
+    Args:
+        schema: As it is.
+        value: The class.
+        used: Labels that would be left without a class.
+
+    Raises:
+        LabelError: labels use it, or it is the last.
+    """
+    one = schema.by_value(value)
+    if used:
+        raise LabelError(
+            f"'{one.name}' cannot be removed: {'1 label uses' if used == 1 else f'{used:,} labels use'} it.",
+            "Give them another class or delete them first.",
+        )
+    if len(schema.classes) == 1:
+        raise LabelError(f"'{one.name}' is the only class.", "Add another one first, or rename this one.")
+    return ClassSchema(classes=tuple(c for c in schema.classes if c.value != value))
+
+
+def moved(schema: ClassSchema, position: int, by: int) -> ClassSchema:
+    """The schema with the class at `position` moved by `by` places."""
+    classes = list(schema.classes)
+    classes.insert(position + by, classes.pop(position))
+    return ClassSchema(classes=tuple(classes))
+
+
+def _checked(classes: list[ClassDef | dict[str, Any]]) -> ClassSchema:
+    rows = [c.model_dump() if isinstance(c, ClassDef) else c for c in classes]
+    values = [row["value"] for row in rows]
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise LabelError(f"Class value {twice} is taken.", "Choose another one, or change the other class first.")
+    if not all(BACKGROUND_VALUE < value <= UNCERTAIN_VALUE for value in values):
+        raise LabelError("Class values go from 1 to 254.", "0 is the background, 255 the areas that are not learnt from.")
+    if any((row["value"] == UNCERTAIN_VALUE) and not row.get("ignore") for row in rows):
+        raise LabelError("Class value 255 is for areas that are not learnt from.", "Choose a value from 1 to 254, or tick that box.")
+    try:
+        if not all(str(row["name"]).strip() for row in rows):
+            raise LabelError("A class needs a name.", "Type one of at most 60 characters.")
+        return ClassSchema.model_validate({"classes": rows})
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "value_error":
+            raise LabelError("Two classes cannot have the same name.", "Choose another name.") from error
+        if "description" in first["loc"]:
+            raise LabelError("The description is too long.", f"Keep it below {MAX_DESCRIPTION} characters.") from error
+        raise LabelError("A class needs a name and a colour.", "Type a name of at most 60 characters.") from error

@@ -99,6 +99,10 @@ def test_a_class_is_renamed_and_stays_renamed(scene: Project):
     assert scene.classes().by_value(2).name == "Fire road"
 
 
+def moved_north(line: dict, steps: int) -> dict:
+    return line | {"coordinates": [[x, y + steps * 1e-5] for x, y in line["coordinates"]]}
+
+
 def upload(page: AppTest, name: str, content: bytes) -> AppTest:
     page.button(key="import_open").click().run()
     page.file_uploader(key="import_file").upload(name, content).run()
@@ -107,8 +111,8 @@ def upload(page: AppTest, name: str, content: bytes) -> AppTest:
 
 def test_a_file_is_imported_with_its_values_mapped(scene: Project):
     features = [
-        {"type": "Feature", "properties": {"surface": surface, "width_m": width}, "geometry": INSIDE}
-        for surface, width in (("dirt", 7.5), ("unpaved", None), ("dirt", 7.5), ("nonsense", 3))
+        {"type": "Feature", "properties": {"surface": surface, "width_m": width}, "geometry": moved_north(INSIDE, i)}
+        for i, (surface, width) in enumerate((("dirt", 7.5), ("unpaved", None), ("dirt", 7.5), ("nonsense", 3)))
     ]
     page = upload(open_page(scene), "roads.geojson", json.dumps({"type": "FeatureCollection", "features": features}).encode())
     page.selectbox(key="import_field").set_value("surface").run()

@@ -1,0 +1,165 @@
+"""Which class each value of a file's class field means, and the new classes that it offers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from errors import LabelFileError, UnknownClassError
+from labeling.exchange.layers import CLASS_FIELDS, NOTHING, VectorFile, distinct, recognised, whole_number
+from workspace.classes import BACKGROUND_VALUE, UNCERTAIN_VALUE, ClassDef, ClassSchema, free_value, unused_colour
+
+NAME_FIELDS = ("classname", "class_name", "class", "label", "name")
+VALUE_FIELDS = ("classvalue", "class_value", "value")
+IGNORE_NAMES = {"uncertain", "ignore"}
+_MOST_FIELDS_LOOKED_AT = 100
+_NUMBERING = {"id", "fid", "gid", "objectid", "ogc_fid", "osm_id", "uid"}
+"""Fields that number the rows: a small file's 1, 2, 3 are not classes."""
+
+
+@dataclass(frozen=True)
+class ValueFound:
+    """One value of the class field, and what it may become."""
+
+    value: str
+    """`NOTHING` for rows without one."""
+    count: int
+    means: int | None
+    """Value of the class of the project that it most likely means."""
+    offered: ClassDef | None
+    """The new class that it could become; None for nothing and for background."""
+
+
+def class_field_of(file: VectorFile, class_field: str | None) -> str | None:
+    """The attribute that tells the class: the one asked for, whatever its case, else the recognised one; None when there is none.
+
+    Raises:
+        LabelFileError: the one asked for is not there.
+    """
+    if class_field is None:
+        return recognised(file.fields, CLASS_FIELDS)
+    found = class_field if class_field in file.fields else recognised(file.fields, [class_field.casefold()])
+    if found is None:
+        there = ", ".join(file.fields) or "none"
+        raise LabelFileError(f"{file.name} has no field '{class_field}'.", f"Its fields: {there}. Choose one of them.")
+    return found
+
+
+def likely_field(file: VectorFile, schema: ClassSchema) -> str | None:
+    """The field that is named like a class, else the one most of whose values look like classes of this project, else None."""
+    named = recognised(file.fields, CLASS_FIELDS)
+    if named and not (named.casefold() == "name" and _all_differ(file.values(named), schema)):
+        return named
+    understood = {}
+    for field in [one for one in file.fields if one.casefold() not in _NUMBERING][:_MOST_FIELDS_LOOKED_AT]:
+        values = distinct(file.values(field))
+        understood[field] = sum(v is not None for v in suggested_map(values, schema).values()) / max(1, len(values))
+    best = max(understood, key=lambda field: understood[field], default=None)
+    return best if best is not None and understood[best] > 0.5 else None
+
+
+def _all_differ(values: Sequence[str], schema: ClassSchema) -> bool:
+    """Do the values name things (Church Street, Lake Road) rather than classes?"""
+    different = set(values) - {NOTHING}
+    understood = any(meaning is not None for meaning in suggested_map(different, schema).values())
+    return not understood and len(different) > max(1, len(values) // 2)
+
+
+def suggested_map(values: Iterable[str], schema: ClassSchema) -> dict[str, int | None]:
+    """For each value of the class field the class it most likely means; None where nothing fits."""
+    return {value: class_of(value, {}, schema) or _similar(value, schema) for value in values}
+
+
+def values_found(file: VectorFile, field: str | None, schema: ClassSchema) -> list[ValueFound]:
+    """What the class field holds, the most frequent value first, with what each may become.
+
+    Args:
+        file: As it was read.
+        field: The class field; None: all rows are of one class.
+        schema: Classes of the project.
+    """
+    counts = Counter(file.values(field) if field else [NOTHING] * file.features)
+    meanings = suggested_map(counts, schema)
+    samples = _samples(file, field) if field else {}
+    found, taken = [], schema
+    for value, count in counts.most_common():
+        offered = _offered(value, samples.get(value, {}), taken) if field and meanings[value] is None else None
+        if offered is not None:
+            taken = ClassSchema(classes=(*taken.classes, offered))
+        found.append(ValueFound(value, count, meanings[value], offered))
+    return found
+
+
+def _samples(file: VectorFile, field: str) -> dict[str, dict[str, str]]:
+    """For each value of the class field the other fields of training samples in its first row: name, value, red, green, blue."""
+    others = {
+        what: column
+        for what, wanted in (("name", NAME_FIELDS), ("value", VALUE_FIELDS), ("red", ["red"]), ("green", ["green"]), ("blue", ["blue"]))
+        if (column := recognised([name for name in file.fields if name != field], wanted))
+    }
+    columns = {what: file.values(column) for what, column in others.items()}
+    first: dict[str, dict[str, str]] = {}
+    for i, value in enumerate(file.values(field)):
+        if value not in first:
+            first[value] = {what: values[i] for what, values in columns.items()}
+    return first
+
+
+def _offered(value: str, about: Mapping[str, str], schema: ClassSchema) -> ClassDef | None:
+    """The class that a value would make: named and coloured as its training samples say."""
+    number = whole_number(value)
+    if value == NOTHING or number == BACKGROUND_VALUE:
+        return None
+    name = " ".join((value if number is None else about.get("name") or f"Class {number}").split())[:60]
+    wanted = number if number is not None else whole_number(about.get("value", ""))
+    ignore = name.casefold() in IGNORE_NAMES or wanted == UNCERTAIN_VALUE
+    class_value = free_value(schema, UNCERTAIN_VALUE if ignore else wanted)
+    if class_value is None or not name or schema.by_name(name) is not None:
+        return None
+    channels = [whole_number(about.get(channel, "")) for channel in ("red", "green", "blue")]
+    rgb = [channel for channel in channels if channel is not None and channel <= 255]
+    colour = "#" + "".join(f"{channel:02x}" for channel in rgb) if len(rgb) == 3 else unused_colour(schema)
+    return ClassDef(value=class_value, name=name, colour=colour, ignore=ignore)
+
+
+def classes_of(values: Sequence[str], value_map: Mapping[str, int | None], schema: ClassSchema, name: str) -> dict[str, int | None]:
+    """Each value's class, None for those left out.
+
+    Raises:
+        UnknownClassError: a value means none; all such values are named.
+    """
+    meaning: dict[str, int | None] = {}
+    unknown = []
+    for value in dict.fromkeys(values):
+        found = class_of(value, value_map, schema)
+        if found is None and value not in value_map:
+            unknown.append(value or "(empty)")
+        meaning[value] = found
+    if unknown:
+        shown = ", ".join(unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
+        known = ", ".join(f"{c.value} ({c.name})" for c in schema.classes) or "none"
+        raise UnknownClassError(
+            f"{name} has class values that mean no class here: {shown}.", f"Map each to a class or leave it out. Classes: {known}."
+        )
+    return meaning
+
+
+def class_of(value: str, value_map: Mapping[str, int | None], schema: ClassSchema) -> int | None:
+    """By the map, else by class value, else by class name; None when left out or unknown."""
+    if value in value_map:
+        mapped = value_map[value]
+        return None if mapped is None else schema.by_value(mapped).value
+    number = whole_number(value)
+    if number is not None and any(c.value == number for c in schema.classes):
+        return number
+    named = schema.by_name(value) if value else None
+    return named.value if named else None
+
+
+def _similar(value: str, schema: ClassSchema) -> int | None:
+    """The one class whose name shares a whole word with the value: 'unpaved' -> 'Unpaved road'."""
+    words = set(re.findall(r"\w+", value.casefold()))
+    fitting = [c.value for c in schema.classes if words & set(re.findall(r"\w+", c.name.casefold()))]
+    return fitting[0] if len(fitting) == 1 else None
