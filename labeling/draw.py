@@ -22,6 +22,7 @@ REVIEWS = ("", "done", "doubtful")
 MAX_VERTICES = 200_000
 MAX_NOTE = 1_000
 MAX_WIDTH_M = 200.0
+MAX_AUTHOR = 80
 DECIMALS = 9
 """Of a degree: 0.1 mm on the ground."""
 
@@ -50,8 +51,9 @@ def operation_from_map(raw: Any, schema: ClassSchema) -> Operation:
     """One operation as the browser sent it, checked and its geometry repaired.
 
     Args:
-        raw: `{"operation_id", "kind": "upsert" | "delete", "object_id", "feature"}`; the feature is GeoJSON with the properties
-            class_value, origin, note, review and width_m (metres, or null; left out for areas).
+        raw: `{"operation_id", "kind": "upsert" | "delete", "object_id", "feature", "made_from", "author", "tool"}`; the feature is
+            GeoJSON with the properties class_value, origin, note, review and width_m (metres, or null; left out for areas). The
+            last three may be missing; for `made_from` see `Operation`.
         schema: Classes that exist.
 
     Raises:
@@ -64,11 +66,19 @@ def operation_from_map(raw: Any, schema: ClassSchema) -> Operation:
     for name, value in (("operation_id", operation_id), ("object_id", object_id)):
         if not isinstance(value, str) or not _ID.fullmatch(value):
             raise _malformed(f"{name} is not an id")
-    if kind == "delete":
-        return Operation(str(operation_id), "delete", str(object_id))
-    if kind != "upsert":
+    if kind not in {"upsert", "delete"}:
         raise _malformed("its kind is neither upsert nor delete")
-    return Operation(str(operation_id), "upsert", str(object_id), _label(raw.get("feature"), schema))
+    label = _label(raw.get("feature"), schema) if kind == "upsert" else None
+    author, tool = (str(raw.get(name) or "")[:MAX_AUTHOR] for name in ("author", "tool"))
+    return Operation(str(operation_id), kind, str(object_id), label, _made_from(raw.get("made_from")), author, tool)
+
+
+def _made_from(version: Any) -> int | str | None:
+    if version is None or (isinstance(version, str) and _ID.fullmatch(version)):
+        return version
+    if isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 2**53:
+        return version
+    raise _malformed("made_from is neither a revision nor the id of an operation")
 
 
 def _label(feature: Any, schema: ClassSchema) -> Label:

@@ -4,9 +4,11 @@
         operations   the record: one row an edit, never changed (triggers refuse it); its row id is the revision
         objects      the state those rows add up to, kept in the same transaction; made again from the record when
                      missing or of another form
+        versions     names given to a revision ("before the field trip"); what was there follows from the record
         about        format version and the id of this journal
 
-The browser names each operation; sending one twice changes nothing.
+The browser names each operation; sending one twice changes nothing. It also says from which version of the object an operation
+was made: where the object was changed elsewhere since, both versions are kept (see `Conflict`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +29,8 @@ from errors import DiskFullError, ProjectDamagedError, WorkspaceError
 
 FORMAT_VERSION = "1"
 BUSY_S = 15.0
+NEWER = "Was changed elsewhere at the same time; both versions were kept."
+BACK = "Was deleted elsewhere while it was changed; it was kept."
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -36,7 +40,19 @@ CREATE TABLE IF NOT EXISTS operations (
     kind TEXT NOT NULL CHECK (kind IN ('upsert', 'delete')),
     object_id TEXT NOT NULL,
     label TEXT,
-    time TEXT NOT NULL
+    time TEXT NOT NULL,
+    made_from INTEGER,
+    author TEXT,
+    tool TEXT,
+    conflict TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS versions (
+    version_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    time TEXT NOT NULL,
+    author TEXT NOT NULL,
+    counts TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS operations_of_object ON operations (object_id);
 CREATE TRIGGER IF NOT EXISTS operations_stay BEFORE UPDATE ON operations BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
@@ -46,6 +62,8 @@ _OBJECTS = (
     "CREATE TABLE objects (object_id TEXT PRIMARY KEY, class_value INTEGER NOT NULL, made INTEGER NOT NULL, feature TEXT NOT NULL) STRICT"
 )
 """`made` is the revision that made the object: the order of labels."""
+_LATER = {"made_from": "INTEGER", "author": "TEXT", "tool": "TEXT", "conflict": "TEXT"}
+"""Columns of `operations` that the first journals did not have."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +89,70 @@ class Operation:
     kind: Literal["upsert", "delete"]
     object_id: str
     label: Label | None = None
+    made_from: int | str | None = None
+    """The version of the object that was edited: its revision (0: none was seen), or the id of the operation before, when that
+    has not been answered yet. None: whatever is there is replaced.
+    """
+    author: str = ""
+    """Who, as far as they said."""
+    tool: str = ""
 
     def __post_init__(self) -> None:
         if (self.label is None) != (self.kind == "delete"):
             raise ValueError("An upsert needs a label, a delete has none.")
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An operation on an object that was changed elsewhere since the version that it was made from."""
+
+    operation_id: str
+    object_id: str
+    kind: Literal["copied", "revived", "kept"]
+    """"copied": the object is as it was changed elsewhere, and a second one holds this edit. "revived": it was deleted elsewhere
+    and is there again, edited. "kept": it should have been deleted, and is there as it was changed elsewhere.
+    """
+    kept_as: str
+    """Object that holds what the operation says; later operations that follow this one go to it."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One line of the history of an object."""
+
+    revision: int
+    time: str
+    author: str
+    tool: str
+    conflict: str
+    label: Label | None
+    """None: deleted."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A named state, and what has become of it since."""
+
+    version_id: int
+    name: str
+    revision: int
+    time: str
+    author: str
+    counts: dict[int, int]
+    """Labels per class value, then."""
+    made: int
+    changed: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An object that is not as it was in a version."""
+
+    object_id: str
+    now: dict[str, Any] | None
+    """GeoJSON feature, as in `Changes`; None: not there."""
+    then: Label | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +165,7 @@ class Appended:
     """Revision after it."""
     acknowledged: tuple[str, ...]
     """Operation ids that are on disk now, whether they were new or already there."""
+    conflicts: tuple[Conflict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,10 +215,9 @@ class LabelJournal:
         time = (now or dt.datetime.now(dt.UTC)).isoformat(timespec="milliseconds")
         with self._writing() as connection:
             base = _revision(connection)
-            for operation in batch:
-                _append_one(connection, operation, time)
+            conflicts = [found for operation in batch if (found := _append_one(connection, operation, time))]
             revision = _revision(connection)
-        return Appended(base, revision, tuple(operation.operation_id for operation in batch))
+        return Appended(base, revision, tuple(operation.operation_id for operation in batch), tuple(conflicts))
 
     def changes(self, since: int | None = None) -> Changes:
         """All labels (oldest first), or what has changed after revision `since`.
@@ -148,25 +226,66 @@ class LabelJournal:
         ISO 8601), revision. Labels written before widths or review marks were kept may lack width_m or review: they have none.
         """
         with self._reading() as connection:
-            revision = _revision(connection)
-            if since is None or since > revision:
-                rows = connection.execute("SELECT feature FROM objects ORDER BY made").fetchall()
-                return Changes(revision, [json.loads(row[0]) for row in rows])
-            touched = connection.execute(
-                "SELECT DISTINCT operations.object_id, feature FROM operations LEFT JOIN objects USING (object_id)"
-                " WHERE operations.revision > ? ORDER BY made",
-                (since,),
-            ).fetchall()
-        return Changes(
-            revision,
-            [json.loads(feature) for _, feature in touched if feature],
-            [object_id for object_id, feature in touched if not feature],
+            revision, features, deleted = _changes(connection, since)
+        return Changes(revision, json.loads(f"[{','.join(features)}]"), deleted)
+
+    def changes_as_json(self, since: int | None = None) -> tuple[int, str, list[str]]:
+        """`changes`, its features as the JSON text of an array: quicker, where they are only handed on."""
+        with self._reading() as connection:
+            revision, features, deleted = _changes(connection, since)
+        return revision, f"[{','.join(features)}]", deleted
+
+    def features(self, object_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Those of the objects that are there."""
+        with self._reading() as connection:
+            query = "SELECT feature FROM objects WHERE object_id = ?"
+            rows = [(object_id, connection.execute(query, (object_id,)).fetchone()) for object_id in object_ids]
+        return {object_id: json.loads(row[0]) for object_id, row in rows if row}
+
+    def history(self, object_id: str) -> list[Edit]:
+        """What was done to an object, oldest first."""
+        query = (
+            "SELECT revision, time, COALESCE(author, ''), COALESCE(tool, ''), COALESCE(conflict, ''), label"
+            " FROM operations WHERE object_id = ? ORDER BY revision"
         )
+        with self._reading() as connection:
+            rows = connection.execute(query, (object_id,)).fetchall()
+        return [Edit(revision, time, author, tool, conflict, _label(label)) for revision, time, author, tool, conflict, label in rows]
+
+    def name_version(self, name: str, author: str = "", *, now: dt.datetime | None = None) -> int:
+        """Give the labels as they are a name; returns the id of the version."""
+        time = (now or dt.datetime.now(dt.UTC)).isoformat(timespec="milliseconds")
+        with self._writing() as connection:
+            added = connection.execute(
+                "INSERT INTO versions (name, revision, time, author, counts) VALUES (?, ?, ?, ?, ?)",
+                (name, _revision(connection), time, author, json.dumps(_counts(connection))),
+            )
+            return int(added.lastrowid or 0)
+
+    def versions(self) -> list[Version]:
+        """The named versions, newest first, each compared with the labels as they are."""
+        query = "SELECT version_id, name, revision, time, author, counts FROM versions ORDER BY version_id DESC"
+        with self._reading() as connection:
+            rows = connection.execute(query).fetchall()
+            compared = [connection.execute(_COMPARED, (row[2],)).fetchone() for row in rows]
+        return [
+            Version(version_id, name, revision, time, author, {int(value): n for value, n in json.loads(counts).items()}, *since)
+            for (version_id, name, revision, time, author, counts), since in zip(rows, compared, strict=True)
+        ]
+
+    def differences(self, version_id: int) -> list[Difference] | None:
+        """What is not as it was in a version; None when there is no such version."""
+        with self._reading() as connection:
+            version = connection.execute("SELECT revision FROM versions WHERE version_id = ?", (version_id,)).fetchone()
+            if version is None:
+                return None
+            rows = connection.execute(_DIFFERENT, version).fetchall()
+        return [Difference(name, json.loads(now) if now else None, _label(then)) for name, now, then in rows]
 
     def counts(self) -> dict[int, int]:
         """Labels per class value."""
         with self._reading() as connection:
-            return dict(connection.execute("SELECT class_value, COUNT(*) FROM objects GROUP BY class_value").fetchall())
+            return _counts(connection)
 
     def last_changed(self) -> float:
         """Unix time of the last operation; 0 when there is none."""
@@ -231,6 +350,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for statement in _statements(_SCHEMA):
         connection.execute(statement)
+    there = {row[1] for row in connection.execute("PRAGMA table_info(operations)")}
+    for name, kind in _LATER.items():
+        if name not in there:
+            connection.execute(f"ALTER TABLE operations ADD COLUMN {name} {kind}")
     connection.execute("INSERT OR IGNORE INTO about VALUES ('format_version', ?)", (FORMAT_VERSION,))
     connection.execute("INSERT OR IGNORE INTO about VALUES ('id', ?)", (uuid.uuid4().hex,))
     if connection.execute("SELECT sql FROM sqlite_master WHERE name = 'objects'").fetchone() != (_OBJECTS,):
@@ -257,14 +380,60 @@ def _replay(connection: sqlite3.Connection) -> None:
         _apply(connection, revision, object_id, Label(**json.loads(label)) if kind == "upsert" else None, time)
 
 
-def _append_one(connection: sqlite3.Connection, operation: Operation, time: str) -> None:
-    label = None if operation.label is None else json.dumps(vars(operation.label), separators=(",", ":"), allow_nan=False)
+def _append_one(connection: sqlite3.Connection, operation: Operation, time: str) -> Conflict | None:
+    query = "SELECT object_id, conflict FROM operations WHERE operation_id = ?"
+    if known := connection.execute(query, (operation.operation_id,)).fetchone():
+        kept_as, conflict = known
+        return Conflict(operation.operation_id, operation.object_id, conflict, kept_as) if conflict else None
+    settled, made_from, conflict = _settled(connection, operation)
+    label = None if settled.label is None else json.dumps(vars(settled.label), separators=(",", ":"), allow_nan=False)
     added = connection.execute(
-        "INSERT INTO operations (operation_id, kind, object_id, label, time) VALUES (?, ?, ?, ?, ?) ON CONFLICT (operation_id) DO NOTHING",
-        (operation.operation_id, operation.kind, operation.object_id, label, time),
+        "INSERT INTO operations (operation_id, kind, object_id, label, time, made_from, author, tool, conflict) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (settled.operation_id, settled.kind, settled.object_id, label, time, made_from, settled.author, settled.tool, conflict),
     )
-    if added.rowcount == 1:
-        _apply(connection, int(added.lastrowid or 0), operation.object_id, operation.label, time)
+    _apply(connection, int(added.lastrowid or 0), settled.object_id, settled.label, time)
+    return Conflict(operation.operation_id, operation.object_id, conflict, settled.object_id) if conflict else None
+
+
+def _settled(
+    connection: sqlite3.Connection, operation: Operation
+) -> tuple[Operation, int | None, Literal["copied", "revived", "kept"] | None]:
+    """The operation as it is carried out, the revision that it was made from, and the conflict it met."""
+    object_id, seen = _version_seen(connection, operation)
+    if object_id != operation.object_id:  # it follows one that became a second object
+        return replace(operation, object_id=object_id, label=_noted(operation.label, NEWER)), seen, "copied"
+    query = "SELECT revision, label FROM operations WHERE object_id = ? ORDER BY revision DESC LIMIT 1"
+    last = connection.execute(query, (object_id,)).fetchone()
+    if seen is None or last is None or last[0] <= seen:
+        return operation, seen, None
+    there = _label(last[1])
+    if operation.label == there or (there is None and seen == 0):
+        return operation, seen, None
+    if operation.label is None:  # recorded as the edit that leaves everything as it is
+        return replace(operation, kind="upsert", label=there), seen, "kept"
+    if there is None:
+        return replace(operation, label=_noted(operation.label, BACK)), seen, "revived"
+    return replace(operation, object_id=uuid.uuid4().hex, label=_noted(operation.label, NEWER)), seen, "copied"
+
+
+def _version_seen(connection: sqlite3.Connection, operation: Operation) -> tuple[str, int | None]:
+    """The object an operation is for, and the revision it was made from."""
+    if not isinstance(operation.made_from, str):
+        return operation.object_id, operation.made_from
+    query = "SELECT revision, object_id, made_from, conflict FROM operations WHERE operation_id = ?"
+    before = connection.execute(query, (operation.made_from,)).fetchone()
+    if before is None or (before[1] != operation.object_id and before[3] != "copied"):
+        return operation.object_id, 0
+    revision, object_id, made_from, conflict = before
+    return object_id, made_from if conflict == "kept" else revision
+
+
+def _noted(label: Label | None, remark: str) -> Label | None:
+    return label if label is None or remark in label.note else replace(label, note=f"{label.note} {remark}".strip())
+
+
+def _label(text: str | None) -> Label | None:
+    return Label(**json.loads(text)) if text else None
 
 
 def _apply(connection: sqlite3.Connection, revision: int, object_id: str, label: Label | None, time: str) -> None:
@@ -284,6 +453,42 @@ def _apply(connection: sqlite3.Connection, revision: int, object_id: str, label:
         "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
         (object_id, label.class_value, made, json.dumps(feature, separators=(",", ":"), allow_nan=False)),
     )
+
+
+def _changes(connection: sqlite3.Connection, since: int | None) -> tuple[int, list[str], list[str]]:
+    """The revision, the features that changed after `since` as JSON, and the ids of objects that are gone."""
+    revision = _revision(connection)
+    if since is None or since > revision:
+        return revision, [row[0] for row in connection.execute("SELECT feature FROM objects ORDER BY made")], []
+    touched = connection.execute(
+        "SELECT DISTINCT operations.object_id, feature FROM operations LEFT JOIN objects USING (object_id)"
+        " WHERE operations.revision > ? ORDER BY made",
+        (since,),
+    ).fetchall()
+    return revision, [feature for _, feature in touched if feature], [object_id for object_id, feature in touched if not feature]
+
+
+_THEN_AND_NOW = """
+WITH touched AS (SELECT DISTINCT object_id FROM operations WHERE revision > ?1),
+pairs AS (
+    SELECT object_id,
+        (SELECT label FROM operations o WHERE o.object_id = t.object_id AND revision <= ?1 ORDER BY revision DESC LIMIT 1) AS then_,
+        (SELECT label FROM operations o WHERE o.object_id = t.object_id ORDER BY revision DESC LIMIT 1) AS now_
+    FROM touched t
+)
+"""
+"""Labels, NULL where not there, of the objects touched after a revision."""
+_COMPARED = (
+    _THEN_AND_NOW + "SELECT COUNT(CASE WHEN then_ IS NULL AND now_ IS NOT NULL THEN 1 END),"
+    " COUNT(CASE WHEN then_ != now_ THEN 1 END), COUNT(CASE WHEN then_ IS NOT NULL AND now_ IS NULL THEN 1 END) FROM pairs"
+)
+_DIFFERENT = _THEN_AND_NOW + (
+    "SELECT object_id, feature, then_ FROM pairs LEFT JOIN objects USING (object_id) WHERE then_ IS NOT now_ ORDER BY made"
+)
+
+
+def _counts(connection: sqlite3.Connection) -> dict[int, int]:
+    return dict(connection.execute("SELECT class_value, COUNT(*) FROM objects GROUP BY class_value").fetchall())
 
 
 def _revision(connection: sqlite3.Connection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import threading
@@ -16,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from errors import DiskFullError, LabelError, ProjectNotFoundError, TerratuneError
 from labeling.draw import operation_from_map
-from labeling.journal import Appended, Operation, open_journal
+from labeling.journal import Appended, Conflict, LabelJournal, Operation, open_journal
 from labeling.label_set import current_labels, write_geopackage
 from labeling.shapes import reshape
 from server.tokens import project_of_token
@@ -26,6 +27,9 @@ from workspace.settings import Settings
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_OPERATIONS = 2_000
+ASK_FROM = 50
+"""A request that deletes so many labels, none of them marked `confirmed`, is answered with a question."""
+GZIP_FROM_BYTES = 10_000
 WRITE_AFTER_S = 0.6
 """labels.gpkg is written this long after the last edit ..."""
 WRITE_AT_LATEST_S = 5.0
@@ -36,12 +40,12 @@ WRITE_SHARE = 0.2
 _log = logging.getLogger("terratune.labels")
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The request as a whole is answered with an HTTP status."""
 
-    def __init__(self, status: int, fact: str, remedy: str) -> None:
+    def __init__(self, status: int, fact: str, remedy: str, **more: Any) -> None:
         super().__init__(fact)
-        self.response = JSONResponse({"fact": fact, "remedy": remedy}, status_code=status, headers={"Cache-Control": "no-store"})
+        self.response = JSONResponse({"fact": fact, "remedy": remedy, **more}, status_code=status, headers={"Cache-Control": "no-store"})
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
@@ -49,33 +53,33 @@ def routes(settings: Settings) -> list[BaseRoute]:
 
     def get_labels(request: Request) -> Response:
         try:
-            return _labels(_project(settings, request), request)
-        except _Refused as refused:
+            return _labels(project_of(settings, request), request)
+        except Refused as refused:
             return refused.response
         except TerratuneError as error:
-            return _problem(error)
+            return problem_of(error)
 
     async def post_operations(request: Request) -> Response:
         try:
-            raw = _parsed(await _body(request))
-            project = await run_in_threadpool(_project, settings, request)
+            raw = _parsed(await body_of(request))
+            project = await run_in_threadpool(project_of, settings, request)
             return await run_in_threadpool(_operations, project, raw)
-        except _Refused as refused:
+        except Refused as refused:
             return refused.response
         except TerratuneError as error:
-            return _problem(error)
+            return problem_of(error)
 
     async def post_shapes(request: Request) -> Response:
         try:
-            raw = _json_object(await _body(request))
-            await run_in_threadpool(_project, settings, request)  # only those who may edit
+            raw = json_object(await body_of(request))
+            await run_in_threadpool(project_of, settings, request)  # only those who may edit
             return JSONResponse({"changed": await run_in_threadpool(reshape, raw)}, headers={"Cache-Control": "no-store"})
-        except _Refused as refused:
+        except Refused as refused:
             return refused.response
         except LabelError as error:
             return JSONResponse({"fact": error.fact, "remedy": error.remedy}, status_code=422)
         except TerratuneError as error:
-            return _problem(error)
+            return problem_of(error)
 
     return [
         Route("/api/{token}/labels", get_labels, methods=["GET"]),
@@ -84,10 +88,11 @@ def routes(settings: Settings) -> list[BaseRoute]:
     ]
 
 
-def _project(settings: Settings, request: Request) -> Project:
+def project_of(settings: Settings, request: Request) -> Project:
+    """The project that the address of a request names."""
     project_id = project_of_token(settings.data_folder, request.path_params["token"])
     if project_id is None:
-        raise _Refused(
+        raise Refused(
             403, "This page has been open for too long.", "Reload it. Edits not saved yet are kept in this browser and sent then."
         )
     return open_project(settings.projects_folder, project_id)
@@ -102,22 +107,20 @@ def _labels(project: Project, request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     if since is None:
         _catch_up(project)
-    changes = journal.changes(since)
-    body = {
-        "type": "FeatureCollection",
-        "journal": journal.id,
-        "revision": changes.revision,
-        "since": since,
-        "features": changes.features,
-        "deleted": changes.deleted,
-    }
-    return JSONResponse(body, headers={**headers, "ETag": f'"{journal.id}-{changes.revision}"'})
+    revision, features, deleted = journal.changes_as_json(since)
+    about = {"type": "FeatureCollection", "journal": journal.id, "revision": revision, "since": since, "deleted": deleted}
+    body = f'{json.dumps(about)[:-1]},"features":{features}}}'.encode()
+    headers |= {"ETag": f'"{journal.id}-{revision}"', "Vary": "Accept-Encoding"}
+    if len(body) > GZIP_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers = gzip.compress(body, 1), headers | {"Content-Encoding": "gzip"}
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _operations(project: Project, raw: dict[str, Any]) -> Response:
     journal = open_journal(project.journal_file)
     if raw.get("journal") not in {None, journal.id}:
-        raise _Refused(409, "These edits belong to other labels than the ones stored here.", "Reload the page.")
+        raise Refused(409, "These edits belong to other labels than the ones stored here.", "Reload the page.")
+    _ask_before_deleting(journal, raw["operations"])
     operations, rejected = _checked(raw["operations"], project.classes())
     appended = journal.append(operations) if operations else Appended(journal.revision(), journal.revision(), ())
     if appended.revision > appended.base:
@@ -128,9 +131,33 @@ def _operations(project: Project, raw: dict[str, Any]) -> Response:
         "acknowledged": list(appended.acknowledged),
         "repaired": _repaired(raw["operations"], operations),
     }
+    if appended.conflicts:
+        answer["conflicts"] = _described(journal, appended.conflicts)
     if rejected:
         answer |= {"rejected": rejected, "fact": rejected[0]["fact"], "remedy": rejected[0]["remedy"]}
     return JSONResponse(answer, status_code=422 if rejected else 200)
+
+
+def _ask_before_deleting(journal: LabelJournal, raw: Sequence[Any]) -> None:
+    """A slip of the hand (or of a program) does not empty a project.
+
+    Raises:
+        Refused: too many labels would be deleted by operations that do not carry `"confirmed": true`.
+    """
+    unasked = {
+        str(one.get("object_id"))
+        for one in raw
+        if isinstance(one, dict) and one.get("kind") == "delete" and one.get("confirmed") is not True
+    }
+    count = len(journal.features(unasked)) if len(unasked) >= ASK_FROM else 0
+    if count >= ASK_FROM:
+        raise Refused(409, f"{count:,} labels would be deleted at once.", "Confirm that they should go.", deletes=count)
+
+
+def _described(journal: LabelJournal, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
+    """Conflicts with the features that they are about, as those are now (null: gone)."""
+    features = journal.features({name for one in conflicts for name in (one.object_id, one.kept_as)})
+    return [vars(one) | {"feature": features.get(one.object_id), "kept": features.get(one.kept_as)} for one in conflicts]
 
 
 def _checked(raw: Sequence[Any], schema: ClassSchema) -> tuple[list[Operation], list[dict[str, str]]]:
@@ -159,33 +186,34 @@ def _repaired(raw: Sequence[Any], stored: Sequence[Operation]) -> list[dict[str,
     return changed
 
 
-async def _body(request: Request) -> bytes:
+async def body_of(request: Request) -> bytes:
     """The request's body, read no further than the limit."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > MAX_BODY_BYTES:
-            raise _Refused(413, "These edits are too large to be sent at once.", "Import large areas as a file instead.")
+            raise Refused(413, "These edits are too large to be sent at once.", "Import large areas as a file instead.")
         parts.append(part)
     return b"".join(parts)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _Refused(400, "The edits could not be read.", "Reload the page.") from error
+        raise Refused(400, "The edits could not be read.", "Reload the page.") from error
     if not isinstance(raw, dict):
-        raise _Refused(400, "The edits could not be read.", "Reload the page.")
+        raise Refused(400, "The edits could not be read.", "Reload the page.")
     return raw
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    raw = _json_object(body)
+    raw = json_object(body)
     if not isinstance(raw.get("operations"), list):
-        raise _Refused(400, "The edits could not be read.", "Reload the page.")
+        raise Refused(400, "The edits could not be read.", "Reload the page.")
     if len(raw["operations"]) > MAX_OPERATIONS:
-        raise _Refused(413, f"At most {MAX_OPERATIONS} edits can be sent at once.", "Send them in parts.")
+        raise Refused(413, f"At most {MAX_OPERATIONS} edits can be sent at once.", "Send them in parts.")
     return raw
 
 
@@ -193,7 +221,8 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() and len(text) < 16 else None
 
 
-def _problem(error: TerratuneError) -> Response:
+def problem_of(error: TerratuneError) -> Response:
+    """What the browser is told of an error."""
     status = 507 if isinstance(error, DiskFullError) else 404 if isinstance(error, ProjectNotFoundError) else 500
     return JSONResponse({"fact": error.fact, "remedy": error.remedy}, status_code=status)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from server import downloads, labels, prompts, raster_tiles, uploads
+from server import downloads, labels, prompts, raster_tiles, uploads, versions
 from workspace.settings import Settings
 
 
@@ -16,6 +16,7 @@ def all_routes(settings: Settings, *, assets: Path, base_path: str = "") -> list
     inside: list[BaseRoute] = [
         *raster_tiles.routes(settings),
         *labels.routes(settings),
+        *versions.routes(settings),
         *prompts.routes(settings),
         *uploads.routes(settings),
         *downloads.routes(settings),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from errors import ProjectDamagedError, WorkspaceError
-from labeling.journal import Label, LabelJournal, Operation
+from labeling.journal import BACK, NEWER, Label, LabelJournal, Operation
 from labeling.label_set import current_labels
 
 LINE = {"type": "LineString", "coordinates": [[-116.5, 33.8], [-116.51, 33.81]]}
@@ -190,6 +191,140 @@ def test_two_writers_lose_nothing(journal: LabelJournal):
         thread.join()
     assert {f["id"] for f in journal.changes().features} == {f"{name}{i}" for name in "ab" for i in range(60)}
     assert journal.revision() == 120
+
+
+def state(journal: LabelJournal) -> dict[str, tuple[int, str]]:
+    return {f["id"]: (f["properties"]["class_value"], f["properties"]["note"]) for f in journal.changes().features}
+
+
+def edit(object_id: str, class_value: int | None, made_from: int | str | None, operation_id: str = "") -> Operation:
+    """An edit that makes an object of this class; None deletes it."""
+    label = None if class_value is None else Label(LINE, class_value)
+    return Operation(operation_id or uuid.uuid4().hex, "delete" if label is None else "upsert", object_id, label, made_from)
+
+
+def test_edits_of_different_objects_merge_and_made_from_the_latest_version_nothing_is_said(journal: LabelJournal):
+    seen = journal.append([edit("a", 1, 0), edit("b", 1, 0)]).revision
+    journal.append([edit("a", 2, seen)])
+    assert journal.append([edit("b", 3, seen), edit("c", 1, 0), edit("a", 4, seen + 1)]).conflicts == ()
+    assert state(journal) == {"a": (4, ""), "b": (3, ""), "c": (1, "")}
+
+
+def test_an_object_changed_elsewhere_since_is_kept_twice_and_the_later_one_goes_on_by_itself(journal: LabelJournal):
+    seen = journal.append([edit("a", 1, 0)]).revision
+    journal.append([edit("a", 2, seen)])
+    mine = [edit("a", 3, seen, "one"), edit("a", 4, "one", "two")]
+    conflict, following = journal.append(mine).conflicts
+    assert (conflict.object_id, conflict.kind, following.kept_as) == ("a", "copied", conflict.kept_as)
+    assert state(journal) == {"a": (2, ""), conflict.kept_as: (4, NEWER)}
+    assert journal.append(mine).conflicts == (conflict, following)
+    assert journal.revision() == 4
+    journal.append([edit("a", None, "two")])
+    assert state(journal) == {"a": (2, "")}
+
+
+def test_a_second_version_says_why_it_is_there(journal: LabelJournal):
+    journal.append([edit("a", 1, 0), edit("a", 2, 1)])
+    (conflict,) = journal.append([edit("a", 3, 1)]).conflicts
+    assert state(journal)[conflict.kept_as] == (3, NEWER)
+
+
+def test_the_same_change_made_twice_is_no_conflict(journal: LabelJournal):
+    journal.append([edit("a", 1, 0)])
+    journal.append([edit("a", 2, 1)])
+    assert journal.append([edit("a", 2, 1)]).conflicts == ()
+    assert state(journal) == {"a": (2, "")}
+
+
+def test_an_edit_outlives_a_delete_made_elsewhere(journal: LabelJournal):
+    journal.append([edit("a", 1, 0), edit("b", 1, 0)])
+    journal.append([edit("a", None, 1), edit("b", 2, 2)])
+    edited, deleted = journal.append([edit("a", 3, 1), edit("b", None, 2, "delete")]).conflicts
+    assert (edited.kind, edited.kept_as) == ("revived", "a")
+    assert (deleted.kind, deleted.kept_as) == ("kept", "b")
+    assert state(journal) == {"a": (3, BACK), "b": (2, "")}
+    # taking the delete back does not write over what it met
+    (again,) = journal.append([edit("b", 1, "delete")]).conflicts
+    assert again.kind == "copied"
+    assert state(journal)["b"] == (2, "")
+
+
+def test_both_deleted_is_no_conflict_and_a_delete_can_be_taken_back(journal: LabelJournal):
+    journal.append([edit("a", 1, 0)])
+    assert journal.append([edit("a", None, 1, "mine"), edit("a", None, 1)]).conflicts == ()
+    assert journal.append([edit("a", 1, 0)]).conflicts == ()
+    assert state(journal) == {"a": (1, "")}
+
+
+def test_an_edit_that_follows_one_the_journal_does_not_have_overwrites_nothing(journal: LabelJournal):
+    journal.append([edit("a", 1, 0)])
+    (conflict,) = journal.append([edit("a", 2, "lost")]).conflicts
+    assert set(state(journal)) == {"a", conflict.kept_as}
+    journal.append([edit("b", 1, 0, "of b")])
+    (other,) = journal.append([edit("a", 3, "of b")]).conflicts
+    assert state(journal)["b"] == (1, "")
+    assert state(journal)["a"] == (1, "")
+    assert other.object_id == "a"
+
+
+def test_the_first_journals_open_and_go_on(tmp_path: Path):
+    """As they were made before versions, authors and conflicts."""
+    path = tmp_path / "labels.journal"
+    connection = sqlite3.connect(path)
+    connection.executescript(FIRST_JOURNAL)
+    connection.close()
+    journal = LabelJournal(path)
+    assert state(journal) == {"a": (2, "")}
+    assert [(e.author, e.tool, e.label.class_value if e.label else None) for e in journal.history("a")] == [("", "", 1), ("", "", 2)]
+    (conflict,) = journal.append([edit("a", 3, 1)]).conflicts
+    assert conflict.kind == "copied"
+    assert journal.id == "0123"
+
+
+FIRST_JOURNAL = """
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE operations (
+    revision INTEGER PRIMARY KEY AUTOINCREMENT, operation_id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL CHECK (kind IN ('upsert', 'delete')),
+    object_id TEXT NOT NULL, label TEXT, time TEXT NOT NULL) STRICT;
+INSERT INTO about VALUES ('format_version', '1'), ('id', '0123');
+INSERT INTO operations (operation_id, kind, object_id, label, time) VALUES
+    ('1', 'upsert', 'a', '{"geometry":{"type":"Point","coordinates":[1,2]},"class_value":1}', '2024-05-01T10:00:00.000+00:00'),
+    ('2', 'upsert', 'a', '{"geometry":{"type":"Point","coordinates":[1,2]},"class_value":2}', '2024-05-01T10:01:00.000+00:00');
+"""
+
+
+def test_history_says_who_when_and_with_what(journal: LabelJournal):
+    time_ = dt.datetime(2024, 5, 1, 10, tzinfo=dt.UTC)
+    journal.append([Operation("1", "upsert", "a", Label(LINE, 1), 0, "Ada", "line"), edit("b", 1, 0)], now=time_)
+    journal.append([Operation("2", "delete", "a", None, 1, "Grace", "delete")], now=time_)
+    first, second = journal.history("a")
+    assert (first.author, first.tool, first.time, first.label) == ("Ada", "line", "2024-05-01T10:00:00.000+00:00", Label(LINE, 1))
+    assert (second.author, second.tool, second.label, second.revision) == ("Grace", "delete", None, 3)
+    assert journal.history("nobody") == []
+
+
+def test_a_named_version_is_compared_and_can_be_had_back(journal: LabelJournal):
+    journal.append([edit("a", 1, 0), edit("b", 1, 0), edit("c", 2, 0), edit("same", 2, 0)])
+    version = journal.name_version("Before the field trip", "Ada")
+    journal.append([edit("a", None, 1), edit("b", 3, 2), edit("d", 1, 0), edit("same", 1, 4), edit("passing", 1, 0)])
+    journal.append([edit("same", 2, 8), edit("passing", None, 9)])
+    (found,) = journal.versions()
+    assert (found.name, found.author, found.revision, found.counts) == ("Before the field trip", "Ada", 4, {1: 2, 2: 2})
+    assert (found.made, found.changed, found.deleted) == (1, 1, 1)
+    differences = journal.differences(version)
+    assert differences is not None
+    assert {one.object_id: (one.now is not None, one.then and one.then.class_value) for one in differences} == {
+        "a": (False, 1),
+        "b": (True, 1),
+        "d": (True, None),
+    }
+    before = journal.revision()
+    restored = [Operation(uuid.uuid4().hex, "upsert" if one.then else "delete", one.object_id, one.then) for one in differences]
+    journal.append(restored)
+    assert state(journal) == {"a": (1, ""), "b": (1, ""), "c": (2, ""), "same": (2, "")}
+    assert journal.differences(version) == []
+    assert journal.revision() == before + 3
+    assert journal.differences(99) is None
 
 
 def test_no_acknowledged_operation_is_lost_when_the_process_is_killed(tmp_path: Path):

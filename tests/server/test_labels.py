@@ -245,3 +245,45 @@ def test_shapes_are_split_without_storing_anything(client: Client):
     assert refused.status_code == 422
     assert refused.json()["remedy"]
     assert client.http.post("/api/nobody/shapes", json={"tool": "merge", "labels": areas}).status_code == 403
+
+
+def delete(object_id: str, **more: Any) -> dict[str, Any]:
+    return {"operation_id": uuid.uuid4().hex, "kind": "delete", "object_id": object_id} | more
+
+
+def test_deleting_many_at_once_is_asked_about(client: Client):
+    names = [f"{i}" for i in range(labels.ASK_FROM)]
+    client.post(*[upsert(name) for name in names])
+    asked = client.post(*[delete(name) for name in names])
+    assert asked.status_code == 409
+    assert asked.json()["deletes"] == labels.ASK_FROM
+    assert asked.json()["remedy"]
+    assert len(client.get().json()["features"]) == labels.ASK_FROM
+    assert client.post(*[delete(name) for name in names[1:]]).status_code == 200
+    client.post(*[upsert(name) for name in names])
+    assert client.post(*[delete(name, confirmed=True) for name in names]).status_code == 200
+    assert client.get().json()["features"] == []
+    assert client.post(*[delete(name) for name in names]).status_code == 200  # nothing to lose
+
+
+def test_a_conflict_is_told_with_both_versions(client: Client):
+    client.post(upsert("a") | {"made_from": 0})
+    client.post(upsert("a", class_value=1) | {"made_from": 1})
+    late = upsert("a", class_value=255) | {"made_from": 1, "author": "Ada", "tool": "edit"}
+    answer = client.post(late)
+    assert answer.status_code == 200
+    (conflict,) = answer.json()["conflicts"]
+    assert (conflict["operation_id"], conflict["object_id"], conflict["kind"]) == (late["operation_id"], "a", "copied")
+    assert conflict["feature"]["properties"]["class_value"] == 1
+    assert conflict["kept"]["properties"]["class_value"] == 255
+    assert conflict["kept"]["id"] == conflict["kept_as"]
+    assert client.post(late).json()["conflicts"] == [conflict]
+    assert client.post(upsert("a") | {"made_from": -1}).status_code == 422
+
+
+def test_labels_travel_compressed(client: Client):
+    client.post(*[upsert(f"{i}") for i in range(100)])
+    packed, plain = client.get(**{"Accept-Encoding": "gzip"}), client.get(**{"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 4
+    assert packed.json() == plain.json()
