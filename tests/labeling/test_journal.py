@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import random
-import signal
 import sqlite3
 import threading
 import time
@@ -325,39 +322,3 @@ def test_a_named_version_is_compared_and_can_be_had_back(journal: LabelJournal):
     assert journal.differences(version) == []
     assert journal.revision() == before + 3
     assert journal.differences(99) is None
-
-
-def test_no_acknowledged_operation_is_lost_when_the_process_is_killed(tmp_path: Path):
-    """kill -9, two hundred times, at a random moment of appending: all that was acknowledged is there afterwards."""
-    path = tmp_path / "labels.journal"
-    dice = random.Random(7)
-    acknowledged: set[str] = set()
-    for round_ in range(200):
-        acknowledged |= _append_until_killed(path, f"{round_}", dice.randint(1, 5), dice.uniform(0, 0.004))
-    assert len(acknowledged) >= 400
-    journal = LabelJournal(path)
-    there = {f["id"] for f in journal.changes().features}
-    assert acknowledged <= there
-    assert journal.revision() == len(there)
-
-
-def _append_until_killed(path: Path, name: str, batches: int, then_s: float) -> set[str]:
-    """What a process said it had stored, killed `then_s` seconds after its nth batch, in the middle of a later one."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            journal = LabelJournal(path)
-            for i in range(10_000):
-                journal.append([upsert(f"{name}.{i}"), upsert(f"{name}.{i}b")])
-                os.write(writing, f"{name}.{i}\n{name}.{i}b\n".encode())
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as said:
-        heard = [said.readline() for _ in range(2 * batches)]
-        time.sleep(then_s)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return set((b"".join(heard) + said.read()).decode().split())
