@@ -18,6 +18,6 @@ def why_fitted(base: ModelCard, new: ModelCard, info: RasterInfo) -> str:
     except InputMismatchError as error:
         return (
             f"The old model cannot read this picture by itself ({error.fact.rstrip('.')}). "
-            f"Its map is made with its first layer fitted to {', '.join(new.input.band_names)}, as training began."
+            f"For its map it is fitted to the bands {', '.join(new.input.band_names)} and their brightness, as at the start of training."
         )
     return ""

@@ -248,13 +248,14 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> b
         show_problem(error.fact, error.remedy)
         return False
     try:
-        for warning in check_input(base.card, tiles.record.band_names, tiles.record.dtype, tiles.record.resolution_m):
+        for warning in check_input(base.card, tiles.record.band_names, base.card.input.dtype, tiles.record.resolution_m):
             st.warning(warning, icon=":material/warning:")
-    except InputMismatchError:
-        if tiles.record.dtype != base.card.input.dtype:
-            st.caption(
-                f"These tiles are {tiles.record.dtype}, the base model learnt from {base.card.input.dtype}: their brightness is measured anew."
-            )
+    except InputMismatchError as error:  # not frozen, else it would have been refused above
+        st.caption(f"{error.fact} They are learnt anew.".replace("the imagery has", "the tiles have"))
+    if tiles.record.dtype != base.card.input.dtype:
+        st.caption(
+            f"These tiles are {tiles.record.dtype}, the base model learnt from {base.card.input.dtype}: their brightness is measured anew."
+        )
     return True
 
 

@@ -214,3 +214,11 @@ def test_tiles_on_their_way_are_announced(project):
     write_json(job / "settings.json", {})
     write_json(job / "status.json", JobStatus(state="running", started=time.time()).model_dump())
     assert "being exported" in text_of(open_page(project).info)
+
+
+def test_other_numbers_do_not_hide_the_other_warnings(project):
+    make_tile_set(project.tiles_folder / "tracks", dtype="uint16", resolution_m=10.0)
+    page = open_page(project)
+    assert "measured anew" in text_of(page.caption)
+    assert "much coarser" in text_of(page.warning)
+    assert not start_button(page).disabled

@@ -46,6 +46,7 @@ def make_tile_set(
     size=64,
     bands=("red", "green", "blue"),
     dtype=np.uint8,
+    resolution_m=0.5,
 ) -> TileSet:
     """A tile set on disk; of the classes `shown` in the images only those `drawn` are in the labels."""
     drawn = shown if drawn is None else drawn
@@ -84,7 +85,7 @@ def make_tile_set(
                 band_names=bands,
                 dtype=np.dtype(dtype).name,
                 band_statistics=statistics.result(),
-                resolution_m=0.5,
+                resolution_m=resolution_m,
                 crs="EPSG:32611",
                 tile_size=size,
                 stride=size,
