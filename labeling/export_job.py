@@ -18,11 +18,11 @@ import pyogrio
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from errors import JobError
+from errors import JobError, TerratuneError
 from labeling.export import ExportSettings, ImageSource, export_tiles
 from workspace.classes import ClassSchema
-from workspace.files import write_json, write_text
-from workspace.jobs import JobReporter, job_status, run_job, start_job
+from workspace.files import disk_full_explained, write_json, write_text
+from workspace.jobs import JobReporter, job_status, process_alive, run_job, start_job
 from workspace.project import Project
 
 JOBS_FOLDER = ".exports"
@@ -64,11 +64,17 @@ def start_export(
         DiskFullError: no room for the note.
     """
     folder = project.tiles_folder / JOBS_FOLDER / f"{int(time.time())}-{secrets.token_hex(3)}"
-    folder.mkdir(parents=True)
-    write_text(folder / LABELS_FILE, labels.to_crs("EPSG:4326").to_json(drop_id=True) + "\n")
     job = ExportJob(images=tuple(images), classes=schema, settings=settings, out=f"../../{name}")
-    write_json(folder / "settings.json", job.model_dump(mode="json"))
-    start_job(folder, MODULE)
+    try:
+        with disk_full_explained(folder):
+            folder.mkdir(parents=True)
+        write_text(folder / LABELS_FILE, labels.to_crs("EPSG:4326").to_json(drop_id=True) + "\n")
+        write_json(folder / "settings.json", job.model_dump(mode="json"))
+        start_job(folder, MODULE)
+    except TerratuneError:
+        if not process_alive(folder):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing started: leave no half a note
+        raise
     return folder
 
 

@@ -182,10 +182,10 @@ def watch(folder: Path) -> None:
     status = job_status(folder)
     if status.ended:
         st.rerun()
-    left = f", {status.seconds_left:.0f} s left" if status.seconds_left else ""
-    st.progress(status.fraction, text=f"{plain(status.stage)}{left}")
-    if st.button("Cancel", icon=":material/close:", key="cancel"):
-        cancel_job(folder)
+    stopping = (folder / "cancel").exists()
+    left = f", {status.seconds_left:.0f} s left" if status.seconds_left and not stopping else ""
+    st.progress(status.fraction, text="Stopping ..." if stopping else f"{plain(status.stage)}{left}")
+    st.button("Cancel", icon=":material/close:", key="cancel", on_click=cancel_job, args=(folder,))  # twice: by force
 
 
 def last_word(folder: Path) -> None:

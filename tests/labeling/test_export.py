@@ -14,6 +14,7 @@ from pyproj import Transformer
 from shapely.geometry import GeometryCollection, LineString, MultiLineString, Point, box, shape
 
 from errors import (
+    DiskFullError,
     EmptyTileSetError,
     InputMismatchError,
     JobCancelled,
@@ -25,6 +26,7 @@ from errors import (
     UnsupportedRasterError,
 )
 from imagery.raster import inspect_raster
+from labeling import export_job
 from labeling.export import ExportSettings, ImageSource, estimate_tiles, export_tiles
 from labeling.export_job import export_jobs, read_job, start_export
 from tiles.reader import read_tile
@@ -442,3 +444,14 @@ def test_the_estimate_says_whether_anything_can_be_learnt(scene):
     assert not estimate_tiles(
         infos, two_tracks().translate(yoff=9000).to_frame("geometry").assign(class_value=UNPAVED), starter_schema(), everything
     ).learnable
+
+
+def test_a_full_disk_leaves_no_half_a_job(scene, tmp_path, monkeypatch):
+    def full(path, value):
+        raise DiskFullError("The disk is full.", "Free some space.")
+
+    monkeypatch.setattr(export_job, "write_json", full)
+    project = create_project(tmp_path / "projects", "One")
+    with pytest.raises(DiskFullError):
+        start_export(project, "tiles", [scene], two_tracks(), starter_schema(), SMALL)
+    assert list((project.tiles_folder / ".exports").iterdir()) == []
