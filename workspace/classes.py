@@ -136,7 +136,7 @@ def with_new_class(schema: ClassSchema, name: str, colour: str, *, value: int | 
     return _checked([*schema.classes, row])
 
 
-def with_class(schema: ClassSchema, value: int, **changes: object) -> ClassSchema:
+def with_class(schema: ClassSchema, value: int, /, **changes: object) -> ClassSchema:
     """The schema with some fields of one class changed.
 
     Raises:

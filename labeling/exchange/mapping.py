@@ -15,6 +15,7 @@ NAME_FIELDS = ("classname", "class_name", "class", "label", "name")
 VALUE_FIELDS = ("classvalue", "class_value", "value")
 IGNORE_NAMES = {"uncertain", "ignore"}
 _MOST_FIELDS_LOOKED_AT = 100
+_YES = {"yes", "true"}
 _NUMBERING = {"id", "fid", "gid", "objectid", "ogc_fid", "osm_id", "uid"}
 """Fields that number the rows: a small file's 1, 2, 3 are not classes."""
 
@@ -85,7 +86,7 @@ def values_found(file: VectorFile, field: str | None, schema: ClassSchema) -> li
     samples = _samples(file, field) if field else {}
     found, taken = [], schema
     for value, count in counts.most_common():
-        offered = _offered(value, samples.get(value, {}), taken) if field and meanings[value] is None else None
+        offered = _offered(value, field, samples.get(value, {}), taken) if field and meanings[value] is None else None
         if offered is not None:
             taken = ClassSchema(classes=(*taken.classes, offered))
         found.append(ValueFound(value, count, meanings[value], offered))
@@ -107,8 +108,9 @@ def _samples(file: VectorFile, field: str) -> dict[str, dict[str, str]]:
     return first
 
 
-def _offered(value: str, about: Mapping[str, str], schema: ClassSchema) -> ClassDef | None:
-    """The class that a value would make: named and coloured as its training samples say."""
+def _offered(value: str, field: str, about: Mapping[str, str], schema: ClassSchema) -> ClassDef | None:
+    """The class that a value would make: named and coloured as its training samples say; 'building' = 'yes' makes 'Building'."""
+    value = field.capitalize() if value.casefold() in _YES else value
     number = whole_number(value)
     if value == NOTHING or number == BACKGROUND_VALUE:
         return None

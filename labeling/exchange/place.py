@@ -109,7 +109,7 @@ def _candidates(own: str | None, scenes: Mapping[str, Grid], boxes: NDArray[np.f
     found = {own: "the file's own"} if own else {}
     for name, grid in scenes.items():
         code = grid.crs.to_epsg()
-        found.setdefault(f"EPSG:{code}" if code else grid.crs.to_wkt(), f"that of {name}")
+        found.setdefault(f"EPSG:{code}" if code else grid.crs.to_wkt(), f"that of {PurePosixPath(name).name}")
     found.setdefault(LONLAT, "longitude and latitude")
     found.setdefault("EPSG:3857", "that of web maps")
     longitude, latitude = (boxes[:, 0].mean() + boxes[:, 2].mean()) / 2, (boxes[:, 1].mean() + boxes[:, 3].mean()) / 2
@@ -226,17 +226,20 @@ def _beyond_degrees(shapes: NDArray[Any]) -> bool:
 
 
 def picture_grids(names: Iterable[str], scenes: Mapping[str, Grid]) -> dict[str, Grid]:
-    """For each picture's name the scene of that name: by its file name, else by that without its ending where only one has it."""
-    exact = {_file_name(name): grid for name, grid in scenes.items()}
+    """For each picture's name the one scene of that name: by its file name, else by that without its ending.
+
+    Scenes may be named with folders before the file name. A name that several have is none's.
+    """
+    exact: dict[str, list[Grid]] = {}
     stems: dict[str, list[Grid]] = {}
-    for name, grid in exact.items():
-        stems.setdefault(PurePosixPath(name).stem, []).append(grid)
+    for scene, grid in scenes.items():
+        exact.setdefault(_file_name(scene), []).append(grid)
+        stems.setdefault(PurePosixPath(_file_name(scene)).stem, []).append(grid)
     found = {}
     for name in names:
-        alike = stems.get(PurePosixPath(_file_name(name)).stem, [])
-        fitting = exact.get(_file_name(name)) or (alike[0] if len(alike) == 1 else None)
-        if fitting is not None:
-            found[name] = fitting
+        fitting = exact.get(_file_name(name)) or stems.get(PurePosixPath(_file_name(name)).stem, [])
+        if len(fitting) == 1:
+            found[name] = fitting[0]
     return found
 
 

@@ -240,6 +240,7 @@ def test_a_name_that_two_scenes_share_is_not_guessed():
     scenes = {"a/scene.tif": GRID, "scene.png": GRID}
     assert picture_grids(["scene.jpg"], scenes) == {}
     assert set(picture_grids(["scene.png"], scenes)) == {"scene.png"}
+    assert picture_grids(["scene.tif"], {"a/scene.tif": GRID, "b/scene.tif": GRID}) == {}
 
 
 @pytest.mark.parametrize("content", [b"<annotation><object>", b'<!DOCTYPE x [<!ENTITY a "b">]><annotation/>', b"<html/>"])
