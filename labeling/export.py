@@ -147,7 +147,7 @@ def export_tiles(
     """Cut imagery and labels into a Classified Tiles set, split by place.
 
     Args:
-        images: Rasters with the same bands and type; any CRS each. All bands but alpha are written, in the raster's own values.
+        images: Rasters, those with labels (or all, where all is to be cut) with the same bands and type; any CRS each. All bands but alpha are written, in the raster's own values.
         labels: Any CRS, with `class_value`, and perhaps `width_m` (metres, full width) which wins over `settings.buffer_m`.
         schema: Classes in drawing order: the later class wins; ignored classes ("Uncertain") never cover another.
         settings: As chosen.
@@ -216,14 +216,13 @@ def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: Class
             "Give some labels a class to be learnt on the Label page, then export again.",
         )
     infos = [inspect_raster(source.source) for source in images]
-    bands = _bands([source.name for source in images], infos)
-    planned = []
-    for source, info, own in zip(images, infos, bands, strict=True):
-        shapes = shapes_on(info.grid, labels, schema, settings.buffer_m)
-        planned.append(_Image(source, info, info.grid, own, shapes, _windows(info.grid, shapes, settings)))
-    if not any(image.shapes.tree.query(outline(image.grid), predicate="intersects").size for image in planned):
-        raise _no_overlap(planned, labels)
-    return planned
+    shapes = [shapes_on(info.grid, labels, schema, settings.buffer_m) for info in infos]
+    if not any(on.tree.query(outline(info.grid), predicate="intersects").size for info, on in zip(infos, shapes, strict=True)):
+        raise _no_overlap(infos, labels)
+    windows = [_windows(info.grid, on, settings) for info, on in zip(infos, shapes, strict=True)]
+    cut = [i for i, found in enumerate(windows) if found] or range(len(images))  # only what is cut has to be of one kind
+    bands = _bands([images[i].name for i in cut], [infos[i] for i in cut])
+    return [_Image(images[i], infos[i], infos[i].grid, own, shapes[i], windows[i]) for i, own in zip(cut, bands, strict=True)]
 
 
 def _windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[tuple[int, int]]:
@@ -259,9 +258,9 @@ def _bands(names: Sequence[str], infos: Sequence[RasterInfo]) -> list[tuple[int,
     for name, info, own in zip(names, infos, bands, strict=True):
         if (len(own), info.dtype) != (len(bands[0]), infos[0].dtype):
             raise InputMismatchError(
-                f"{name} has {len(own)} bands of {info.dtype}, "
+                f"{name} has {len(own)} band{'s' if len(own) > 1 else ''} of {info.dtype}, "
                 f"but {names[0]} has {len(bands[0])} of {infos[0].dtype}: one model cannot learn from both.",
-                "Export only images of one kind together.",
+                "Export only images of one kind together (on the Tiles page: More choices, Images).",
             )
     return bands
 
@@ -378,9 +377,9 @@ def _crs(grid: Grid) -> str:
     return str(grid.crs.to_string())
 
 
-def _no_overlap(planned: Sequence[_Image], labels: gpd.GeoDataFrame) -> NoOverlapError:
+def _no_overlap(infos: Sequence[RasterInfo], labels: gpd.GeoDataFrame) -> NoOverlapError:
     """Say where both lie: mostly a wrong CRS or the wrong image."""
-    boxes = np.array([image.grid.lonlat_bounds for image in planned])
+    boxes = np.array([info.grid.lonlat_bounds for info in infos])
     imagery = (boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max())
     return NoOverlapError(
         f"No label touches the imagery. The labels lie at {_where(labels.to_crs(LONLAT).total_bounds)}, the imagery at {_where(imagery)}.",

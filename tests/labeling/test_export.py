@@ -455,3 +455,12 @@ def test_a_full_disk_leaves_no_half_a_job(scene, tmp_path, monkeypatch):
     with pytest.raises(DiskFullError):
         start_export(project, "tiles", [scene], two_tracks(), starter_schema(), SMALL)
     assert list((project.tiles_folder / ".exports").iterdir()) == []
+
+
+def test_an_image_of_another_kind_without_labels_does_not_matter(scene, tmp_path):
+    other = write_scene(tmp_path / "other.tif", bands=1, dtype="uint16", transform=Affine(1.0, 0, X0 + 90_000, 0, -1.0, Y0))
+    made = run([other, scene], two_tracks(), tmp_path)
+    assert {tile.raster for tile in made.record.tiles} == {"scene"}
+    assert (made.record.dtype, len(made.record.band_names)) == ("uint8", 3)
+    with pytest.raises(InputMismatchError, match="scene has 3 bands of uint8, but other has 1 of uint16"):
+        run([other, scene], two_tracks(), tmp_path, SMALL.model_copy(update={"tiles": "all"}))
