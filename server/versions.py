@@ -75,10 +75,11 @@ def _name(journal: LabelJournal, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changes(journal: LabelJournal, version_id: int) -> dict[str, Any]:
+    revision = journal.revision()  # before: what is edited in between is met as a conflict, not written over
     differences = journal.differences(version_id)
     if differences is None:
         raise LabelError("This version is not there any more.", "Open the list of versions again.")
-    return {"changes": [_change(one) for one in differences]}
+    return {"revision": revision, "changes": [_change(one) for one in differences]}
 
 
 def _change(one: Difference) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from labeling.journal import open_journal
 from labeling.label_set import current_labels, kinds
 from tests.browser.conftest import App
 from tests.browser.label_page import LabelPage, project_with_image
@@ -185,21 +186,40 @@ def test_edits_made_while_the_server_is_down_arrive_when_it_is_back(labels: Labe
     app.start()
     labels.has(3)
     assert len(current_labels(project.journal_file)) == 3
+    for round_ in range(3):  # killed while edits are on their way
+        labels.click(*[(250 + 40 * i, 100 + 60 * round_) for i in range(6)])
+        app.kill()
+        labels.click((250, 130 + 60 * round_))
+        app.start()
+        labels.has(3 + 7 * (round_ + 1))
+    stored = open_journal(project.journal_file)
+    assert stored.revision() == sum(stored.counts().values()) == 24
 
 
 def test_edits_of_a_tab_closed_before_they_arrived_are_sent_by_the_next(labels: LabelPage, app: App, project: Project):
     labels.press("o")
     labels.click((300, 300))
     labels.has(1)
-    labels.page.route("**/operations", lambda route: route.abort())
+    labels.page.route("**/operations", stored_but_not_answered)
     labels.click((350, 300))
     labels.has(2, "offline")
-    assert len(current_labels(project.journal_file)) == 1
-    other_tab = labels.page.context.new_page()
-    labels.page.close(run_before_unload=False)
-    other = LabelPage(other_tab, app, project)
-    other.has(2)
+    labels.page.unroute("**/operations")
+    labels.page.route("**/operations", lambda route: route.abort())
+    labels.click((400, 300))
+    labels.has(3, "offline")
     assert len(current_labels(project.journal_file)) == 2
+    context = labels.page.context
+    labels.page.close(run_before_unload=False)
+    other = LabelPage(context.new_page(), app, project)
+    other.has(3)
+    stored = open_journal(project.journal_file)
+    assert stored.revision() == sum(stored.counts().values()) == 3
+
+
+def stored_but_not_answered(route: Route) -> None:
+    """The connection breaks after the server has stored an edit, before the browser knows."""
+    route.fetch()
+    route.abort()
 
 
 def test_the_map_stays_when_the_page_reruns(labels: LabelPage):

@@ -15,11 +15,17 @@ export function makeActions(editor) {
   return [
     of('Tools', editor.tools.map(({ tool, key, name, hint }) => ({ keys: [key], what: name, more: hint, run: () => editor.useTool(tool) }))),
     of('While drawing', [
-      { keys: ['enter'], what: 'End the line or close the area', run: () => editor.finish() },
-      { keys: ['backspace'], what: 'Take back the last vertex', run: () => editor.back() },
+      { keys: ['enter'], what: 'End the line, close the area, accept the outline', run: () => editor.finish() },
+      { keys: ['backspace'], what: 'Take back the last vertex or click', run: () => editor.back() },
       { keys: ['escape'], what: 'Drop the drawing, then the choice, then the tool', run: () => editor.escape() },
       { keys: [], shown: 'Alt', what: 'Held: do not snap' },
       { keys: ['a'], action: 'snap', what: 'Snap to other labels, or not', icon: 'snap', run: () => editor.toggleSnapping(), pressed: () => editor.snapping },
+    ]),
+    of('Magic wand', [
+      { keys: [], shown: 'Click', what: 'This belongs to it' },
+      { keys: [], shown: 'Shift+click', what: 'This does not; a right click too' },
+      { keys: [], shown: 'Drag', what: 'A box around it' },
+      { keys: ['tab'], what: 'Another possible outline', run: () => Boolean(editor.active.another && editor.active.another()) },
     ]),
     of('Classes', [
       { keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9'], shown: '1 … 9', what: 'Class to draw with or to give', run: (key) => editor.pressedNumber(Number(key)) },
@@ -32,14 +38,19 @@ export function makeActions(editor) {
       { keys: ['ctrl+d'], action: 'duplicate', icon: 'duplicate', button: 'Duplicate', what: 'Duplicate', enabled: some, run: () => some() && duplicate() },
       { keys: ['u'], action: 'merge', icon: 'merge', button: 'Merge', what: 'Merge into one label', enabled: () => editor.selection.size > 1, run: () => editor.selection.size > 1 && editor.merge() },
       { keys: ['delete', 'backspace'], shown: 'Del', action: 'remove', icon: 'delete', button: 'Delete', what: 'Delete', enabled: some, run: () => some() && editor.remove([...editor.selection], { ask: true }) },
+      { keys: ['h'], action: 'history', icon: 'history', button: 'History', what: 'What was done to the label', enabled: () => editor.selection.size === 1, run: () => editor.selection.size === 1 && editor.showHistory() },
       { keys: ['n'], what: 'Next label not looked at', run: () => editor.nextUnreviewed() },
     ]),
     of('Undo', [
       { keys: ['ctrl+z'], action: 'undo', icon: 'undo', what: 'Undo', enabled: () => Boolean(editor.history && editor.history.steps.length), run: () => editor.back(true) || editor.undo() },
       { keys: ['ctrl+shift+z', 'ctrl+y'], shown: 'Ctrl+Y', action: 'redo', icon: 'redo', what: 'Redo', enabled: () => Boolean(editor.history && editor.history.undone.length), run: () => editor.redo() },
     ]),
+    of('Versions', [
+      { keys: ['shift+v'], action: 'versions', icon: 'versions', what: 'Versions of all labels: keep one, go back to one', run: () => editor.showVersions() },
+    ]),
     of('Map', [
       { keys: Object.keys(ARROWS), shown: '← → ↑ ↓', what: 'Move the map', run: (key) => { map.panBy(ARROWS[key].map((steps) => steps * PAN_PX), { animate: false }); } },
+      { keys: [' '], shown: 'Space', what: 'Held: a drag moves the map, whatever the tool', run: () => {} },
       { keys: ['+', '='], shown: '+', what: 'Zoom in', run: () => { map.setZoom(map.getZoom() + ZOOM_STEP, { animate: false }); } },
       { keys: ['-'], what: 'Zoom out', run: () => { map.setZoom(map.getZoom() - ZOOM_STEP, { animate: false }); } },
       { keys: ['0', 'home'], shown: '0', what: 'Show everything', run: () => editor.canvas.showAll() },
@@ -51,7 +62,7 @@ export function makeActions(editor) {
 
   function duplicate() {
     const copies = [...editor.selection].map((id) => editor.copyOf(id, L.point(COPY_OFFSET_PX, COPY_OFFSET_PX)));
-    editor.change(copies.map((feature) => ({ id: feature.id, before: null, after: feature })));
+    editor.change(copies.map((feature) => ({ id: feature.id, before: null, after: feature })), { tool: 'duplicate' });
     editor.select(copies.map(({ id }) => id));
   }
 }

@@ -7,7 +7,7 @@ const { shownKey, shownKeys } = await import(`./label_actions.js${VERSION}`);
 const { metres, sizeOf, squareMetres } = await import(`./label_shapes.js${VERSION}`);
 
 const MAX_WIDTH_M = 200;
-const STRIP = ['zoom', 'done', 'doubtful', 'duplicate', 'merge', 'remove'];
+const STRIP = ['history', 'zoom', 'done', 'doubtful', 'duplicate', 'merge', 'remove'];
 
 export class LabelBar {
   constructor(editor) {
@@ -27,7 +27,7 @@ export class LabelBar {
       }
       L.DomUtil.create('span', 'tt-gap', tools);
     }
-    for (const action of ['undo', 'redo', 'snap', 'list', 'help']) this.actionButton(tools, action);
+    for (const action of ['undo', 'redo', 'snap', 'versions', 'list', 'help']) this.actionButton(tools, action);
     const right = L.DomUtil.create('div', 'tt-right', bar);
     this.classBar = L.DomUtil.create('div', 'tt-classes', right);
     this.newWidth = this.widthField(right, 'Line width (m)', 'Lines and points drawn from now on are burnt this wide into tiles. Left empty, the width on the Tiles page holds.', (width) => editor.setLineWidth(width));
@@ -177,7 +177,7 @@ export class LabelBar {
     this.complaintTimer = setTimeout(() => { this.complaint.hidden = true; }, 9000);
   }
 
-  // A sheet over everything. Esc, Enter on a button or a click beside it ends it.
+  // A sheet over everything. Esc, Enter on a button or a click beside it ends it. `content` may be a function of what ends it.
   sheet(title, content, buttons) {
     const { box } = this.editor.canvas;
     return new Promise((resolve) => {
@@ -188,9 +188,9 @@ export class LabelBar {
       sheet.tabIndex = -1; // a click into it keeps the keys here
       sheet.setAttribute('aria-label', title);
       L.DomUtil.create('h3', '', sheet).textContent = title;
-      sheet.append(...content);
-      const row = L.DomUtil.create('div', 'tt-sheet-buttons', sheet);
       const end = (answer) => { veil.remove(); resolve(answer); };
+      sheet.append(...(typeof content === 'function' ? content(end) : content));
+      const row = L.DomUtil.create('div', 'tt-sheet-buttons', sheet);
       buttons.forEach(([words, answer], i) => {
         const button = L.DomUtil.create('button', `tt-sheet-button${i ? '' : ' tt-main'}`, row);
         button.type = 'button';
@@ -199,7 +199,7 @@ export class LabelBar {
       });
       veil.addEventListener('click', (event) => { if (event.target === veil) end(null); });
       sheet.addEventListener('keydown', (event) => {
-        if (!['Escape', '?'].includes(event.key)) return;
+        if (event.key !== 'Escape' && (event.key !== '?' || event.target.matches('input'))) return;
         event.stopPropagation();
         end(null);
       });

@@ -10,6 +10,7 @@ const { makeTools } = await import(`./label_tools.js${VERSION}`);
 const { keyOf, makeActions } = await import(`./label_actions.js${VERSION}`);
 const { LabelBar } = await import(`./label_bar.js${VERSION}`);
 const { LabelList } = await import(`./label_list.js${VERSION}`);
+const { person, showHistory, showVersions } = await import(`./label_record.js${VERSION}`);
 
 const LOOK_EVERY_MS = 2000;
 const LOOK_HIDDEN_MS = 15000;
@@ -19,6 +20,11 @@ const ASK_FROM = 10; // changing or deleting so many at once is asked about
 const BRING_UP = 50; // chosen labels, up to so many, are drawn over the others
 const SHAPES_WITHIN_MS = 20000;
 const CLOSEST_ZOOM = 19;
+const CONFLICTS = {
+  copied: ['Changed here and elsewhere at the same time.', 'Both versions are kept: yours is a second label with a note.'],
+  revived: ['Deleted elsewhere while you changed it.', 'Your version is kept, with a note.'],
+  kept: ['Changed elsewhere just before you deleted it.', 'It is still there: look at it, then delete it again if it should go.'],
+};
 const PRESSES = ['pointerdown', 'pointerup', 'pointercancel'];
 
 const kept = new Map(); // key -> {tool, classValue}: survives leaving the page
@@ -31,6 +37,7 @@ export class LabelEditor {
     this.app = app;
     this.labels = new Map(); // object id -> {feature, layer, kind, size}
     this.selection = new Set(); // object ids, in the order they were chosen
+    this.seen = new Map(); // object id -> version an edit is made from: its revision, or the id of our own latest edit of it
     this.edited = new Set(); // layers whose vertices were changed since the button was pressed
     this.classes = [];
     this.scenes = [];
@@ -73,7 +80,7 @@ export class LabelEditor {
     if (this.queue) this.queue.close();
     if (this.history) this.history.close();
     this.queue = new LabelQueue(journal, {
-      address: () => this.address('operations'), listen: () => this.showState(), answered: (answer) => this.answered(answer),
+      address: () => this.address('operations'), listen: () => this.showState(), answered: (answer) => this.answered(answer), confirm: (count) => this.mayGo(count),
     });
     this.history = new LabelHistory(journal, newId, () => this.showButtons());
     const width = localStorage.getItem(this.widthSlot);
@@ -120,13 +127,20 @@ export class LabelEditor {
 
   take(answer, whole) {
     if (!whole && answer.revision < this.revision) return; // overtaken by an answer to our own edits
+    if (whole) this.seen.clear();
     if (whole || answer.since === null) {
       const there = new Set(answer.features.map((feature) => feature.id));
       answer.deleted = [...this.labels.keys()].filter((id) => !there.has(id));
     }
-    for (const feature of answer.features) if (!this.queue.waitsFor(feature.id)) this.show(feature);
-    for (const id of answer.deleted) if (!this.queue.waitsFor(id)) this.hide(id);
-    if (!this.loaded) for (const edit of this.queue.edits) (edit.kind === 'delete' ? this.hide(edit.object_id) : this.show(edit.feature));
+    for (const feature of answer.features) this.found(feature.id, feature, answer.revision);
+    for (const id of answer.deleted) this.found(id, null, answer.revision);
+    if (!this.loaded) {
+      for (const edit of this.queue.edits) {
+        this.seen.set(edit.object_id, edit.operation_id);
+        if (edit.kind === 'delete') this.hide(edit.object_id);
+        else this.show(edit.feature);
+      }
+    }
     this.loaded = true;
     this.revision = answer.revision;
     this.showState();
@@ -134,18 +148,45 @@ export class LabelEditor {
     this.tellPage();
   }
 
+  // What the server has of an object; edits of it that are on their way go first.
+  found(id, feature, revision) {
+    if (this.queue.waitsFor(id)) return;
+    this.seen.set(id, feature ? feature.properties.revision : revision);
+    if (feature) this.show(feature);
+    else this.hide(id);
+  }
+
   answered(answer) {
+    this.settleConflicts(answer);
     for (const { object_id: id, geometry } of answer.repaired || []) this.settleRepair(id, geometry);
-    if (answer.base === this.revision) this.revision = answer.revision;
+    if (answer.base === this.revision && !answer.conflicts) this.revision = answer.revision;
     if (answer.acknowledged.length) this.saved = true;
     if (answer.rejected && answer.rejected.length) {
       this.complain(answer.rejected[0].fact, answer.rejected[0].remedy);
+    }
+    if (answer.dropped || (answer.rejected && answer.rejected.length)) {
       this.loaded = false; // show what the server has instead
       this.etag = '';
     }
     this.setConnected(true);
     this.tellPage();
     if (!this.loaded || (answer.base !== undefined && this.revision !== answer.revision)) this.look();
+  }
+
+  // Somebody else was quicker: nothing is lost, and it is said.
+  settleConflicts({ conflicts = [], revision }) {
+    const chosen = new Set(this.selection);
+    for (const { object_id: id, feature, kept_as: keptAs, kept } of conflicts) {
+      this.found(id, feature, revision);
+      if (keptAs === id) continue;
+      this.found(keptAs, kept, revision);
+      if (kept && chosen.delete(id)) chosen.add(keptAs);
+    }
+    if (!conflicts.length) return;
+    this.select([...chosen]);
+    const labels = new Set(conflicts.map((one) => one.object_id)).size;
+    const [fact, remedy] = CONFLICTS[conflicts[0].kind];
+    this.complain(labels > 1 ? `${labels.toLocaleString('en')} labels: ${fact[0].toLowerCase()}${fact.slice(1)}` : fact, remedy);
   }
 
   settleRepair(id, geometry) {
@@ -271,13 +312,17 @@ export class LabelEditor {
   // --- changes -------------------------------------------------------------------------------------------------------
 
   // Each change is {id, before, after}: features, or null where the object is not there.
-  change(changes, { undoable = true } = {}) {
+  // `tool` is what the history of a label says; `confirmed`: somebody said that as many labels as this deletes may go.
+  change(changes, { undoable = true, tool = this.tool, confirmed = false } = {}) {
     if (!changes.length) return;
     if (undoable) this.history.push(changes);
     for (const { id, after } of changes) (after ? this.show(after) : this.hide(id));
-    this.queue.add(changes.map(({ id, after }) => ({
-      operation_id: newId(), kind: after ? 'upsert' : 'delete', object_id: id, ...(after ? { feature: after } : {}),
-    })));
+    const edits = changes.map(({ id, after }) => ({
+      operation_id: newId(), kind: after ? 'upsert' : 'delete', object_id: id, made_from: this.seen.get(id) ?? 0, author: person(), tool,
+      ...(after ? { feature: after } : { confirmed }),
+    }));
+    for (const edit of edits) this.seen.set(edit.object_id, edit.operation_id);
+    this.queue.add(edits);
     if (this.active.snapList) this.offerSnapping();
     this.showButtons();
   }
@@ -322,36 +367,42 @@ export class LabelEditor {
   }
 
   async remove(ids, { ask = false } = {}) {
-    const there = ids.filter((id) => this.labels.has(id));
-    if (ask && there.length >= ASK_FROM && !await this.bar.ask(`Delete ${there.length.toLocaleString('en')} labels?`, 'Undo brings them back.', 'Delete')) return;
-    this.change(there.map((id) => ({ id, before: this.labels.get(id).feature, after: null })));
+    const there = () => ids.filter((id) => this.labels.has(id));
+    if (ask && !await this.mayGo(there().length)) return;
+    const changes = there().map((id) => ({ id, before: this.labels.get(id).feature, after: null }));
+    this.change(changes, { tool: 'delete', confirmed: changes.length >= ASK_FROM });
+  }
+
+  // Whether so many labels may be deleted; a few may without a question.
+  async mayGo(count, back = 'Undo') {
+    return count < ASK_FROM || this.bar.ask(`Delete ${count.toLocaleString('en')} labels?`, `${back} brings them back.`, 'Delete');
   }
 
   async reclassify(ids, value) {
     const { name } = this.classes.find((one) => one.value === value);
     const others = ids.filter((id) => this.labels.has(id) && this.labels.get(id).feature.properties.class_value !== value);
     if (others.length >= ASK_FROM && !await this.bar.ask(`Make ${others.length.toLocaleString('en')} labels "${name}"?`, 'Undo gives them back the classes they had.', 'Change class')) return;
-    this.describe(others, { class_value: value });
+    this.describe(others, { class_value: value }, 'class');
   }
 
   setWidth(ids, width) {
-    this.describe(ids.filter((id) => this.labels.has(id) && this.labels.get(id).kind !== 'area'), { width_m: width });
+    this.describe(ids.filter((id) => this.labels.has(id) && this.labels.get(id).kind !== 'area'), { width_m: width }, 'width');
   }
 
   // Review marks; the same mark again takes it away. A single label marked is a step through the list: N goes on.
   mark(review) {
     const ids = [...this.selection];
     const marked = ids.every((id) => this.labels.get(id).feature.properties.review === review);
-    this.describe(ids, { review: marked ? '' : review });
+    this.describe(ids, { review: marked ? '' : review }, 'review');
   }
 
   // Give labels other properties; those that have them already are left alone.
-  describe(ids, properties) {
+  describe(ids, properties, tool) {
     const changes = ids.filter((id) => this.labels.has(id)).map((id) => {
       const before = this.labels.get(id).feature;
       return { id, before, after: { ...before, properties: { ...before.properties, ...properties } } };
     });
-    this.change(changes.filter(({ before, after }) => !same(before, after)));
+    this.change(changes.filter(({ before, after }) => !same(before, after)), { tool });
   }
 
   // Split, cut or merge: the server works out the shapes, and they are stored like any edit, as one step.
@@ -373,7 +424,9 @@ export class LabelEditor {
       made.push(...parts.map((part) => part.id));
       return [{ id, before: feature, after: first ? { ...feature, geometry: first } : null }, ...parts.map((part) => ({ id: part.id, before: null, after: part }))];
     });
-    this.change(changes);
+    const gone = changes.filter(({ after }) => !after).length;
+    if (tool !== 'merge' && !await this.mayGo(gone)) return;
+    this.change(changes, { tool, confirmed: gone >= ASK_FROM });
     if (chosen) this.select([...ids, ...made]);
   }
 
@@ -397,10 +450,12 @@ export class LabelEditor {
 
   redo() { this.step(this.history.last(true)); }
 
-  step(step) {
+  async step(step) {
     if (!step) return;
     const [wanted, expected] = step.undone ? ['after', 'before'] : ['before', 'after'];
     const current = ({ id }) => (this.labels.get(id) || {}).feature || null;
+    const gone = step.changes.filter((one) => !one[wanted]).length;
+    if (gone >= ASK_FROM && (!await this.mayGo(gone, step.undone ? 'Undo' : 'Redo') || step !== this.history.last(step.undone))) return;
     if (step.changes.some((one) => !same(current(one), one[expected]))) {
       this.complain('That label was changed elsewhere since.', 'This step cannot be taken back; earlier ones can.');
       this.history.dropped(step);
@@ -408,9 +463,20 @@ export class LabelEditor {
     }
     const chosen = [...this.selection];
     this.history.took(step);
-    this.change(step.changes.map((one) => ({ id: one.id, after: one[wanted] })), { undoable: false });
+    const tool = wanted === 'after' ? 'redo' : 'undo';
+    this.change(step.changes.map((one) => ({ id: one.id, after: one[wanted] })), { undoable: false, tool, confirmed: gone >= ASK_FROM });
     if (chosen.length) this.select(chosen);
   }
+
+  // Make the labels what they were in a version. `changes` are as the server told them at `revision`.
+  restore(changes, revision) {
+    for (const { id, before } of changes) this.found(id, before, revision);
+    this.change(changes, { tool: 'restore', confirmed: true });
+  }
+
+  showVersions() { showVersions(this); }
+
+  showHistory() { showHistory(this, [...this.selection][0]); }
 
   // --- tools ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,9 @@
 export const ICONS = {
   pan: '<path d="M5 3l14 8-6.5 1.8L9.5 19z"/>',
   box: '<path d="M4 8V4h4M12 4h3M20 9v3M4 12v3M9 20H6" /><path d="M13 12l8 4-3.5 1.2L15.5 21z"/>',
+  wand: '<path d="M4 20L14 10M16.5 3.5v4M14.5 5.5h4M20 10v3M18.5 11.5h3M9 4v3M7.5 5.5h3"/>',
+  another: '<path d="M4 9a8 8 0 0114-3l2 2M20 4v4h-4M20 15a8 8 0 01-14 3l-2-2M4 20v-4h4"/>',
+  down: '<path d="M6 9l6 6 6-6"/>',
   line: '<path d="M5 18l5-8 5 3 4-8"/><circle cx="5" cy="18" r="1.8"/><circle cx="19" cy="5" r="1.8"/>',
   freeline: '<path d="M4 17c3-9 5-9 7-4s5 4 9-7"/>',
   polygon: '<path d="M6 6l11-2 3 10-9 6-7-6z"/>',
@@ -26,6 +29,8 @@ export const ICONS = {
   next: '<path d="M5 5l8 7-8 7zM18 5v14"/>',
   close: '<path d="M6 6l12 12M18 6L6 18"/>',
   back: '<path d="M20 6H9l-6 6 6 6h11zM12 9.5l5 5M17 9.5l-5 5"/>',
+  history: '<circle cx="12" cy="12" r="9"/><path d="M12 7v5l3.5 2"/>',
+  versions: '<path d="M12 3l9 5-9 5-9-5zM3 12l9 5 9-5M3 16l9 5 9-5"/>',
   list: '<path d="M9 6h11M9 12h11M9 18h11M4 6h.5M4 12h.5M4 18h.5"/>',
   snap: '<path d="M5 4v8a7 7 0 0014 0V4h-4v8a3 3 0 01-6 0V4z"/><path d="M5 8h4M15 8h4"/>',
   help: '<circle cx="12" cy="12" r="9"/><path d="M9.5 9.5a2.5 2.5 0 115 0c0 1.8-2.5 1.8-2.5 4M12 16.5v.5"/>',

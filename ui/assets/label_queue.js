@@ -8,11 +8,13 @@ const PREFIX = 'terratune.edits.';
 
 export class LabelQueue {
   // address(): where to post. listen(state): on every change. answered(answer): after edits were stored or refused.
-  constructor(journal, { address, listen, answered }) {
+  // confirm(count): asks whether so many labels may be deleted.
+  constructor(journal, { address, listen, answered, confirm }) {
     this.journal = journal;
     this.address = address;
     this.listen = listen;
     this.answered = answered;
+    this.confirm = confirm;
     this.slot = `${PREFIX}${journal}.${newId()}`;
     this.edits = [];
     this.waiting = new Map(); // object id -> how many edits of it are on their way
@@ -117,6 +119,10 @@ export class LabelQueue {
         return;
       }
     }
+    if (status === 409 && answer.deletes) {
+      this.question(batch, answer.deletes);
+      return;
+    }
     if ((status === 400 || status === 413) && batch.length > 1) {
       this.batch = 1; // find the one that cannot be taken
       this.send();
@@ -133,6 +139,23 @@ export class LabelQueue {
     this.failures += 1;
     this.listen();
     this.timer = setTimeout(this.retry, wait);
+  }
+
+  // The server deletes many labels only when somebody said so; until then everything waits.
+  async question(batch, count) {
+    this.sending = true;
+    const yes = await this.confirm(count);
+    this.sending = false;
+    if (this.closed) return;
+    const deletes = batch.filter(({ kind }) => kind === 'delete');
+    if (yes) {
+      for (const edit of deletes) edit.confirmed = true;
+      this.remember();
+    } else {
+      this.drop(new Set(deletes.map((edit) => edit.operation_id)));
+      this.answered({ acknowledged: [], dropped: true });
+    }
+    this.send();
   }
 
   drop(operationIds) {
