@@ -44,7 +44,10 @@ def new_panel() -> None:
 
 def loop_panel(project: Project | None) -> None:
     """The five steps; those that the current project has behind it are ticked."""
-    done = finished_steps(project) if project else set()
+    done: set[str] = set()  # none where the project cannot be read, which is said
+    if project:
+        with explained():
+            done = finished_steps(project)
     for column, step in zip(st.columns(5), STEPS, strict=True):
         with column, st.container(border=True, height="stretch"):
             mark = " :green[:material/check_circle:]" if step.key in done else ""

@@ -81,3 +81,11 @@ def test_pages_open_on_a_full_disk(projects: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(frame, "write_text", full)
     page = open_page("start")
     assert any("Roads" in m.value for m in page.markdown)
+
+
+def test_a_project_that_cannot_be_read_does_not_take_the_start_page_with_it(projects: Path) -> None:
+    project = create_project(projects, "Roads")
+    project.imagery_file.write_text("{")
+    page = open_page("start", project.id)
+    assert "imagery list of this project cannot be read" in page.error[0].value
+    assert page.button(key=f"open:{project.id}")
