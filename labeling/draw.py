@@ -16,7 +16,7 @@ from errors import LabelError
 from labeling.journal import Label, Operation
 from workspace.classes import ClassSchema
 
-ORIGINS = ("drawn", "imported", "sam")
+ORIGINS = ("drawn", "imported", "sam", "smart-select")
 REVIEWS = ("", "done", "doubtful")
 """What a person who looked at a label again said of it; empty: nobody has."""
 MAX_VERTICES = 200_000

@@ -5,7 +5,7 @@ A label set is a GeoDataFrame in EPSG:4326 (longitude, latitude) with one row an
     object_id    str      unique
     class_value  int64    1..255, a value of the class schema
     width_m      float64  full width of a line, diameter of a point, in metres; NaN when it has none of its own, and for areas
-    origin       str      "drawn", "imported" or "sam"
+    origin       str      "drawn", "imported", or by the magic wand "sam", "smart-select"
     note         str      free text, may be empty
     review       str      "done" or "doubtful" when somebody looked at it again and said so, else empty
     created      str      UTC, ISO 8601

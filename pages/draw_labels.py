@@ -39,7 +39,7 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown
         token=token,
         journal_id=open_journal(project.journal_file).id,
         schema=schema,
-        scenes=[{"name": raster.name, "geometry": geojson_of(outline(raster.info))} for raster in rasters],
+        scenes=[{"id": raster.id, "name": raster.name, "geometry": geojson_of(outline(raster.info))} for raster in rasters],
         height=MAP_HEIGHT,
         command=st.session_state.get("map_command"),
     )

@@ -77,7 +77,7 @@ def label_map(
         token: Names the project to the label routes.
         journal_id: `LabelJournal.id`; edits not yet saved and the steps that can be undone are kept in the browser under it.
         schema: Classes to draw with.
-        scenes: Outlines of the pictures, bottom first, each `{"name", "geometry"}` with a GeoJSON Polygon in EPSG:4326.
+        scenes: Outlines of the pictures, bottom first, each `{"id", "name", "geometry"}` with a GeoJSON Polygon in EPSG:4326.
         height: Of the map, in CSS pixels.
         line_width_m: Width that lines (diameter that points) get, in metres, until another is typed on the map; None: none of their own.
         command: One thing to do now, once: `{"id": unique, "kind": "zoom" | "delete", "object_ids": [...]}`.

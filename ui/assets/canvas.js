@@ -8,7 +8,7 @@ const LIBRARIES = [
   ['vendor/leaflet/leaflet.js', 'vendor/leaflet/leaflet.css'],
   ['vendor/side-by-side/leaflet-side-by-side.js', 'vendor/side-by-side/layout.css', 'vendor/side-by-side/range.css'],
 ];
-const EDIT_LIBRARIES = [['vendor/geoman/leaflet-geoman.min.js', 'vendor/geoman/leaflet-geoman.css']];
+const EDIT_LIBRARIES = [['vendor/geoman/leaflet-geoman.min.js', 'vendor/geoman/leaflet-geoman.css', 'prompt.css']];
 const canvases = new Map(); // element -> MapCanvas
 const views = new Map(); // key -> {wanted, center, zoom}: survives leaving the page
 

@@ -2,6 +2,12 @@
 
 const STILL_PX = 4;
 
+// While Space is held, drags move the map.
+let panning = false;
+window.addEventListener('keydown', ({ key }) => { if (key === ' ') panning = true; }, true);
+window.addEventListener('keyup', ({ key }) => { if (key === ' ') panning = false; }, true);
+window.addEventListener('blur', () => { panning = false; });
+
 // begin(latLng, event) says whether the drag is wanted; then the map stays still, move(latLng, event) follows, and at last
 // end(latLng), or cancel() when a second finger comes (that is a pinch) or the tool is put away. A press that does not move
 // is a click and none of this. Returns what ends listening.
@@ -17,7 +23,7 @@ export function onDrag(map, { begin, move, end, cancel }) {
   const giveUp = () => { if (drag) { finish(); cancel(); } };
   const down = (event) => {
     if (drag) { giveUp(); return; }
-    if (event.button !== 0 || !event.isPrimary || event.target.closest('.leaflet-control, .tt-over, .marker-icon') || !begin(where(event), event)) return;
+    if (panning || event.button !== 0 || !event.isPrimary || event.target.closest('.leaflet-control, .tt-over, .marker-icon') || !begin(where(event), event)) return;
     drag = { id: event.pointerId, from: [event.clientX, event.clientY], moved: false };
     map.dragging.disable();
     for (const [name, handler] of Object.entries(handlers)) window.addEventListener(name, handler, true);

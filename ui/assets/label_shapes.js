@@ -177,3 +177,11 @@ export function touches({ type, coordinates }, bounds) {
 const digits = (value, after = 0) => value.toLocaleString('en', { minimumFractionDigits: after, maximumFractionDigits: after });
 export const metres = (value) => (value >= 10000 ? `${digits(value / 1000, 1)} km` : `${digits(value, value < 100 ? 1 : 0)} m`);
 export const squareMetres = (value) => (value >= 100000 ? `${digits(value / 10000, 1)} ha` : `${digits(value, value < 100 ? 1 : 0)} m²`);
+
+// Whether a place lies inside the outer ring of a GeoJSON Polygon.
+export function covers({ coordinates: [ring] }, { lng, lat }) {
+  return ring.reduce((odd, [x, y], i) => {
+    const [px, py] = ring[(i + ring.length - 1) % ring.length];
+    return (y > lat) !== (py > lat) && lng < x + ((px - x) * (lat - y)) / (py - y) ? !odd : odd;
+  }, false);
+}

@@ -5,14 +5,16 @@
 //   click(id, event)  the map was clicked, on label `id` or (null) beside
 //   created(layer)    Geoman has finished a shape
 //   count()           vertices placed so far; finish() back() cancel(): Enter, Backspace, Esc; they say whether they did something
+//   another()         Tab: the next of several answers; says whether there is one
 //   measure()         what is being drawn, in metres
 //   chosen() gone(layer) refresh()   the selection, a layer, or class, width and zoom have changed
 // A new group of tools is a file of its own and one line here.
 
 const VERSION = new URL(import.meta.url).search;
 const { drawTools } = await import(`./tools_draw.js${VERSION}`);
+const { promptTools } = await import(`./tools_prompt.js${VERSION}`);
 const { chooseTools, changeTools } = await import(`./tools_change.js${VERSION}`);
 
 export function makeTools(editor) {
-  return [chooseTools(editor), drawTools(editor), changeTools(editor)];
+  return [chooseTools(editor), promptTools(editor), drawTools(editor), changeTools(editor)];
 }

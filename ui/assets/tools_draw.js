@@ -2,7 +2,7 @@
 
 const VERSION = new URL(import.meta.url).search;
 const { onDrag } = await import(`./label_pointer.js${VERSION}`);
-const { areaM2, circleRing, lengthM, metres, pixelsOf, squareMetres } = await import(`./label_shapes.js${VERSION}`);
+const { areaM2, circleRing, covers, lengthM, metres, pixelsOf, squareMetres } = await import(`./label_shapes.js${VERSION}`);
 
 const SNAP_PX = 10;
 const SAME_PLACE_PX = 3;
@@ -154,11 +154,7 @@ function wholeTool(editor, save) {
   return {
     tool: 'whole', key: 'w', name: 'Whole picture', icon: 'whole', draws: 'area', hint: 'Click a picture to label all of it.',
     click(_, { latlng }) {
-      const inside = ({ geometry }) => geometry.coordinates[0].reduce((odd, [x, y], i, ring) => {
-        const [px, py] = ring[(i + ring.length - 1) % ring.length];
-        return (y > latlng.lat) !== (py > latlng.lat) && latlng.lng < x + ((px - x) * (latlng.lat - y)) / (py - y) ? !odd : odd;
-      }, false);
-      const scene = [...editor.scenes].reverse().find(inside);
+      const scene = [...editor.scenes].reverse().find(({ geometry }) => covers(geometry, latlng));
       if (scene) save(scene.geometry);
       else editor.complain('There is no picture at this place.', 'Click inside one.');
     },

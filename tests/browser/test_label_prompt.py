@@ -1,0 +1,269 @@
+"""The magic wand of the label map, through real clicks. Smart select needs no weights; SAM is a tiny random one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from playwright.sync_api import Locator, Page, Route, expect
+from pyproj import Transformer
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from imagery.library import add_copy
+from labeling.label_set import current_labels
+from tests.browser.conftest import App
+from tests.browser.label_page import LabelPage
+from tests.labeling.prompt.tiny_sam import save_checkpoint
+from workspace.project import Project, create_project
+
+pytestmark = pytest.mark.browser
+AT = Affine(1, 0, 500_000, 0, -1, 4_000_000)
+TO_LONLAT = Transformer.from_crs("EPSG:32611", "EPSG:4326", always_xy=True)
+ROOF, SHED = (60, 80, 170, 160), (200, 40, 230, 70)
+"""(left, top, right, bottom) in pixels of a metre."""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app on one thread, with a SAM that knows nothing."""
+    folder = tmp_path_factory.mktemp("workspace")
+    save_checkpoint(folder / "models" / "sam")
+    running = App(folder, OMP_NUM_THREADS="1", TERRATUNE_DEVICE="cpu", TERRATUNE_WEIGHTS_MIRROR="http://127.0.0.1:9")
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def project(app: App, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    """Red roof and red shed on green grass, 256 pixels of a metre."""
+    rgb = np.empty((3, 256, 256))
+    rgb[:] = np.array([60, 120, 60])[:, None, None]
+    for left, top, right, bottom in (ROOF, SHED):
+        rgb[:, top:bottom, left:right] = np.array([190, 70, 60])[:, None, None]
+    pixels = (rgb + np.random.default_rng(0).normal(0, 5, rgb.shape)).clip(0, 255).astype(np.uint8)
+    path = tmp_path / "roofs.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=256, height=256, count=3, dtype="uint8", crs="EPSG:32611", transform=AT) as file:
+        file.write(pixels)
+    made = create_project(app.data_folder / "projects", re.sub(r"\W+", " ", request.node.name)[:70])
+    add_copy(made, path, "roofs.tif")
+    return made
+
+
+class Wand(LabelPage):
+    """The Label page with the magic wand taken up."""
+
+    def __init__(self, page: Page, app: App, project: Project) -> None:
+        super().__init__(page, app, project)
+        self.project = project
+        self.press("t")
+
+    @property
+    def panel(self) -> Locator:
+        return self.page.locator(".tt-prompt")
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a pixel of the raster is on the map."""
+        lon, lat = TO_LONLAT.transform(*(AT @ (x, y)))
+        place = self.page.evaluate(
+            "([lon, lat]) => { const p = document.querySelector('.tt-canvas').mapCanvas.map.latLngToContainerPoint([lat, lon]); return [p.x, p.y]; }", [lon, lat]
+        )
+        return place[0], place[1]
+
+    def select(self, x: float, y: float, *, button: str = "left", shift: bool = False) -> None:
+        box = self.page.locator(".tt-map").bounding_box()
+        assert box is not None
+        left, top = self.at(x, y)
+        if shift:
+            self.page.keyboard.down("Shift")
+        self.page.mouse.click(box["x"] + left, box["y"] + top, button="right" if button == "right" else "left")
+        if shift:
+            self.page.keyboard.up("Shift")
+
+    def answered(self, state: str = "ready", clicks: int | None = None) -> None:
+        """Wait for the outline."""
+        if clicks is not None:
+            expect(self.panel).to_have_attribute("data-clicks", str(clicks))
+        expect(self.panel).to_have_attribute("data-state", state, timeout=90_000)
+
+    def stored(self) -> list[BaseGeometry]:
+        """The labels on disk, in pixels of the raster."""
+        labels = current_labels(self.project.journal_file).to_crs("EPSG:32611")
+        return list(labels.geometry.affine_transform([1, 0, 0, -1, -AT.c, AT.f]))
+
+
+def rectangle(corners: tuple[int, int, int, int]) -> Polygon:
+    left, top, right, bottom = corners
+    return Polygon([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def iou(one: BaseGeometry, other: BaseGeometry) -> float:
+    return float(one.intersection(other).area / one.union(other).area)
+
+
+@pytest.fixture
+def wand(page: Page, app: App, project: Project) -> Iterator[Wand]:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield Wand(page, app, project)
+    assert problems == []
+
+
+def test_a_click_and_enter_make_a_label_of_the_class_chosen(wand: Wand):
+    wand.press("2")
+    wand.select(110, 120)
+    wand.answered()
+    wand.press("Enter")
+    wand.has(1)
+    labels = current_labels(wand.project.journal_file)
+    assert labels[["class_value", "origin"]].to_numpy().tolist() == [[wand.project.classes().classes[1].value, "smart-select"]]
+    assert iou(wand.stored()[0], rectangle(ROOF)) > 0.9
+    expect(wand.panel).to_have_attribute("data-state", "idle")
+
+    wand.select(215, 55)
+    wand.answered()
+    wand.press("Enter")
+    wand.has(2)
+    assert iou(wand.stored()[1], rectangle(SHED)) > 0.8
+    wand.press("Control+z")
+    wand.has(1)
+    wand.press("Control+y")
+    wand.has(2)
+
+
+def test_what_does_not_belong_is_taken_away_and_back(wand: Wand):
+    wand.select(20, 20)
+    wand.answered(clicks=1)
+    wand.select(110, 120, shift=True)
+    wand.answered(clicks=2)
+    wand.select(215, 55, button="right")
+    wand.answered(clicks=3)
+    wand.press("Enter")
+    wand.has(1)
+    (grass,) = wand.stored()
+    assert grass.intersection(rectangle(ROOF)).area < 0.1 * rectangle(ROOF).area
+    assert grass.area > 0.5 * 256 * 256
+
+    wand.select(110, 120)
+    wand.answered(clicks=1)
+    wand.select(215, 55)
+    wand.answered(clicks=2)
+    wand.press("Control+z")
+    expect(wand.panel).to_have_attribute("data-clicks", "1")
+    wand.press("Backspace")
+    expect(wand.panel).to_have_attribute("data-clicks", "0")
+    wand.has(1)
+
+
+def test_a_box(wand: Wand):
+    left, top, right, bottom = ROOF
+    wand.drag(wand.at(left - 6, top - 6), wand.at(right + 6, bottom + 6))
+    wand.answered()
+    wand.press("Enter")
+    wand.has(1)
+    assert iou(wand.stored()[0], rectangle(ROOF)) > 0.9
+
+
+def test_escape_drops_the_outline_then_the_tool_and_other_outlines_are_cycled(wand: Wand):
+    wand.select(110, 120)
+    wand.answered()
+    choices = int((wand.panel.get_by_role("button", name="Other").inner_text()).split("/")[1])
+    assert choices > 1
+    for candidate in [*range(1, choices), 0]:
+        wand.press("Tab")
+        expect(wand.panel).to_have_attribute("data-candidate", str(candidate))
+    wand.press("Escape")
+    expect(wand.panel).to_have_attribute("data-state", "idle")
+    wand.press("Enter", "Escape")
+    expect(wand.panel).to_be_hidden()
+    wand.has(0)
+
+
+def test_a_click_beside_the_picture_or_a_first_minus_says_what_to_do(wand: Wand):
+    wand.select(-40, 100)
+    expect(wand.page.locator(".tt-complaint")).to_contain_text("no picture at this place")
+    wand.select(110, 120, button="right")
+    expect(wand.page.locator(".tt-complaint")).to_contain_text("First click the thing")
+    expect(wand.panel).to_have_attribute("data-state", "idle")
+
+
+def test_a_preview_follows_the_pointer_where_the_picture_was_looked_at(wand: Wand):
+    wand.select(110, 120)
+    wand.answered()
+    wand.press("Escape")
+    box = wand.page.locator(".tt-map").bounding_box()
+    assert box is not None
+    x, y = wand.at(215, 55)
+    wand.page.mouse.move(box["x"] + x, box["y"] + y)
+    expect(wand.page.locator(".leaflet-overlay-pane path[stroke-dasharray]")).to_have_count(1)
+    wand.page.mouse.move(box["x"] + 5, box["y"] + 300)
+    expect(wand.page.locator(".leaflet-overlay-pane path[stroke-dasharray]")).to_have_count(0)
+
+
+def test_waiting_is_told_enter_is_remembered_and_stop_stops(wand: Wand):
+    """The server's word that it is still looking, as it comes for a large model."""
+    held = {"left": 3}
+    asked: list[str] = []
+
+    def slow(route: Route) -> None:
+        asked.append(route.request.method)
+        if route.request.method == "POST" and not (route.request.post_data_json or {}).get("hover") and held["left"] > 0:
+            held["left"] -= 1
+            waiting = {"stage": "Looking at this part of the picture", "share": 0.4, "ahead": 0}
+            route.fulfill(status=202, json={"waiting": waiting, "retry_ms": 300})
+        else:
+            route.continue_()
+
+    wand.page.route(re.compile(r"/prompt(\?.*)?$"), slow)
+    wand.select(110, 120)
+    expect(wand.panel).to_contain_text("Looking at this part of the picture 40 %")
+    wand.press("Enter")
+    expect(wand.panel).to_contain_text("accepted when complete")
+    wand.has(1)
+    held["left"] = 1000
+    wand.select(215, 55)
+    expect(wand.panel).to_contain_text("40 %")
+    with wand.page.expect_request(lambda request: request.method == "DELETE" and "client=" in request.url):
+        wand.panel.get_by_role("button", name="Drop the outline").or_(wand.panel.get_by_role("button", name="Stop")).first.click()
+    expect(wand.panel).to_have_attribute("data-state", "idle")
+    wand.has(1)
+
+
+def test_sam_from_a_file_answers_and_labels_say_so(wand: Wand):
+    wand.panel.get_by_role("button", name="Smart select").click()
+    tool = wand.panel.locator("[data-model='sam-file-tiny']")
+    expect(tool).to_contain_text("SAM from tiny.pth")
+    tool.get_by_role("button", name="Use").click()
+    wand.select(110, 120)
+    wand.answered()
+    wand.press("Tab")
+    expect(wand.panel).to_have_attribute("data-candidate", "1")
+    wand.press("Enter")
+    wand.has(1)
+    assert current_labels(wand.project.journal_file)["origin"].tolist() == ["sam"]
+    assert wand.stored()[0].area > 0
+
+
+def test_a_download_without_a_network_says_why(wand: Wand):
+    wand.panel.get_by_role("button", name="Smart select").click()
+    tool = wand.panel.locator("[data-model='sam-vit-b']")
+    expect(tool).to_contain_text("375 MB")
+    expect(tool).to_contain_text("Apache-2.0")
+    tool.get_by_role("button", name="Download").click()
+    expect(tool.get_by_role("alert")).not_to_be_empty(timeout=90_000)
+    expect(tool.get_by_role("button", name="Try again")).to_be_visible()
+    wand.press("Escape")
+    expect(tool).to_be_hidden()
+
+
+def test_the_keys_are_on_the_sheet(wand: Wand):
+    wand.press("?")
+    sheet = wand.page.get_by_role("dialog")
+    for words in ("Magic wand", "This does not; a right click too", "Another possible outline"):
+        expect(sheet).to_contain_text(words)
