@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
 from pathlib import Path
 
 import streamlit as st
@@ -18,6 +20,8 @@ app = st.App(
     HERE / "ui" / "main.py",
     routes=all_routes(settings_from_environment(), assets=HERE / "ui" / "assets", base_path=st.get_option("server.baseUrlPath") or ""),
 )
+# The map's library takes seconds to import: begun now, so that the first to open a page with a map need not wait for all of it.
+threading.Thread(target=importlib.import_module, args=("leafmap.foliumap",), name="warm-up", daemon=True).start()
 
 if __name__ == "__main__":
     app.run()

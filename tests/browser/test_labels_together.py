@@ -100,7 +100,7 @@ def test_a_version_is_kept_and_restored_and_restoring_is_undone(page: Page, app:
     expect(row).to_contain_text("20 labels")
     expect(row).to_contain_text("Since then: 1 made, 20 deleted")
     row.get_by_role("button", name="Restore").click()
-    expect(sheet).to_contain_text("Labels: 20 come back, 1 are deleted.")
+    expect(sheet).to_contain_text("This brings back 20 labels, deletes 1 label.")
     sheet.get_by_role("button", name="Restore").click()
     labels.has(20)
     assert sorted(current_labels(project.journal_file)["object_id"]) == sorted(f"p{i}" for i in range(20))

@@ -46,7 +46,7 @@ export function makeActions(editor) {
       { keys: ['ctrl+shift+z', 'ctrl+y'], shown: 'Ctrl+Y', action: 'redo', icon: 'redo', what: 'Redo', enabled: () => Boolean(editor.history && editor.history.undone.length), run: () => editor.redo() },
     ]),
     of('Versions', [
-      { keys: ['shift+v'], action: 'versions', icon: 'versions', what: 'Versions of all labels: keep one, go back to one', run: () => editor.showVersions() },
+      { keys: ['shift+v'], action: 'versions', icon: 'versions', button: 'Versions', what: 'Versions of all labels: keep one, go back to one', run: () => editor.showVersions() },
     ]),
     of('Map', [
       { keys: Object.keys(ARROWS), shown: '← → ↑ ↓', what: 'Move the map', run: (key) => { map.panBy(ARROWS[key].map((steps) => steps * PAN_PX), { animate: false }); } },

@@ -27,7 +27,7 @@ export class LabelBar {
       }
       L.DomUtil.create('span', 'tt-gap', tools);
     }
-    for (const action of ['undo', 'redo', 'snap', 'versions', 'list', 'help']) this.actionButton(tools, action);
+    for (const action of ['undo', 'redo', 'snap', 'list', 'help']) this.actionButton(tools, action);
     const right = L.DomUtil.create('div', 'tt-right', bar);
     this.classBar = L.DomUtil.create('div', 'tt-classes', right);
     this.newWidth = this.widthField(right, 'Line width (m)', 'Lines and points drawn from now on are burnt this wide into tiles. Left empty, the width on the Tiles page holds.', (width) => editor.setLineWidth(width));
@@ -38,6 +38,7 @@ export class LabelBar {
     this.hintLine = L.DomUtil.create('span', 'tt-hint', foot);
     this.stateLine = L.DomUtil.create('span', 'tt-state', foot);
     this.stateLine.setAttribute('role', 'status');
+    this.actionButton(foot, 'versions');
     this.complaint = L.DomUtil.create('div', 'tt-complaint tt-over', host);
     this.complaint.setAttribute('role', 'alert');
     this.complaint.hidden = true;

@@ -2,7 +2,7 @@
 
 const PERSON = 'terratune.person';
 const TOOLS = {
-  pan: '', class: 'class changed', width: 'width changed', review: 'review mark', freeline: 'free line', freearea: 'free area', whole: 'whole picture',
+  pan: '', class: '', width: '', review: '', merge: 'merged', freeline: 'free line', freearea: 'free area', whole: 'whole picture',
   edit: 'edited', move: 'moved', undo: 'undone', redo: 'done again', delete: '', restore: 'version restored', duplicate: 'duplicated', import: 'import',
 };
 const CHANGED = {
@@ -140,9 +140,9 @@ async function restore(editor, version) {
   if (!answer || !answer.changes.length) return;
   const of = (test) => answer.changes.filter(test).length;
   const parts = [
-    [of(({ before }) => !before), 'come back'], [of(({ before, after }) => before && after), 'become as they were'], [of(({ after }) => !after), 'are deleted'],
-  ].filter(([count]) => count).map(([count, what]) => `${count.toLocaleString('en')} ${what}`);
-  const remark = `Labels: ${parts.join(', ')}. What is there now is kept as a version too, and Undo takes this back.`;
+    ['brings back', of(({ before }) => !before)], ['changes', of(({ before, after }) => before && after)], ['deletes', of(({ after }) => !after)],
+  ].filter(([, count]) => count).map(([what, count]) => `${what} ${many(count, 'label')}`);
+  const remark = `This ${parts.join(', ')}. What is there now is kept as a version too, and Undo takes it back.`;
   if (!await editor.bar.ask(`Restore "${version.name}"?`, remark, 'Restore')) return;
   if (!await named(editor, `Before restoring "${version.name}"`.slice(0, 80))) return;
   editor.restore(answer.changes, answer.revision);
