@@ -95,7 +95,7 @@ def _list(schema: ClassSchema, counts: dict[int, int], chosen: int, key: str) ->
                 st.html(f'<div style="width:14px;height:14px;border-radius:3px;background:{c.colour}"></div>', width=14)
                 kind: Any = "secondary" if c.value == chosen else "tertiary"
                 st.button(plain(c.name), key=f"{key}:choose:{c.value}", type=kind, on_click=_choose, args=(c.value,), width="content")
-                st.caption(f"{c.value} · {_many(counts.get(c.value, 0))}", width="content")
+                st.caption(f"value {c.value} · {_many(counts.get(c.value, 0))}", width="content")
         st.button("New class", icon=":material/add:", key=f"{key}:new", on_click=_choose, args=(_NEW,), disabled=chosen == _NEW)
     st.caption("Where labels overlap, the class further down wins.")
 
@@ -180,11 +180,12 @@ def _files(project: Project, schema: ClassSchema, counts: dict[int, int], key: s
             help="A class list of ArcGIS (.ecs, .emd), a QGIS style (.qml), or a CSV with the columns name, value, colour.",
             key=f"{key}:list",
         )
-        alone = st.checkbox("Remove classes that no label uses and the list lacks", key=f"{key}:alone")
+        alone = st.checkbox("Remove unused classes", key=f"{key}:alone", help="Those that no label uses and the list does not have.")
         if upload is not None and st.button("Take in", icon=":material/upload_file:", type="primary", key=f"{key}:take_in"):
             listed = read_class_file(upload.name, upload.getvalue())
             changed, said = merged(schema, listed, [value for value, n in counts.items() if n] if alone else None)
-            _store(project, schema, changed, " ".join([f"{len(listed)} classes were taken in from {upload.name}.", *said]))
+            number = "1 class was" if len(listed) == 1 else f"{len(listed)} classes were"
+            _store(project, schema, changed, " ".join([f"{number} taken in from {upload.name}.", *said]))
     with out:
         formats: dict[str, tuple[ClassFormat, str]] = {"CSV table": ("CSV", ""), "ArcGIS class list (.ecs)": ("ArcGIS", "")}
         formats |= {label: ("QGIS style", kind) for kind, label in _STYLES.items()}
@@ -245,8 +246,10 @@ def _said(project: Project, key: str) -> None:
     last = st.session_state.get(_SAID)
     if last is None:
         return
-    st.success(plain(last["said"]), icon=":material/check:")
-    if last["before"] is not None and st.button("Take this back", icon=":material/undo:", key=f"{key}:undo"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.success(plain(last["said"]), icon=":material/check:", width="stretch")
+        back = last["before"] is not None and st.button("Take back", icon=":material/undo:", key=f"{key}:undo")
+    if back:
         _store(project, project.classes(), last["before"], "It is as it was.", as_before(last["features"]), undo=False)
 
 

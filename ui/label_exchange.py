@@ -82,7 +82,7 @@ _FORMATS: dict[Format, str] = {
     "KML": "KML (Google Earth)",
     "CSV": "CSV table (shapes as WKT)",
 }
-_CACHE, _OPEN, _IMPORTED = "import_cache", "importing", "imported"
+_CACHE, _OPEN, _IMPORTED, _ROUND = "import_cache", "importing", "imported", "import_round"
 
 
 def exchange_controls(project: Project, schema: ClassSchema, labels: gpd.GeoDataFrame, rasters: Sequence[Raster]) -> None:
@@ -99,9 +99,10 @@ def exchange_controls(project: Project, schema: ClassSchema, labels: gpd.GeoData
 
 
 def close_import() -> None:
-    """The dialog is away; what it held of files goes with it."""
+    """The dialog is away; the files it held are gone when it opens again."""
     for name in (_OPEN, _CACHE):
         st.session_state.pop(name, None)
+    st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
 
 
 @st.dialog("Import labels", width="medium", on_dismiss=close_import)
@@ -113,7 +114,7 @@ def _import_dialog(project: Project, schema: ClassSchema, labels: gpd.GeoDataFra
         accept_multiple_files=True,
         help="GeoJSON, GeoPackage, Shapefile (zipped, or its parts together), file geodatabase (zipped), FlatGeobuf, KML, GML, TopoJSON, "
         "EsriJSON, CSV (WKT, or x and y), and boxes on pictures: PASCAL VOC, COCO.",
-        key="import_file",
+        key=f"import_file:{st.session_state.get(_ROUND, 0)}",
     )
     if not uploads:
         return
@@ -173,14 +174,14 @@ class _Where:
 def _place(file: VectorFile, scenes: Mapping[str, Grid]) -> _Where:
     """The coordinate system: what the file states, else a question with a guess."""
     if all(layer.pixels for layer in file.layers):
-        st.caption(f"{_many(file.features, 'shape')} on {_many(len(file.pictures), 'picture')}")
         return _Where()
     stated = stated_crs(file)
     guess = _kept("guess", (id(file), tuple(scenes)), lambda: guessed_crs(file, scenes))
     own = next((layer.crs or layer.assumed for layer in file.layers if not layer.pixels), None)
     fits = guess is None or (guess.crs == own and not guess.swapped) or not _beside(guess)
-    st.caption(f"{_many(file.features, 'shape')} · {stated or 'coordinate system not stated'}")
-    if stated and fits:
+    usual = own if not stated and own and guess is not None and fits else None
+    st.caption(f"{_many(file.features, 'shape')} · {stated or (parsed_crs(usual).name if usual else 'coordinate system not stated')}")
+    if usual or (stated and fits):
         return _Where()
     if stated:
         if not st.checkbox(f"Use another coordinate system than the file states. {plain(guess.reason)}", key=f"import_override:{file.name}"):
@@ -236,7 +237,11 @@ def _scenes_for(file: VectorFile, project: Project, rasters: Sequence[Raster]) -
     picked = fitting[0]
     if len(fitting) > 1:
         picked = st.selectbox("The boxes belong to", fitting, key="import_collection")
-    st.caption(f"{matched[picked]} of {_many(len(file.pictures), 'picture')} found in: {plain(picked)}")
+    found = matched[picked]
+    st.caption(
+        f"{_many(file.features, 'shape')} on {_many(len(file.pictures), 'picture')}; "
+        f"{found:,} of the pictures {'is' if found == 1 else 'are'} among {plain(picked)}"
+    )
     return dict(collections[picked])
 
 
@@ -308,7 +313,7 @@ def _class_choice(file: VectorFile, schema: ClassSchema) -> _Choice | None:
     unknown = sum(one.means is None and one.value != NOTHING for one in found)
     names = {c.value: c.name for c in schema.classes}
     chosen: dict[str, int | str | None] = {}
-    with st.container(height=min(300, 62 + 52 * len(found)), border=True, gap="small"):
+    with st.container(height=min(260, 40 + 50 * len(found)), border=True, gap="small"):
         for i, one in enumerate(found[:MAX_VALUES]):
             chosen[one.value] = _value_row(one, names, unknown <= MAX_NEW_CLASSES, f"import_value:{field}:{i}")
         rest = found[MAX_VALUES:]
@@ -376,15 +381,16 @@ def _import(
     """Make labels of the rows, store them with their new classes, say what became of every row."""
     with st.spinner("Importing ..."):
         labels = labels_of(rows, choice.field, choice.value_map, choice.schema, within=within, existing=existing)
-        if choice.made:
-            current = project.classes()
-            project.save_classes(ClassSchema(classes=(*current.classes, *choice.made)))
+        carried = set(labels["class_value"])
+        made = [c for c in choice.made if c.value in carried]
+        if made:
+            project.save_classes(ClassSchema(classes=(*project.classes().classes, *made)))
         _store(project, labels)
     report: ImportReport = labels.attrs["report"]
     lost = 0 if within is not None else int(_outside_count(labels, rasters))
     st.session_state[_IMPORTED] = {
         "project": project.id,
-        "said": _said(report, choice.made, lost),
+        "said": _said(report, made, lost),
         "lines": report.lines(),
         "table": report.table().to_csv(index=False) if report.lines() else "",
         "ids": labels["object_id"].tolist(),
@@ -452,9 +458,9 @@ def imported_panel(project: Project, tell_map: TellMap) -> None:
                     on_click="ignore",
                 )
         st.button(
-            "Show on the map", icon=":material/center_focus_strong:", key="import_show", on_click=tell_map, args=("zoom", imported["ids"])
+            "Show", icon=":material/center_focus_strong:", key="import_show", on_click=tell_map, args=("zoom", imported["ids"])
         )
-        st.button("Take the import back", icon=":material/undo:", key="import_undo", on_click=_take_back, args=(tell_map,))
+        st.button("Take back", icon=":material/undo:", key="import_undo", on_click=_take_back, args=(tell_map,))
         st.button("", icon=":material/close:", help="Put this message away", key="import_seen", on_click=_forget)
 
 

@@ -49,7 +49,7 @@ def chosen_labels(
     """
     wanted = np.ones(len(labels), dtype=bool) if class_values is None else labels["class_value"].isin(class_values).to_numpy()
     if footprints is not None:
-        wanted &= ~outside(labels, footprints)
+        wanted = wanted & ~outside(labels, footprints)
     return labels[wanted].reset_index(drop=True)
 
 
