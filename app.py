@@ -20,8 +20,10 @@ app = st.App(
     HERE / "ui" / "main.py",
     routes=all_routes(settings_from_environment(), assets=HERE / "ui" / "assets", base_path=st.get_option("server.baseUrlPath") or ""),
 )
-# The map's library takes seconds to import: begun now, so that the first to open a page with a map need not wait for all of it.
-threading.Thread(target=importlib.import_module, args=("leafmap.foliumap",), name="warm-up", daemon=True).start()
+# The map's library takes seconds to import: begun once the server answers, so that the first to open a map need not wait for all of it.
+warm_up = threading.Timer(5.0, importlib.import_module, args=("leafmap.foliumap",))
+warm_up.daemon = True
+warm_up.start()
 
 if __name__ == "__main__":
     app.run()
