@@ -23,12 +23,14 @@ class Classifier:
         mean: Per band, raw units.
         std: Per band, raw units.
         device: Where it runs.
+        log_odds: Per output, added to its logit: the logarithm of the factor by which its odds are raised.
     """
 
     network: nn.Module
     mean: torch.Tensor
     std: torch.Tensor
     device: torch.device
+    log_odds: torch.Tensor
 
     def probabilities(self, values: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
         """Softmax over the outputs.
@@ -45,7 +47,7 @@ class Classifier:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
             image = torch.where(seen[:, None], (raw - self.mean) / self.std, 0.0)
             logits = self.network(image.contiguous(memory_format=torch.channels_last))
-            return torch.softmax(logits.float(), dim=1).cpu().numpy()
+            return torch.softmax(logits.float() + self.log_odds, dim=1).cpu().numpy()
 
 
 def fast_bfloat16(device: torch.device) -> bool:
@@ -56,8 +58,13 @@ def fast_bfloat16(device: torch.device) -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
-def make_classifier(network: nn.Module, mean: Sequence[float], std: Sequence[float], device: Device = "auto") -> Classifier:
-    """Put a network on its device, in evaluation mode and in the memory layout that convolutions like best."""
+def make_classifier(
+    network: nn.Module, mean: Sequence[float], std: Sequence[float], device: Device = "auto", odds: Sequence[float] = (1.0,)
+) -> Classifier:
+    """Put a network on its device, in evaluation mode and in the memory layout that convolutions like best.
+
+    `odds`: factor on the odds of each output, background first; one number for all leaves the answers as they are.
+    """
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     place = torch.device(name)
     network = network.to(place).to(memory_format=torch.channels_last).eval()
@@ -67,4 +74,5 @@ def make_classifier(network: nn.Module, mean: Sequence[float], std: Sequence[flo
         mean=torch.tensor(mean, dtype=torch.float32, device=place).reshape(shape),
         std=torch.tensor(std, dtype=torch.float32, device=place).reshape(shape),
         device=place,
+        log_odds=torch.tensor(odds, dtype=torch.float32, device=place).log().reshape(shape),
     )

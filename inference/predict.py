@@ -8,9 +8,10 @@ grow with it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def predict_raster(
     overlap_px: int = OVERLAP_PX,
     device: Device = "auto",
     classes: Sequence[ClassDef] | None = None,
+    find_more: Mapping[int, float] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Classify a raster and write cloud-optimised GeoTIFFs on its own grid, with legends beside them.
@@ -92,6 +94,7 @@ def predict_raster(
         overlap_px: Pixels that neighbouring windows share.
         device: Where to run.
         classes: Values, names and colours to write for the model's outputs 1, 2, ...; None: the card's own.
+        find_more: Factor on the odds of a class, by its value in the result: above 1 finds more of it and is wrong more often, below 1 the reverse.
         progress: Told what is being done and the share done, 0..1, at least every second or so; may raise to stop.
 
     Raises:
@@ -106,7 +109,7 @@ def predict_raster(
     with ExitStack() as stack:
         dataset = stack.enter_context(open_raster(source))
         info = describe(dataset, display_name(source), None)
-        task = _task(bundle, dataset, info, bands, classes, window_px, device)
+        task = _task(bundle, dataset, info, bands, classes, window_px, device, find_more or {})
         results = [stack.enter_context(replaced_on_success(path)) for path in (out_classes, out_confidence) if path is not None]
         plain = [path.with_name(f"{path.stem}.plain.tif") for path in results]
         with ExitStack() as open_files:
@@ -149,6 +152,7 @@ def _task(
     classes: Sequence[ClassDef],
     window_px: int,
     device: Device,
+    find_more: Mapping[int, float],
 ) -> _Task:
     card = bundle.card
     chosen = model_bands(card, info, bands)
@@ -159,7 +163,9 @@ def _task(
         source=dataset,
         grid=info.grid,
         bands=chosen,
-        classifier=make_classifier(bundle.network, card.input.mean, card.input.std, device),
+        classifier=make_classifier(
+            bundle.network, card.input.mean, card.input.std, device, odds=[find_more.get(int(value), 1.0) for value in values]
+        ),
         values=values,
         window_px=window_px,
         weights=blend_weights(window_px),
@@ -284,6 +290,22 @@ def _finish(plain: Path, result: Path, colours: dict[int, tuple[int, int, int]] 
     outcome.result()
 
 
+def _factors(texts: Sequence[str], card: ModelCard) -> dict[int, float]:
+    """Texts like '2=1.5' as {2: 1.5}."""
+    known = {c.value: c.name for c in card.classes}
+    factors = {}
+    for text in texts:
+        try:
+            value, factor = text.split("=")
+            factors[int(value)] = float(factor)
+        except ValueError as error:
+            raise typer.BadParameter("Give a class value and a factor, like 2=1.5.", param_hint="--find-more") from error
+    if any(value not in known or not 0 < factor < math.inf for value, factor in factors.items()):
+        listed = ", ".join(f"{value} ({name})" for value, name in known.items())
+        raise typer.BadParameter(f"The model's classes are {listed}; factors are above 0.", param_hint="--find-more")
+    return factors
+
+
 def _shown_on_terminal() -> Progress:
     """One line on stderr for every further tenth."""
     shown = -1
@@ -310,6 +332,10 @@ def main(
     window_px: Annotated[int, typer.Option(help="Side of the windows, pixels.")] = WINDOW_PX,
     overlap_px: Annotated[int, typer.Option(help="Overlap of the windows, pixels.")] = OVERLAP_PX,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    find_more: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=FACTOR", help="Raise the odds of a class, like 2=1.5; below 1: be surer. Can be given several times."),
+    ] = None,
 ) -> None:
     """Classify a raster with a trained model; the result is a GeoTIFF on the raster's own grid."""
     if device not in get_args(Device):
@@ -335,6 +361,7 @@ def main(
             window_px=window_px,
             overlap_px=overlap_px,
             device=cast(Device, device),
+            find_more=_factors(find_more or [], bundle.card),
             progress=_shown_on_terminal(),
         )
     except TerratuneError as error:

@@ -235,6 +235,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         folder / f"{side}_confidence.tif",
         device=job.settings.device,
         classes=outputs_as(job.cards[side], job.classes),
+        find_more=job.settings.find_more if side == "after" else {},
         progress=lambda stage, share: job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share),
     )
     job.clock.finished(pixels)

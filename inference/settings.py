@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,9 @@ class PredictionSettings(_Strict):
     rasters: tuple[RasterToPredict, ...] = Field(min_length=1)
     tile_set: str | None = Field(default=None, description="Folder of the tile set whose held-out places both models are scored on.")
     truths: tuple[TruthRaster, ...] = ()
+    find_more: dict[int, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="Factor on the odds of a class of the new model, by class value: above 1 finds more of it, below 1 is surer."
+    )
     device: Device = "auto"
 
 

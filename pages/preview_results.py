@@ -40,6 +40,8 @@ ALL_AT_ONCE = 6
 """With more rasters than this the map shows one at a time."""
 OPACITY = 0.75
 NEW = "new"
+FIND_MORE = {0.25: "only what is very sure", 0.5: "be surer", 1.0: "as trained", 2.0: "find more", 4.0: "find much more"}
+"""Factor on the odds of a class: what the slider says."""
 EVERYWHERE = ""
 """Instead of a raster's id: all of them. Not None, which a box shows as nothing chosen."""
 SWIPE, CHANGES, CONFIDENCE = "Before | After", "Changes", "Confidence"
@@ -194,6 +196,7 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         )
         chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
         tile_set = _tile_set_choice(project, new)
+        find_more = _find_more_choice(new.card, base.card)
     fitting, problems, notes = _fit(chosen, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
@@ -203,9 +206,28 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
         with explained():
-            job = start_comparison(project, base, new, fitting, tile_set)
+            job = start_comparison(project, base, new, fitting, tile_set, find_more)
             st.query_params["comparison"] = job.name
             st.rerun()
+
+
+def _find_more_choice(new: ModelCard, base: ModelCard) -> dict[int, float]:
+    """How readily the new model should say a class that the base model does not know: class value -> factor on its odds."""
+    known = {c.name.casefold() for c in base.classes}
+    factors = {}
+    for taught in new.classes:
+        if taught.name.casefold() not in known:
+            factor = st.select_slider(
+                f"How readily to say '{plain(taught.name)}'",
+                list(FIND_MORE),
+                value=1.0,
+                format_func=FIND_MORE.__getitem__,
+                key=f"{KEY}:find_more:{new.name}:{taught.value}",
+                help="Find more: less is missed, more is wrong. Be surer: the reverse.",
+            )
+            if factor != 1:
+                factors[taught.value] = factor
+    return factors
 
 
 def _base_index(project: Project, new: Choice, others: Sequence[Choice]) -> int:
@@ -246,13 +268,16 @@ def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[li
     return fitting, problems, notes
 
 
-def start_comparison(project: Project, base: Choice, new: Choice, rasters: Sequence[Raster], tile_set: Path | None) -> Path:
+def start_comparison(
+    project: Project, base: Choice, new: Choice, rasters: Sequence[Raster], tile_set: Path | None, find_more: dict[int, float]
+) -> Path:
     """Make the job folder and start its process.
 
     Raises:
         DiskFullError: the settings could not be written.
     """
     title = new.card.title if len(rasters) > 1 else f"{new.card.title} on {rasters[0].name}"
+    title += "".join(f", {FIND_MORE[factor]}" for factor in dict.fromkeys(find_more.values()))
     job = unused_folder(project.predictions_folder, title)
     asked = PredictionSettings(
         title=title,
@@ -270,6 +295,7 @@ def start_comparison(project: Project, base: Choice, new: Choice, rasters: Seque
         ),
         tile_set=None if tile_set is None else _inside(project, tile_set),
         truths=_exact_truths(project, rasters),
+        find_more=find_more,
         device=settings().device if settings().device in {"cpu", "cuda"} else "auto",  # type: ignore[arg-type]
     )
     write_text(job / SETTINGS_FILE, asked.model_dump_json(indent=1) + "\n")

@@ -143,5 +143,24 @@ def test_the_command_writes_the_map_and_explains_what_it_cannot_do(tmp_path):
     done = CliRunner().invoke(app, ["--model", str(folder), "--image", str(source), "--out", str(tmp_path / "out.tif"), "--confidence", str(tmp_path / "c.tif")])
     assert done.exit_code == 0, done.output
     assert (read(tmp_path / "out.tif") == 1).all() and (read(tmp_path / "c.tif") == 99).all()
+    wrong = CliRunner().invoke(app, ["--model", str(folder), "--image", str(source), "--out", str(tmp_path / "o.tif"), "--find-more", "9=2"])
+    assert wrong.exit_code == 2 and "classes are" in wrong.output
     failed = CliRunner().invoke(app, ["--model", str(folder), "--image", str(tmp_path / "no.tif"), "--out", str(tmp_path / "o.tif")])
     assert failed.exit_code == 1 and "no.tif" in failed.output and "Traceback" not in failed.output
+
+
+def test_asked_to_find_more_it_says_the_class_where_it_was_less_sure(tmp_path):
+    dim = np.full((3, 64, 64), 128, np.uint8)
+    dim[:, :, 32:] = 120
+    source = write_raster(tmp_path / "in.tif", dim)
+    bundle = bright_bundle(classes=(PAVED, UNPAVED))
+
+    def found(factor: float) -> np.ndarray:
+        predict_raster(bundle, str(source), tmp_path / "out.tif", tmp_path / "sure.tif", window_px=64, overlap_px=0, find_more={2: factor})
+        return read(tmp_path / "out.tif") == 2
+
+    assert not found(0.5).any()
+    more = found(2.0)
+    assert more[:, :32].all() and not more[:, 32:].any()
+    assert abs(int(read(tmp_path / "sure.tif")[0, 0]) - 50) <= 1  # three equal logits, one with its odds doubled: 2 of 4
+    assert found(8.0).all()

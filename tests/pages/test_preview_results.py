@@ -87,6 +87,19 @@ def test_the_newest_model_and_the_one_it_came_from_are_chosen_and_compared(proje
     assert "No held-out places" in words(later) and "before_after.gif" in words(later)
 
 
+def test_what_is_found_can_be_made_more_or_surer(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    page = open_page(project)
+    [slider] = page.select_slider  # the base knows the other class
+    assert "Unpaved road" in slider.label
+    slider.set_value(2.0).run()
+    press_predict(page, monkeypatch)
+    [job] = project.predictions_folder.iterdir()
+    asked = read_settings(job)
+    assert asked.find_more == {2: 2.0} and asked.title.endswith("find more")
+
+
 def test_a_comparison_can_be_deleted(project, tmp_path, monkeypatch):
     add_scene(project, tmp_path)
     add_models(project)
