@@ -83,6 +83,11 @@ def _stream(url: str, file_path: Path, name: str, sha256: str, progress: Progres
             f"{name} could not be fetched: the server answered {error.response.status_code}.",
             "Try again later, or choose another model.",
         ) from error
+    except (httpx.ConnectError, httpx.TimeoutException) as error:
+        raise DownloadError(
+            f"{name} could not be fetched: its server cannot be reached.",
+            "Check that this computer reaches the internet, or choose a model that is already here.",
+        ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DownloadError(
             f"{name} could not be fetched: {type(error).__name__}.",

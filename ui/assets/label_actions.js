@@ -74,6 +74,6 @@ export function keyOf(event) {
   return `${event.ctrlKey || event.metaKey ? 'ctrl+' : ''}${event.altKey ? 'alt+' : ''}${event.shiftKey && named ? 'shift+' : ''}${key}`;
 }
 
-const SHOWN = { enter: 'Enter', backspace: 'Backspace', escape: 'Esc', delete: 'Del', ctrl: 'Ctrl', shift: 'Shift', home: 'Home' };
+const SHOWN = { enter: 'Enter', tab: 'Tab', backspace: 'Backspace', escape: 'Esc', delete: 'Del', ctrl: 'Ctrl', shift: 'Shift', home: 'Home' };
 export const shownKey = (key) => key.split(/\+(?=.)/).map((part) => SHOWN[part] || part.toUpperCase()).join('+');
 export const shownKeys = ({ shown, keys }) => shown || keys.map(shownKey).join(', ');

@@ -94,7 +94,10 @@ export class PromptPanel {
     this.said.hidden = !said;
   }
 
-  name(button, words) { button.querySelector('span').textContent = words; }
+  name(button, words) {
+    button.querySelector('span').textContent = words;
+    button.setAttribute('aria-label', words);
+  }
 
   // --- tools to choose from ------------------------------------------------------------------------------------------
 

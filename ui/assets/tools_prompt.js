@@ -94,22 +94,20 @@ class Wand {
     const raster = last ? last.raster : this.rasterAt(latlng);
     if (!raster) { this.noPicture(); return; }
     const points = [...(last ? last.points : []), [latlng.lng, latlng.lat, Number(wanted)]];
-    this.begin({ raster, points, box: last ? last.box : null });
+    this.begin({ raster, points, box: last ? last.box : null, previous: last ? last.previousFor() : null });
   }
 
   // A box begins anew.
   box(bounds) {
     const raster = this.rasterAt(bounds.getCenter());
     if (!raster) { this.noPicture(); return; }
-    this.begin({ raster, points: [], box: [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()] });
+    this.begin({ raster, points: [], box: [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()], previous: null });
   }
 
   begin(step) {
     if (this.accepting) { this.next = step; return; } // the outline before is still being finished
-    const { last } = this;
     this.hideGhost();
     step.candidate = 0;
-    step.previous = last && step.points.length > 1 ? last.previousFor() : null;
     step.previousFor = () => (step.answer ? { answer: step.answer, candidate: step.candidate } : step.previous);
     this.steps.push(step);
     this.draw();
