@@ -237,7 +237,7 @@ def test_the_map_stays_when_the_page_reruns(labels: LabelPage):
 
 
 def test_keys_typed_into_a_field_do_not_draw(labels: LabelPage):
-    labels.page.get_by_role("button", name="Edit classes").click()
+    labels.page.get_by_role("button", name="Classes", exact=True).click()
     name = labels.page.get_by_label("Name", exact=True)
     name.fill("")
     name.press_sequentially("dlp 2")
