@@ -129,12 +129,16 @@ def add_references(
                 yield error
 
 
+SIDE_FILES = (".aux.xml", ".ovr", ".msk")
+"""What GDAL keeps beside a raster: where it lies, overviews, mask. Moved along with it."""
+
+
 def add_copy(project: Project, path_of_upload: Path, name: str, crs: str | None = None) -> Raster:
     """Inspect a file and move it into the project's imagery folder. The file is left where it is when it cannot be used.
 
     Args:
         project: Where to add it.
-        path_of_upload: A file on the project's disk; it is moved, not copied.
+        path_of_upload: A file on the project's disk; it is moved, not copied, with what GDAL keeps beside it.
         name: The name it had at its owner's.
         crs: EPSG code to write into it, for a file that does not say its own.
 
@@ -151,6 +155,9 @@ def add_copy(project: Project, path_of_upload: Path, name: str, crs: str | None 
     with _locked(project):
         target = _unused_file(folder, name)
         with disk_full_explained(target):
+            for side in SIDE_FILES:
+                if (beside := path_of_upload.with_name(path_of_upload.name + side)).exists():
+                    beside.replace(target.with_name(target.name + side))
             path_of_upload.replace(target)
         return _append(project, name, "copy", f"imagery/{target.name}", found)
 
@@ -177,7 +184,9 @@ def remove_raster(project: Project, raster_id: str) -> None:
         _save(project, [raster for raster in rasters if raster.id != raster_id])
         for raster in rasters:
             if raster.id == raster_id and raster.kind == "copy":
-                Path(raster_source(project, raster)).unlink(missing_ok=True)
+                file = Path(raster_source(project, raster))
+                for side in ("", *SIDE_FILES):
+                    file.with_name(file.name + side).unlink(missing_ok=True)
 
 
 def set_display(project: Project, raster_id: str, bands: Sequence[int], percentiles: tuple[float, float] | None) -> Raster:

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import rasterio
 
 from errors import ImageryError, ProjectDamagedError, SourceNotAllowedError, UnreadableRasterError
 from imagery.library import (
@@ -33,6 +34,18 @@ def settings(tmp_path):
 @pytest.fixture
 def project(settings):
     return create_project(settings.projects_folder, "Test")
+
+
+def test_what_gdal_keeps_beside_a_raster_comes_along_and_goes_with_it(project, tmp_path):
+    upload = write_raster(tmp_path / "up.tif", rgb(), crs=None)
+    with rasterio.open(upload, "r+") as dataset:
+        dataset.build_overviews([2])
+    (tmp_path / "up.tif.aux.xml").write_text('<PAMDataset><SRS>EPSG:32611</SRS><GeoTransform>500000, 1, 0, 4000000, 0, -1</GeoTransform></PAMDataset>')
+    raster = add_copy(project, upload, "here.tif")
+    with open_raster(raster_source(project, raster)) as dataset:
+        assert dataset.crs.to_epsg() == 32611
+    remove_raster(project, raster.id)
+    assert list((project.folder / "imagery").iterdir()) == []
 
 
 def test_references_stay_where_they_are_and_are_added_once(project, settings):
