@@ -302,7 +302,7 @@ class LabelJournal:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _explained(self.path):
+        with self._lock, _explained(self.path, FULL_ON_READING):
             connection = self._open()
             connection.execute("BEGIN")
             try:
@@ -312,7 +312,7 @@ class LabelJournal:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _explained(self.path):
+        with self._lock, _explained(self.path, FULL_ON_WRITING):
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -495,15 +495,19 @@ def _revision(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT COALESCE(MAX(revision), 0) FROM operations").fetchone()[0])
 
 
+FULL_ON_READING = DiskFullError("The disk is full: the labels cannot be opened.", "Free some space and reload the page; nothing is lost.")
+FULL_ON_WRITING = DiskFullError("The disk is full: the last edits are not saved.", "Free some space; the edits are sent again.")
+
+
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, full: DiskFullError) -> Iterator[None]:
     """Turn what SQLite says into what a person can act on."""
     try:
         yield
     except sqlite3.OperationalError as error:
         said = str(error)
         if "full" in said or "disk I/O" in said:
-            raise DiskFullError("The disk is full: the last edits are not saved.", "Free some space; the edits are sent again.") from error
+            raise DiskFullError(full.fact, full.remedy) from error
         if "locked" in said or "busy" in said:
             raise WorkspaceError("The labels are in use by another process.", "Try again in a moment.") from error
         raise WorkspaceError(

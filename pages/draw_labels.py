@@ -74,6 +74,7 @@ def many(count: int, what: str) -> str:
 
 
 @st.fragment
+@explained()
 def workplace(project: Project, rasters: list[Raster]) -> None:
     """Map and what belongs to it. Runs again by itself a moment after edits; the map stays as it is."""
     schema = project.classes()

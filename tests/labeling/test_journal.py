@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import ProjectDamagedError, WorkspaceError
+from errors import DiskFullError, ProjectDamagedError, WorkspaceError
 from labeling.journal import BACK, NEWER, Label, LabelJournal, Operation
 from labeling.label_set import current_labels
 
@@ -322,3 +322,13 @@ def test_a_named_version_is_compared_and_can_be_had_back(journal: LabelJournal):
     assert journal.differences(version) == []
     assert journal.revision() == before + 3
     assert journal.differences(99) is None
+
+
+def test_on_a_full_disk_reading_does_not_speak_of_lost_edits(tmp_path, monkeypatch):
+    def full(connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("labeling.journal._prepare", full)
+    with pytest.raises(DiskFullError, match="cannot be opened") as found:
+        LabelJournal(tmp_path / "labels.journal").counts()
+    assert "reload" in found.value.remedy

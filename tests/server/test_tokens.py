@@ -56,3 +56,13 @@ def test_the_secret_is_private_and_survives_a_restart(tmp_path):
 def test_a_token_must_be_valid_for_some_time(tmp_path):
     with pytest.raises(ValueError, match="some time"):
         issue_token(tmp_path, "x", 0)
+
+
+def test_a_full_disk_leaves_no_half_a_secret(tmp_path, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tokens.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        issue_token(tmp_path, "p1")
+    assert list(tmp_path.iterdir()) == []
