@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from errors import LabelFileError
+from errors import DiskFullError, LabelFileError
+from workspace.files import FREE_SPACE, is_disk_full
 
 READABLE = (
     *(".geojson", ".json", ".gpkg", ".zip", ".shp", ".fgb", ".kml", ".kmz"),
@@ -210,6 +211,8 @@ def _unpacked(path: Path, folder: Path) -> list[Path]:
             _check_size(path, members)
             written = [_extract(archive, one, folder) for one in members]
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+        if is_disk_full(error):
+            raise DiskFullError(f"{path.name} could not be unpacked: the disk is full.", FREE_SPACE) from error
         raise LabelFileError(f"{path.name} is not a complete ZIP file.", "Zip or copy it again.") from error
     except RuntimeError as error:  # encrypted
         raise LabelFileError(f"{path.name} is locked with a password.", "Zip it without one.") from error

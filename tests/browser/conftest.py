@@ -16,6 +16,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.label_page import LabelPage, project_with_image
+from workspace.project import Project
+
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = [
     "--headless",
@@ -107,3 +110,18 @@ def page(browser: Browser) -> Iterator[Page]:
     fresh.set_default_timeout(30_000)
     yield fresh
     context.close()
+
+
+@pytest.fixture
+def project(app: App, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    """A project with one small image, named after the test."""
+    return project_with_image(app, request.node.name, tmp_path)
+
+
+@pytest.fixture
+def labels(page: Page, app: App, project: Project) -> Iterator[LabelPage]:
+    """The Label page of that project; a script error on it fails the test."""
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield LabelPage(page, app, project)
+    assert problems == []

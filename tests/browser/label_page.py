@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
@@ -11,8 +12,10 @@ from affine import Affine
 from playwright.sync_api import Locator, Page, expect
 
 from imagery.library import add_copy
-from tests.browser.conftest import App
 from workspace.project import Project, create_project
+
+if TYPE_CHECKING:  # conftest imports this module
+    from tests.browser.conftest import App
 
 
 def project_with_image(app: App, name: str, folder: Path) -> Project:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from labeling.journal import open_journal
 from labeling.label_set import current_labels, kinds
 from tests.browser.conftest import App
-from tests.browser.label_page import LabelPage, project_with_image
+from tests.browser.label_page import LabelPage
 from workspace.project import Project
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def project(app: App, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    return project_with_image(app, request.node.name, tmp_path)
-
-
-@pytest.fixture
-def labels(page: Page, app: App, project: Project) -> Iterator[LabelPage]:
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield LabelPage(page, app, project)
-    assert problems == []
 
 
 LINE = [(300.0, 150.0), (340.0, 220.0), (400.0, 260.0), (470.0, 250.0), (520.0, 300.0), (560.0, 380.0)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,26 +12,13 @@ from playwright.sync_api import Browser, Page, expect
 from labeling.journal import Label, Operation, open_journal
 from labeling.label_set import current_labels, kinds, sizes
 from tests.browser.conftest import App
-from tests.browser.label_page import LabelPage, project_with_image
+from tests.browser.label_page import LabelPage
 from workspace.project import Project
 
 pytestmark = pytest.mark.browser
 MAP = "document.querySelector('.tt-canvas').mapCanvas.map"
 WEST, NORTH, DEGREE = -116.99995, 36.14437, 1e-5
 """Upper left corner of the image, and about a metre."""
-
-
-@pytest.fixture
-def project(app: App, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    return project_with_image(app, request.node.name, tmp_path)
-
-
-@pytest.fixture
-def labels(page: Page, app: App, project: Project) -> Iterator[LabelPage]:
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield LabelPage(page, app, project)
-    assert problems == []
 
 
 def add_squares(project: Project, count: int, class_value: int = 2) -> None:

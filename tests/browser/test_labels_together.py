@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,24 +10,11 @@ from playwright.sync_api import Page, expect
 from labeling.journal import Label, Operation, open_journal
 from labeling.label_set import current_labels
 from tests.browser.conftest import App
-from tests.browser.label_page import LabelPage, project_with_image
+from tests.browser.label_page import LabelPage
 from workspace.project import Project
 
 pytestmark = pytest.mark.browser
 EDITOR = "document.querySelector('.tt-canvas').mapCanvas.editor"
-
-
-@pytest.fixture
-def project(app: App, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    return project_with_image(app, request.node.name, tmp_path)
-
-
-@pytest.fixture
-def labels(page: Page, app: App, project: Project) -> Iterator[LabelPage]:
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield LabelPage(page, app, project)
-    assert problems == []
 
 
 def test_a_label_changed_in_two_places_at_once_is_kept_twice_and_it_is_said(labels: LabelPage, app: App, project: Project):

@@ -16,7 +16,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry import LineString, Point, Polygon, box
 
-from errors import LabelFileError
+from errors import DiskFullError, LabelFileError
 from imagery.grid import Grid
 from labeling.exchange import (
     NOTHING,
@@ -86,6 +86,19 @@ def test_a_zip_of_anything_readable_is_read_and_files_beside_it_are_passed_over(
     (tmp_path / "labels.gpkg.xml").write_text("<metadata/>")
     path = zipped(tmp_path / "a.zip", *sorted(tmp_path.iterdir()), inside="made by hand/")
     assert sorted(read_labels(path, class_field=None, schema=SCHEMA)["class_value"]) == [1, 2]
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    inside = tmp_path / "a.geojson"
+    inside.write_text("{}")
+    path = zipped(tmp_path / "a.zip", inside)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("labeling.exchange.files._extract", full)
+    with pytest.raises(DiskFullError):
+        read_labels(path, class_field=None, schema=SCHEMA)
 
 
 def test_a_zip_cannot_write_outside_its_folder(tmp_path: Path):
