@@ -13,6 +13,9 @@ from torch import nn
 
 from inference.settings import Device
 
+POSITIONS = 8
+"""Of a square: four turns, each also mirrored."""
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -23,14 +26,16 @@ class Classifier:
         mean: Per band, raw units.
         std: Per band, raw units.
         device: Where it runs.
-        log_odds: Per output, added to its logit: the logarithm of the factor by which its odds are raised.
+        odds: Per output, the factor by which its odds are raised.
+        test_time_augmentation: Answer with the mean over the eight positions of a square (turned, mirrored) in which the network looks at a window.
     """
 
     network: nn.Module
     mean: torch.Tensor
     std: torch.Tensor
     device: torch.device
-    log_odds: torch.Tensor
+    odds: torch.Tensor
+    test_time_augmentation: bool = False
 
     def probabilities(self, values: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
         """Softmax over the outputs.
@@ -46,8 +51,22 @@ class Classifier:
         seen = torch.from_numpy(np.stack(list(valid))).to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
             image = torch.where(seen[:, None], (raw - self.mean) / self.std, 0.0)
-            logits = self.network(image.contiguous(memory_format=torch.channels_last))
-            return torch.softmax(logits.float() + self.log_odds, dim=1).cpu().numpy()
+            found = self._mean_of_positions(image) if self.test_time_augmentation else self._softmax(image)
+            found = found * self.odds
+            return (found / found.sum(dim=1, keepdim=True)).cpu().numpy()
+
+    def _softmax(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.network(image.contiguous(memory_format=torch.channels_last)).float(), dim=1)
+
+    def _mean_of_positions(self, image: torch.Tensor) -> torch.Tensor:
+        """One position after another: all at once would take eight times the memory."""
+        total = torch.zeros((), device=image.device)
+        for turns in range(4):
+            turned = torch.rot90(image, turns, (-2, -1))
+            straight = self._softmax(turned)
+            mirrored = self._softmax(turned.flip(-1)).flip(-1)
+            total = total + torch.rot90(straight + mirrored, -turns, (-2, -1))
+        return total / POSITIONS
 
 
 def fast_bfloat16(device: torch.device) -> bool:
@@ -59,7 +78,13 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def make_classifier(
-    network: nn.Module, mean: Sequence[float], std: Sequence[float], device: Device = "auto", odds: Sequence[float] = (1.0,)
+    network: nn.Module,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: Device = "auto",
+    odds: Sequence[float] = (1.0,),
+    *,
+    test_time_augmentation: bool = False,
 ) -> Classifier:
     """Put a network on its device, in evaluation mode and in the memory layout that convolutions like best.
 
@@ -74,5 +99,6 @@ def make_classifier(
         mean=torch.tensor(mean, dtype=torch.float32, device=place).reshape(shape),
         std=torch.tensor(std, dtype=torch.float32, device=place).reshape(shape),
         device=place,
-        log_odds=torch.tensor(odds, dtype=torch.float32, device=place).log().reshape(shape),
+        odds=torch.tensor(odds, dtype=torch.float32, device=place).reshape(shape),
+        test_time_augmentation=test_time_augmentation,
     )

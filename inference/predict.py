@@ -34,7 +34,7 @@ from imagery.write import open_tiled_gtiff, to_cog
 from inference.classify import Classifier, make_classifier
 from inference.legend import class_colours, class_names, write_legend
 from inference.mosaic import NODATA, BlockRows, Lattice, StripMosaic, strips
-from inference.settings import Device
+from inference.settings import Device, PredictionSettings
 from models.bundle import ModelBundle, load_bundle
 from models.card import ModelCard, band_order, check_input
 from models.catalogue import find_model
@@ -80,6 +80,7 @@ def predict_raster(
     device: Device = "auto",
     classes: Sequence[ClassDef] | None = None,
     find_more: Mapping[int, float] | None = None,
+    test_time_augmentation: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Classify a raster and write cloud-optimised GeoTIFFs on its own grid, with legends beside them.
@@ -95,6 +96,7 @@ def predict_raster(
         device: Where to run.
         classes: Values, names and colours to write for the model's outputs 1, 2, ...; None: the card's own.
         find_more: Factor on the odds of a class, by its value in the result: above 1 finds more of it and is wrong more often, below 1 the reverse.
+        test_time_augmentation: Look at every window in eight positions, turned and mirrored; the mean counts. Eight times the time.
         progress: Told what is being done and the share done, 0..1, at least every second or so; may raise to stop.
 
     Raises:
@@ -109,7 +111,15 @@ def predict_raster(
     with ExitStack() as stack:
         dataset = stack.enter_context(open_raster(source))
         info = describe(dataset, display_name(source), None)
-        task = _task(bundle, dataset, info, bands, classes, window_px, device, find_more or {})
+        chosen = model_bands(card, info, bands)
+        values = np.array([BACKGROUND_VALUE, *(c.value for c in classes)], np.uint8)
+        if len(values) != len(card.classes) + 1:
+            raise ValueError(f"{len(classes)} classes given for a model with {len(card.classes)}")
+        odds = [(find_more or {}).get(int(value), 1.0) for value in values]
+        classifier = make_classifier(
+            bundle.network, card.input.mean, card.input.std, device, odds, test_time_augmentation=test_time_augmentation
+        )
+        task = _Task(dataset, info.grid, chosen, classifier, values, window_px, blend_weights(window_px), max(1, BATCH_PIXELS // window_px**2))
         results = [stack.enter_context(replaced_on_success(path)) for path in (out_classes, out_confidence) if path is not None]
         plain = [path.with_name(f"{path.stem}.plain.tif") for path in results]
         with ExitStack() as open_files:
@@ -142,35 +152,6 @@ def model_bands(card: ModelCard, info: RasterInfo, bands: Sequence[int] | None =
 def warnings_for(card: ModelCard, info: RasterInfo) -> list[str]:
     """What to tell a person before predicting although it can go on: a ground resolution far from the model's."""
     return check_input(card, info.band_names, info.dtype, info.resolution_m)
-
-
-def _task(
-    bundle: ModelBundle,
-    dataset: DatasetReader,
-    info: RasterInfo,
-    bands: Sequence[int] | None,
-    classes: Sequence[ClassDef],
-    window_px: int,
-    device: Device,
-    find_more: Mapping[int, float],
-) -> _Task:
-    card = bundle.card
-    chosen = model_bands(card, info, bands)
-    values = np.array([BACKGROUND_VALUE, *(c.value for c in classes)], np.uint8)
-    if len(values) != len(card.classes) + 1:
-        raise ValueError(f"{len(classes)} classes given for a model with {len(card.classes)}")
-    return _Task(
-        source=dataset,
-        grid=info.grid,
-        bands=chosen,
-        classifier=make_classifier(
-            bundle.network, card.input.mean, card.input.std, device, odds=[find_more.get(int(value), 1.0) for value in values]
-        ),
-        values=values,
-        window_px=window_px,
-        weights=blend_weights(window_px),
-        batch=max(1, BATCH_PIXELS // window_px**2),
-    )
 
 
 def _classify(task: _Task, targets: Sequence[DatasetWriter], overlap_px: int, tell: Progress) -> None:
@@ -336,6 +317,10 @@ def main(
         list[str] | None,
         typer.Option(metavar="VALUE=FACTOR", help="Raise the odds of a class, like 2=1.5; below 1: be surer. Can be given several times."),
     ] = None,
+    test_time_augmentation: Annotated[
+        bool,
+        typer.Option("--test-time-augmentation", help=PredictionSettings.model_fields["test_time_augmentation"].description),
+    ] = False,
 ) -> None:
     """Classify a raster with a trained model; the result is a GeoTIFF on the raster's own grid."""
     if device not in get_args(Device):
@@ -362,6 +347,7 @@ def main(
             overlap_px=overlap_px,
             device=cast(Device, device),
             find_more=_factors(find_more or [], bundle.card),
+            test_time_augmentation=test_time_augmentation,
             progress=_shown_on_terminal(),
         )
     except TerratuneError as error:

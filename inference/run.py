@@ -236,6 +236,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         device=job.settings.device,
         classes=outputs_as(job.cards[side], job.classes),
         find_more=job.settings.find_more if side == "after" else {},
+        test_time_augmentation=job.settings.test_time_augmentation,
         progress=lambda stage, share: job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share),
     )
     job.clock.finished(pixels)

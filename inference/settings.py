@@ -50,6 +50,11 @@ class PredictionSettings(_Strict):
     find_more: dict[int, Annotated[float, Field(gt=0)]] = Field(
         default={}, description="Factor on the odds of a class of the new model, by class value: above 1 finds more of it, below 1 is surer."
     )
+    test_time_augmentation: bool = Field(
+        default=False,
+        title="Look at every place eight times",
+        description="Both models see each piece turned and mirrored, and the mean of the eight answers counts: steadier maps, eight times the time.",
+    )
     device: Device = "auto"
 
 

@@ -197,6 +197,8 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
         tile_set = _tile_set_choice(project, new)
         find_more = _find_more_choice(new.card, base.card)
+        thorough = PredictionSettings.model_fields["test_time_augmentation"]
+        eight_times = st.checkbox(thorough.title or "", help=thorough.description, key=f"{KEY}:eight_times")
     fitting, problems, notes = _fit(chosen, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
@@ -206,7 +208,7 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
         with explained():
-            job = start_comparison(project, base, new, fitting, tile_set, find_more)
+            job = start_comparison(project, base, new, fitting, tile_set, find_more, eight_times)
             st.query_params["comparison"] = job.name
             st.rerun()
 
@@ -269,7 +271,13 @@ def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[li
 
 
 def start_comparison(
-    project: Project, base: Choice, new: Choice, rasters: Sequence[Raster], tile_set: Path | None, find_more: dict[int, float]
+    project: Project,
+    base: Choice,
+    new: Choice,
+    rasters: Sequence[Raster],
+    tile_set: Path | None,
+    find_more: dict[int, float],
+    test_time_augmentation: bool,
 ) -> Path:
     """Make the job folder and start its process.
 
@@ -278,6 +286,7 @@ def start_comparison(
     """
     title = new.card.title if len(rasters) > 1 else f"{new.card.title} on {rasters[0].name}"
     title += "".join(f", {FIND_MORE[factor]}" for factor in dict.fromkeys(find_more.values()))
+    title += ", eight looks" if test_time_augmentation else ""
     job = unused_folder(project.predictions_folder, title)
     asked = PredictionSettings(
         title=title,
@@ -296,6 +305,7 @@ def start_comparison(
         tile_set=None if tile_set is None else _inside(project, tile_set),
         truths=_exact_truths(project, rasters),
         find_more=find_more,
+        test_time_augmentation=test_time_augmentation,
         device=settings().device if settings().device in {"cpu", "cuda"} else "auto",  # type: ignore[arg-type]
     )
     write_text(job / SETTINGS_FILE, asked.model_dump_json(indent=1) + "\n")
