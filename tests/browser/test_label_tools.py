@@ -308,3 +308,65 @@ def test_tools_work_by_touch(browser: Browser, app: App, project: Project):
     stored = current_labels(project.journal_file)
     assert kinds(stored).tolist() == ["area", "line"]
     context.close()
+
+
+def test_a_shape_begun_outlives_the_snap_key_and_its_own_tool_key(labels: LabelPage, project: Project):
+    labels.press("p")
+    labels.click((300, 200), (400, 200))
+    labels.press("a", "p")
+    labels.click((400, 300), (300, 300))
+    labels.press("Enter")
+    labels.has(1)
+    labels.press("r")
+    labels.click((500, 200))
+    labels.press("a", "r")
+    labels.click((600, 300))
+    labels.has(2)
+    labels.press("c")
+    labels.click((400, 420))
+    labels.press("a")
+    labels.click((440, 420))
+    labels.has(3)
+    stored = current_labels(project.journal_file)
+    assert [len(area.exterior.coords) - 1 for area in stored.geometry] == [4, 4, 64]
+
+
+def test_boxes_and_circles_are_drawn_by_dragging_too(labels: LabelPage, project: Project):
+    scale = metres_per_pixel(labels)
+    before = labels.page.evaluate(f"{MAP}.getCenter().lng")
+    labels.press("r")
+    labels.drag((300, 200), (400, 260))
+    labels.has(1)
+    labels.drag((520, 300), (407, 254))  # the corner near one that is there snaps to it
+    labels.has(2)
+    labels.press("c")
+    labels.drag((300, 420), (340, 420))
+    labels.has(3)
+    labels.press("r")
+    labels.click((560, 400), (620, 440))  # two clicks as ever
+    labels.has(4)
+    assert labels.page.evaluate(f"{MAP}.getCenter().lng") == before
+    stored = current_labels(project.journal_file)
+    box, second, circle, clicked = sizes(stored)
+    assert box == pytest.approx(100 * 60 * scale**2, rel=0.02)
+    assert stored.geometry.iloc[1].bounds[0] == pytest.approx(stored.geometry.iloc[0].bounds[2], abs=1e-9)
+    assert circle == pytest.approx(math.pi * (40 * scale) ** 2, rel=0.03)
+    assert clicked == pytest.approx(60 * 40 * scale**2, rel=0.02)
+    assert second > 0
+
+
+def test_a_double_click_closes_an_area_and_leaves_nothing_begun(labels: LabelPage, project: Project):
+    labels.press("p")
+    labels.click((300, 200), (400, 200))
+    labels.double_click(400, 300)
+    labels.has(1)
+    labels.click((500, 200), (600, 200), (600, 300))
+    labels.double_click(500, 200)  # on the first corner
+    labels.has(2)
+    expect(labels.page.locator(".tt-strip")).to_be_hidden()
+    labels.press("r")
+    labels.click((300, 350))
+    labels.double_click(400, 420)
+    labels.has(3)
+    expect(labels.page.locator(".tt-strip")).to_be_hidden()
+    assert [len(area.exterior.coords) - 1 for area in current_labels(project.journal_file).geometry] == [3, 3, 4]

@@ -480,7 +480,12 @@ export class LabelEditor {
 
   // --- tools ---------------------------------------------------------------------------------------------------------
 
+  // The tool that is in hand already stays as it is, with what it has begun.
   useTool(name) {
+    if (this.active && this.tool === name) {
+      if (!this.active.keeps) this.select([]);
+      return;
+    }
     if (this.active && this.active.stop) this.active.stop();
     const tool = this.tools.find((one) => one.tool === name) || this.tools[0];
     this.active = tool;
@@ -506,8 +511,7 @@ export class LabelEditor {
 
   toggleSnapping() {
     this.snapping = !this.snapping;
-    if (this.count() === 0) this.useTool(this.tool);
-    else this.map.pm.Draw[this.map.pm.Draw.getActiveShape()].options.snappable = this.snapping;
+    if (this.active.snap) this.active.snap();
     this.showButtons();
   }
 
@@ -598,6 +602,10 @@ export class LabelEditor {
     });
     this.map.on('click', (event) => {
       if (this.active.click) this.active.click(this.labelAt(event.latlng), event);
+      this.showStripSoon();
+    });
+    this.map.on('dblclick', () => {
+      if (this.active.doubleClick) this.active.doubleClick();
       this.showStripSoon();
     });
     // A quick click may come without a move of the pointer before it: what it snaps to is looked up for the click itself.

@@ -23,7 +23,7 @@ export function onDrag(map, { begin, move, end, cancel }) {
   const giveUp = () => { if (drag) { finish(); cancel(); } };
   const down = (event) => {
     if (drag) { giveUp(); return; }
-    if (panning || event.button !== 0 || !event.isPrimary || event.target.closest('.leaflet-control, .tt-over, .marker-icon') || !begin(where(event), event)) return;
+    if (panning || event.button !== 0 || !event.isPrimary || event.target.closest('.leaflet-control, .tt-over, .marker-icon:not(.cursor-marker)') || !begin(where(event), event)) return;
     drag = { id: event.pointerId, from: [event.clientX, event.clientY], moved: false };
     map.dragging.disable();
     for (const [name, handler] of Object.entries(handlers)) window.addEventListener(name, handler, true);

@@ -5,6 +5,8 @@
 //   click(id, event)  the map was clicked, on label `id` or (null) beside
 //   created(layer)    Geoman has finished a shape
 //   count()           vertices placed so far; finish() back() cancel(): Enter, Backspace, Esc; they say whether they did something
+//   snap()            snapping was switched on or off
+//   doubleClick()     after the two clicks of one
 //   another()         Tab: the next of several answers; says whether there is one
 //   measure()         what is being drawn, in metres
 //   chosen() gone(layer) refresh()   the selection, a layer, or class, width and zoom have changed

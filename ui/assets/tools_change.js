@@ -93,6 +93,7 @@ function editTool(editor) {
     },
     gone(layer) { if (layer === armed) disarm(); },
     refresh() { disarm(); self.chosen(); },
+    snap() { self.refresh(); },
   };
   return self;
 }

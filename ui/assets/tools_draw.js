@@ -7,6 +7,7 @@ const { areaM2, circleRing, covers, lengthM, metres, pixelsOf, squareMetres } = 
 const SNAP_PX = 10;
 const SAME_PLACE_PX = 3;
 const SMOOTH_PX = 1.5; // freehand strokes are simplified by as much
+const DOUBLE_CLICK_MS = 600;
 
 export function drawTools(editor) {
   const save = (geometry) => editor.create(geometry);
@@ -18,11 +19,11 @@ export function drawTools(editor) {
     strokeTool(editor, { tool: 'freeline', key: 'g', name: 'Free line', draws: 'line', hint: 'Press and draw along the road without lifting; let go to end the line.' }),
     geomanTool(editor, {
       tool: 'polygon', key: 'p', name: 'Area', shape: 'Polygon', done: save, draws: 'area',
-      hint: 'Click the corners; click the first one again or press Enter to close, Backspace takes back a corner.',
+      hint: 'Click the corners; a double click, Enter or a click on the first one closes it, Backspace takes back a corner.',
     }),
     strokeTool(editor, { tool: 'freearea', key: 'f', name: 'Free area', draws: 'area', hint: 'Press and draw around the area without lifting; let go to close it.' }),
-    geomanTool(editor, { tool: 'rectangle', key: 'r', name: 'Box', shape: 'Rectangle', done: save, draws: 'area', hint: 'Click two opposite corners.' }),
-    geomanTool(editor, { tool: 'circle', key: 'c', name: 'Circle', shape: 'Circle', done: save, draws: 'area', hint: 'Click the centre, then the edge.' }),
+    geomanTool(editor, { tool: 'rectangle', key: 'r', name: 'Box', shape: 'Rectangle', done: save, draws: 'area', hint: 'Drag from corner to corner, or click two opposite corners.' }),
+    geomanTool(editor, { tool: 'circle', key: 'c', name: 'Circle', shape: 'Circle', done: save, draws: 'area', hint: 'Drag from the centre to the edge, or click both.' }),
     {
       tool: 'point', key: 'o', name: 'Point', icon: 'point', draws: 'point', hint: 'Click to place a point.',
       click: (_, { latlng }) => save({ type: 'Point', coordinates: place(latlng) }),
@@ -31,10 +32,14 @@ export function drawTools(editor) {
   ];
 }
 
+const PLACED = { Rectangle: '_placeStartingMarkers', Circle: '_placeCenterMarker' }; // what Geoman does at their first click
+
 // A tool that has Geoman draw a shape and hands the finished geometry to `done`. Cut and split are such tools too.
 export function geomanTool(editor, { tool, key, name, hint, shape, done, draws = null, colour = null }) {
   const { map } = editor;
   let centred = false;
+  let finished = 0; // when the last shape was
+  let stopDragging = () => {};
   const draw = () => (map.pm.Draw[shape].enabled() ? map.pm.Draw[shape] : null);
   const paint = () => colour || (editor.currentClass() || { colour: '#ff9f1c' }).colour;
   const ribbon = () => (draws === 'line' ? pixelsOf(map, editor.lineWidth, map.getCenter().lat) : 0);
@@ -44,6 +49,31 @@ export function geomanTool(editor, { tool, key, name, hint, shape, done, draws =
     if (!now) return 0;
     if (shape === 'Rectangle') return now._startMarker && L.DomUtil.hasClass(now._startMarker._icon, 'visible') ? 1 : 0;
     return shape === 'Circle' ? Number(centred) : now._markers.length;
+  };
+  // Press, drag, let go: what two clicks do.
+  const dragged = () => {
+    let from = null;
+    let placed = false;
+    const sync = (latlng, event) => draw()._syncHintMarker({ latlng, originalEvent: event });
+    return onDrag(map, {
+      begin(latlng) { from = latlng; placed = false; return count() === 0; },
+      move(latlng, event) {
+        if (!placed) {
+          sync(from, event);
+          draw()[PLACED[shape]]({ latlng: from });
+          placed = true;
+        }
+        sync(latlng, event);
+        editor.showMeasure();
+      },
+      end(latlng, event) {
+        sync(latlng, event);
+        draw()._finishShape({ latlng });
+        if (count()) restart(); // back where it began: nothing
+        editor.drawn();
+      },
+      cancel() { if (placed) restart(); },
+    });
   };
   const self = {
     tool, key, name, hint, icon: tool, draws, count,
@@ -56,8 +86,16 @@ export function geomanTool(editor, { tool, key, name, hint, shape, done, draws =
         templineStyle: { color: paint(), weight: Math.max(3, ribbon()), opacity: ribbon() > 6 ? 0.6 : 1, lineCap: 'round' },
         hintlineStyle: { color: paint(), weight: 2, dashArray: '5 5' },
       });
+      if (PLACED[shape]) stopDragging = dragged();
     },
-    stop() { map.pm.disableDraw(); },
+    stop() { stopDragging(); map.pm.disableDraw(); },
+    // Snapping was switched on or off: what was begun stays.
+    snap() {
+      const now = draw();
+      if (!now) return;
+      now.options.snappable = editor.snapping;
+      if (!editor.snapping) now._cleanupSnapping();
+    },
     // Another class, width or zoom: the shape begun keeps its vertices.
     refresh() {
       const now = draw();
@@ -72,14 +110,21 @@ export function geomanTool(editor, { tool, key, name, hint, shape, done, draws =
     created(layer) {
       layer.remove();
       centred = false;
+      finished = performance.now();
       const geometry = shape === 'Circle' ? { type: 'Polygon', coordinates: [circleRing(layer.getLatLng(), layer.getRadius())] } : layer.toGeoJSON(9).geometry;
       if (geometry.type === 'LineString') geometry.coordinates = withoutRepeats(map, geometry.coordinates);
       done(geometry);
     },
     finish() {
       if (count() < 2) return false;
-      draw()._finishShape();
+      if (shape === 'Polygon' && count() < 3) editor.complain('An area needs three corners.', 'Click one more, or press Esc to drop it.');
+      else draw()._finishShape();
       return true;
+    },
+    // The second click of a double click may fall on the vertex that the first one placed, or begin a shape that nobody wants.
+    doubleClick() {
+      if (shape === 'Polygon' && count() > 2) draw()._finishShape();
+      else if (count() === 1 && performance.now() - finished < DOUBLE_CLICK_MS) restart();
     },
     back() {
       if (!count()) return false;
