@@ -17,11 +17,13 @@ from server.labels import geopackage_problem
 from ui.canvas import label_map
 from ui.class_editor import class_editor
 from ui.frame import next_step_link, page_frame, tile_token
-from ui.label_exchange import exchange_controls, imported_panel
+from ui.label_export import export_button
+from ui.label_import import import_button, imported_panel
 from ui.maps import new_map
 from ui.problems import explained
 from ui.scenes import add_raster, bounds_of, go_to, outline
 from ui.steps import step
+from ui.wording import many
 from workspace.classes import ClassSchema
 from workspace.project import Project
 
@@ -69,10 +71,6 @@ def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSche
         st.warning(f"labels.gpkg could not be brought up to date ({problem}). The labels themselves are saved.", icon=":material/warning:")
 
 
-def many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 @st.fragment
 @explained()
 def workplace(project: Project, rasters: list[Raster]) -> None:
@@ -82,7 +80,8 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         shown = go_to(rasters, key=f"go_to:{project.id}")
         class_editor(project, key=f"classes:{project.id}")
-        exchange_controls(project, schema, labels, rasters)
+        import_button(project, schema, labels, rasters)
+        export_button(project, schema, labels, rasters)
         if not labels.empty:
             next_step_link("draw_labels")
     imported_panel(project, tell_map)

@@ -1,4 +1,4 @@
-"""Import and export on the Label page, without a browser."""
+"""The Import dialog of the Label page, without a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from streamlit.testing.v1 import AppTest
 from imagery.library import add_copy
 from labeling.label_set import current_labels
 from ui import frame
-from ui.label_exchange import exported
 from workspace.project import Project, create_project
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "draw_labels.py"
@@ -151,14 +150,3 @@ def test_a_bad_file_is_explained_and_nothing_stored(scene: Project):
     page = with_file(scene, "roads.geojson", b'{"type": "FeatureCollection", "features": [')
     assert "damaged" in page.error[0].value
     assert labels_of(scene).empty
-
-
-def test_export_takes_the_classes_chosen(scene: Project):
-    content = geojson(line(0, surface="paved"), line(1, surface="unpaved"), line(2, surface="unpaved"))
-    page = with_file(scene, "roads.geojson", content)
-    page.button(key="import").click().run()
-    assert page.multiselect(key="export_classes").options == ["Unpaved road", "Paved road"]
-    page.multiselect(key="export_classes").set_value([2]).run()
-    assert not page.exception
-    labels = labels_of(scene)
-    assert json.loads(exported(labels[labels["class_value"] == 2], scene.classes(), "GeoJSON"))["features"][0]["properties"]["Classvalue"] == 2
