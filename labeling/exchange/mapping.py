@@ -16,6 +16,10 @@ VALUE_FIELDS = ("classvalue", "class_value", "value")
 IGNORE_NAMES = {"uncertain", "ignore"}
 _MOST_FIELDS_LOOKED_AT = 100
 _YES = {"yes", "true"}
+KIND_FIELDS = ("surface", "type", "kind", "landuse", "land_use", "landcover", "land_cover", "building", "highway", "natural", "species", "code")
+"""Fields that tell kinds of things in the data of others, whatever their case."""
+_MOST_KINDS = 20
+"""A field with more different values names things."""
 _NUMBERING = {"id", "fid", "gid", "objectid", "ogc_fid", "osm_id", "uid"}
 """Fields that number the rows: a small file's 1, 2, 3 are not classes."""
 
@@ -49,16 +53,38 @@ def class_field_of(file: VectorFile, class_field: str | None) -> str | None:
 
 
 def likely_field(file: VectorFile, schema: ClassSchema) -> str | None:
-    """The field that is named like a class, else the one most of whose values look like classes of this project, else None."""
+    """The field that most likely tells the class; None where none looks like it.
+
+    In this order: a field named like a class field, one with values that name classes of this project, one that is itself named
+    like a class ('building'), one with the numbers of classes, one named for kinds of things ('surface') with a few values.
+    """
     named = recognised(file.fields, CLASS_FIELDS)
     if named and not (named.casefold() == "name" and _all_differ(file.values(named), schema)):
         return named
-    understood = {}
-    for field in [one for one in file.fields if one.casefold() not in _NUMBERING][:_MOST_FIELDS_LOOKED_AT]:
-        values = distinct(file.values(field))
-        understood[field] = sum(v is not None for v in suggested_map(values, schema).values()) / max(1, len(values))
-    best = max(understood, key=lambda field: understood[field], default=None)
-    return best if best is not None and understood[best] > 0.5 else None
+    fields = {
+        field: {value for value in distinct(file.values(field)) if value != NOTHING}
+        for field in [one for one in file.fields if one.casefold() not in _NUMBERING][:_MOST_FIELDS_LOOKED_AT]
+    }
+    fields = {field: values for field, values in fields.items() if values}
+    words = {field: _share(schema, [v for v in values if whole_number(v) is None], len(values)) for field, values in fields.items()}
+    best = max(words, key=lambda field: words[field], default=None)
+    if best is not None and words[best]:
+        return best
+    few = [field for field, values in fields.items() if len(values) <= _MOST_KINDS and 2 * len(values) <= max(2, file.features + 1)]
+    for field in few:
+        if _similar(field, schema):
+            return field
+    numbers = {field: _share(schema, fields[field], len(fields[field])) for field in few}
+    best = max(numbers, key=lambda field: (numbers[field], len(fields[field])), default=None)
+    if best is not None and numbers[best] > 0.5:
+        return best
+    texts = [field for field in few if all(whole_number(value) is None for value in fields[field])]
+    return recognised(texts, KIND_FIELDS)
+
+
+def _share(schema: ClassSchema, values: Iterable[str], of: int) -> float:
+    """Share of the values that mean a class."""
+    return sum(meaning is not None for meaning in suggested_map(values, schema).values()) / of
 
 
 def _all_differ(values: Sequence[str], schema: ClassSchema) -> bool:
