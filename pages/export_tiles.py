@@ -24,7 +24,7 @@ from tiles.writer import remove_tile_set
 from ui.canvas import view_map
 from ui.frame import next_step_link, page_frame, tile_token
 from ui.maps import LonLatBounds, add_shapes, new_map
-from ui.problems import explained, show_problem
+from ui.problems import explained, plain, show_problem
 from ui.scenes import add_raster
 from ui.steps import step
 from workspace.files import unused_folder
@@ -348,13 +348,6 @@ def distinct_names(rasters: Sequence[Raster]) -> list[str]:
 
 def many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def plain(text: str) -> str:
-    """Keep a name from being read as Markdown."""
-    for mark in "\\`*_[]$<":
-        text = text.replace(mark, "\\" + mark)
-    return text
 
 
 page_project = page_frame("export_tiles")

@@ -23,9 +23,10 @@ from imagery.sources import rasters_below
 from ui import maps
 from ui.canvas import view_map
 from ui.frame import next_step_link, page_frame, settings, tile_token
-from ui.problems import explained, show_problem
+from ui.problems import explained, plain, show_problem
 from ui.scenes import add_raster, bounds_of, leaflet_bounds
 from ui.uploader import upload_zone
+from workspace.files import size_in_words
 from workspace.project import Project
 
 KEY = "load_imagery"
@@ -213,7 +214,7 @@ def facts(raster: Raster, *, missing: bool = False) -> dict[str, Any]:
         "CRS": info.crs if info.crs.startswith("EPSG:") else "custom",
         "No data": marked[info.mask_kind],
         "Overviews": "yes" if info.has_overviews else "no",
-        "File": size_text(info.bytes) if raster.kind != "url" else "web",
+        "File": size_in_words(info.bytes) if raster.kind != "url" else "web",
     }
 
 
@@ -232,7 +233,7 @@ def display_panel(project: Project, targets: Sequence[Raster], *, everything: bo
     )
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**Show {maps_safe(who)} as**", width="stretch")
+            st.markdown(f"**Show {plain(who)} as**", width="stretch")
             if not everything:
                 remove_button(project, targets)
         if len(targets) == 1:
@@ -341,17 +342,6 @@ def outlines(rasters: Sequence[Raster]) -> dict[str, Any]:
 
 def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def size_text(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
-
-
-def maps_safe(text: str) -> str:
-    """A file's name without Markdown."""
-    for mark in "\\`*_[]$<":
-        text = text.replace(mark, "\\" + mark)
-    return text
 
 
 page_project = page_frame(KEY)

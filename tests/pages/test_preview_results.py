@@ -59,7 +59,7 @@ def words(page: AppTest) -> str:
 
 def press_predict(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Press the button; the job then runs in this process."""
-    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: run_job(job, compare_models))
+    monkeypatch.setattr("ui.comparison.form.start_job", lambda job, module: run_job(job, compare_models))
     page.button(key="preview_results:predict").click().run()
     assert not page.exception, page.exception
 
@@ -125,7 +125,7 @@ def test_a_comparison_that_ended_early_says_so_and_can_go_on(project, tmp_path, 
     add_scene(project, tmp_path)
     add_models(project)
     page = open_page(project)
-    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: None)
+    monkeypatch.setattr("ui.comparison.form.start_job", lambda job, module: None)
     page.button(key="preview_results:predict").click().run()
     [job] = project.predictions_folder.iterdir()
     written = "running" if state == "interrupted" else state  # nobody is left to write that one
@@ -133,7 +133,7 @@ def test_a_comparison_that_ended_early_says_so_and_can_go_on(project, tmp_path, 
     write_json(job / "status.json", JobStatus(state=written, error=error, started=time.time() - 60).model_dump())
     page = open_page(project)
     assert said in words(page)
-    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: run_job(job, compare_models))
+    monkeypatch.setattr("ui.comparison.progress.start_job", lambda job, module: run_job(job, compare_models))
     next(b for b in page.button if b.label == "Resume").click().run()
     assert not page.exception and job_status(job).state == "done"
 
@@ -167,7 +167,7 @@ def test_a_comparison_that_failed_can_be_deleted(project, tmp_path, monkeypatch)
     add_scene(project, tmp_path)
     add_models(project)
     page = open_page(project)
-    monkeypatch.setattr("workspace.jobs.start_job", lambda job, module: None)
+    monkeypatch.setattr("ui.comparison.form.start_job", lambda job, module: None)
     page.button(key="preview_results:predict").click().run()
     [job] = project.predictions_folder.iterdir()
     write_json(job / "status.json", JobStatus(state="failed", error="The disk is full.", started=time.time() - 60).model_dump())

@@ -1,0 +1,94 @@
+"""What there is to compare, and what was compared."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from errors import ModelError, TerratuneError
+from inference.settings import SETTINGS_FILE, read_settings
+from models.card import CARD_FILE, ModelCard, read_card
+from models.catalogue import list_models
+from ui.frame import settings
+from workspace.files import read_json
+from workspace.project import Project
+
+KEY = "preview_results"
+NEW = "new"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that can be chosen."""
+
+    folder: Path
+    card: ModelCard
+    base: str = ""
+    """What it was fine-tuned from: name or folder; empty when unknown."""
+    tiles: str = ""
+    """The tile set it learnt from; empty when unknown."""
+
+    @property
+    def label(self) -> str:
+        made = dt.datetime.fromisoformat(self.card.created).strftime("%d %b, %H:%M") if self.tiles else "comes with Terratune"
+        return f"{self.card.title} · {made}"
+
+
+def trained_models(project: Project) -> list[Choice]:
+    """Models of this project's training runs, newest first."""
+    found = []
+    cards = sorted(project.runs_folder.glob(f"*/model/{CARD_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for run in (path.parent.parent for path in cards):
+        try:
+            card = read_card(run / "model")
+            asked = read_json(run / SETTINGS_FILE)
+        except (ModelError, OSError, ValueError):
+            continue
+        found.append(Choice(run / "model", card, str(asked.get("base", "")), str(asked.get("tiles", ""))))
+    return found
+
+
+def base_models(project: Project) -> list[Choice]:
+    """Models that come with Terratune or lie in the project's models folder, and know classes already."""
+    entries = list_models(project.models_folder, settings().data_folder / "models")
+    return [Choice(e.folder, e.card) for e in entries if e.folder is not None and e.card is not None and e.origin != "encoder"]
+
+
+def comparisons(project: Project) -> list[Path]:
+    """Prediction jobs, newest first."""
+    found = [path.parent for path in project.predictions_folder.glob(f"*/{SETTINGS_FILE}")]
+    return sorted(found, key=lambda job: (job / SETTINGS_FILE).stat().st_mtime, reverse=True)
+
+
+def comparison_choice(jobs: Sequence[Path]) -> Path | None:
+    """The comparison to look at, named in the address; None: a new one."""
+    by_id = {job.name: job for job in jobs}
+    wanted = st.query_params.get("comparison", "")
+    current = wanted if wanted in by_id or wanted == NEW else next(iter(by_id), NEW)
+    if not by_id:
+        return None
+    options = [*by_id, NEW]
+    picked = st.selectbox(
+        "Comparison",
+        options,
+        index=options.index(current),
+        format_func=lambda job_id: "+ New comparison" if job_id == NEW else comparison_label(by_id[job_id]),
+        key=f"{KEY}:comparison:{len(by_id)}:{current}",
+        label_visibility="collapsed",
+    )
+    if picked != current:
+        st.query_params["comparison"] = picked
+        st.rerun()
+    return by_id.get(current)
+
+
+def comparison_label(job: Path) -> str:
+    made = dt.datetime.fromtimestamp((job / SETTINGS_FILE).stat().st_mtime).strftime("%d %b, %H:%M")
+    try:
+        return f"{read_settings(job).title or job.name} · {made}"
+    except TerratuneError:
+        return f"{job.name} (cannot be read) · {made}"

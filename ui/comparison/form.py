@@ -1,0 +1,200 @@
+"""A new comparison: which models, which pictures, how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from demo.project import SCENE_FILE, TRUTH_FILE
+from errors import ModelError
+from imagery.library import Raster, raster_source
+from inference.base_input import why_fitted
+from inference.settings import SETTINGS_FILE, PredictionSettings, RasterToPredict, TruthRaster
+from models.card import ModelCard, check_input
+from models.catalogue import find_model
+from ui.comparison.choices import KEY, Choice
+from ui.comparison.progress import MODULE
+from ui.frame import settings
+from ui.problems import explained, plain, show_problem
+from ui.steps import step
+from workspace.classes import starter_schema
+from workspace.files import unused_folder, write_text
+from workspace.jobs import start_job
+from workspace.project import Project
+
+FIND_MORE = {0.25: "only what is very sure", 0.5: "be surer", 1.0: "as trained", 2.0: "find more", 4.0: "find much more"}
+"""Factor on the odds of a class: what the slider says."""
+
+
+def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequence[Choice], bases: Sequence[Choice]) -> None:
+    """What to predict with what, and the one button."""
+    if not trained:
+        nothing_yet(True)
+        return
+    with st.container(border=True):
+        new = st.selectbox(
+            "New model (after)", trained, format_func=lambda c: c.label, key=f"{KEY}:new", help="Your trained models, newest first."
+        )
+        others = [*bases, *(c for c in trained if c.folder != new.folder)]
+        if not others:
+            show_problem("There is no other model to compare with.", "Put a model into the project's models folder, or train a second one.")
+            return
+        base = st.selectbox(
+            "Base model (before)",
+            others,
+            index=_base_index(project, new, others),
+            format_func=lambda c: c.label,
+            key=f"{KEY}:base:{new.folder.parent.name}",
+            help="Usually what the new model was trained from.",
+        )
+        names = {raster.id: raster.name for raster in rasters}
+        chosen_ids = st.multiselect(
+            "Pictures",
+            list(names),
+            default=[] if len(names) > 1 else list(names),
+            format_func=lambda i: names[i],
+            placeholder=f"All {len(names)}",
+            key=f"{KEY}:rasters",
+        )
+        chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
+        tile_set = _tile_set_choice(project, new)
+        find_more = _find_more_choice(new.card, base.card)
+        thorough = PredictionSettings.model_fields["test_time_augmentation"]
+        eight_times = st.checkbox(thorough.title or "", help=thorough.description, key=f"{KEY}:eight_times")
+    fitting, problems, notes = _fit(chosen, new.card, base.card)
+    for fact, remedy in problems[:3]:
+        show_problem(fact, remedy)
+    for note in notes[:1]:
+        st.caption(f":material/info: {plain(note)}")
+    megapixels = sum(r.info.width * r.info.height for r in fitting) / 1e6
+    label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
+    if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
+        with explained():
+            job = start_comparison(project, base, new, fitting, tile_set, find_more, eight_times)
+            st.query_params["comparison"] = job.name
+            st.rerun()
+
+
+def _find_more_choice(new: ModelCard, base: ModelCard) -> dict[int, float]:
+    """How readily the new model should say a class that the base model does not know: class value -> factor on its odds."""
+    known = {c.name.casefold() for c in base.classes}
+    factors = {}
+    for taught in new.classes:
+        if taught.name.casefold() not in known:
+            factor = st.select_slider(
+                f"How readily to say '{plain(taught.name)}'",
+                list(FIND_MORE),
+                value=1.0,
+                format_func=FIND_MORE.__getitem__,
+                key=f"{KEY}:find_more:{new.name}:{taught.value}",
+                help="Find more: less is missed, more is wrong. Be surer: the reverse.",
+            )
+            if factor != 1:
+                factors[taught.value] = factor
+    return factors
+
+
+def _base_index(project: Project, new: Choice, others: Sequence[Choice]) -> int:
+    """The model that `new` was trained from, where it is among the others."""
+    try:
+        folder = find_model(new.base, project.models_folder, settings().data_folder / "models").resolve()
+    except ModelError:
+        return 0
+    return next((i for i, c in enumerate(others) if c.folder.resolve() == folder), 0)
+
+
+def _tile_set_choice(project: Project, new: Choice) -> Path | None:
+    folders: list[Path | None] = [*project.made("tiles", "terratune.json"), None]
+    learnt_from = Path(new.tiles) if new.tiles else None
+    # by name: the project may have been moved since
+    index = next((i for i, f in enumerate(folders) if f is not None and learnt_from and f.name == learnt_from.name), len(folders) - 1)
+    return st.selectbox(
+        "Score on the held-out places of",
+        folders,
+        index=index,
+        format_func=lambda f: "nothing (no scores)" if f is None else f.name,
+        key=f"{KEY}:tiles:{new.folder.parent.name}",
+        help="Places that were put aside when the tiles were made, so that the model has never seen them. Usually the tile set it was trained on.",
+    )
+
+
+def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[list[Raster], list[tuple[str, str]], list[str]]:
+    """The rasters that can be predicted, why the others cannot be, and what to know about those that can."""
+    fitting, problems, notes = [], [], []
+    for raster in rasters:
+        try:
+            check_input(new, raster.info.band_names, raster.info.dtype, raster.info.resolution_m)
+        except ModelError as error:
+            problems.append((f"{raster.name}: {error.fact}", error.remedy))
+        else:
+            fitting.append(raster)
+            notes += [f"{raster.name}: {note}"] if (note := why_fitted(base, new, raster.info)) else []
+    return fitting, problems, notes
+
+
+def start_comparison(
+    project: Project,
+    base: Choice,
+    new: Choice,
+    rasters: Sequence[Raster],
+    tile_set: Path | None,
+    find_more: dict[int, float],
+    test_time_augmentation: bool,
+) -> Path:
+    """Make the job folder and start its process.
+
+    Raises:
+        DiskFullError: the settings could not be written.
+    """
+    title = new.card.title if len(rasters) > 1 else f"{new.card.title} on {rasters[0].name}"
+    title += "".join(f", {FIND_MORE[factor]}" for factor in dict.fromkeys(find_more.values()))
+    title += ", eight looks" if test_time_augmentation else ""
+    job = unused_folder(project.predictions_folder, title)
+    asked = PredictionSettings(
+        title=title,
+        base=_inside(project, base.folder),
+        new=_inside(project, new.folder),
+        rasters=tuple(
+            RasterToPredict(
+                id=r.id,
+                name=r.name,
+                source=r.source if r.kind != "copy" else _inside(project, Path(raster_source(project, r))),
+                shown_bands=r.bands,
+                stretch=r.stretch,
+            )
+            for r in rasters
+        ),
+        tile_set=None if tile_set is None else _inside(project, tile_set),
+        truths=_exact_truths(project, rasters),
+        find_more=find_more,
+        test_time_augmentation=test_time_augmentation,
+        device=settings().device if settings().device in {"cpu", "cuda"} else "auto",  # type: ignore[arg-type]
+    )
+    write_text(job / SETTINGS_FILE, asked.model_dump_json(indent=1) + "\n")
+    start_job(job, MODULE)
+    return job
+
+
+def _inside(project: Project, path: Path) -> str:
+    """Relative to the project folder where it lies in it, so that a project may be moved."""
+    path, folder = path.resolve(), project.folder.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _exact_truths(project: Project, rasters: Sequence[Raster]) -> tuple[TruthRaster, ...]:
+    """The demo scene brings its exact truth."""
+    if not (project.folder / TRUTH_FILE).exists():
+        return ()
+    scenes = [raster for raster in rasters if raster.name == SCENE_FILE]
+    return tuple(TruthRaster(raster_id=r.id, path=TRUTH_FILE.as_posix(), classes=starter_schema().learnt) for r in scenes)
+
+
+def nothing_yet(imagery: bool) -> None:
+    if not imagery:
+        st.info("There is no imagery yet: add some first.", icon=":material/info:")
+        st.page_link(step("load_imagery").page(), label="Go to 1 Imagery", icon=":material/arrow_back:")
+        return
+    st.info("There is no trained model to compare yet. Train one first; it takes a few minutes.", icon=":material/info:")
+    st.page_link(step("train_model").page(), label="Go to 4 Train", icon=":material/arrow_back:")

@@ -1,0 +1,146 @@
+"""Scores and areas of both models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from inference.report import Report, ScoreReport, area_text, old_classes
+from ui.comparison.choices import KEY
+from ui.problems import plain
+
+SCORE_HELP = {
+    "IoU": "Overlap of the predicted and the true area, divided by what both cover together. 1 is perfect, 0 is none.",
+    "Recall": "Of what is really there, the share that was found.",
+    "Precision": "Of what was marked, the share that is right.",
+}
+
+
+def scores_tab(report: Report) -> None:
+    if report.held_out is None and report.truth is None:
+        st.info(
+            "No held-out places lie on these pictures, so there are no scores. The map and the areas are there all the same.",
+            icon=":material/info:",
+        )
+        return
+    if report.truth is not None:
+        verdict(report, report.truth)
+        st.caption("Measured against the exact truth of the whole demo scene, the places the model learnt from included.")
+        score_table(report, report.truth)
+        if report.held_out is not None:
+            with st.expander("On the places kept aside, against your labels only"):
+                held_out_scores(report, report.held_out)
+    elif report.held_out is not None:
+        held_out_scores(report, report.held_out)
+
+
+def held_out_scores(report: Report, scores: ScoreReport) -> None:
+    """The honest measure for everybody's own imagery."""
+    verdict(report, scores)
+    count = len(scores.places)
+    st.caption(
+        f"Measured on {plain(scores.on)}: {count} place{'s' if count != 1 else ''}, {scores.after.pixels:,} pixels the model has not learnt from. "
+        "What you did not draw there counts as wrong, even if it is right: draw everything in those places, or mark what you leave out as uncertain."
+    )
+    score_table(report, scores)
+    if count > 1:
+        with st.expander(f"Place by place ({count})"):
+            place_table(report, scores)
+
+
+def verdict(report: Report, scores: ScoreReport) -> None:
+    """What the numbers say, in sentences; forgetting first of all."""
+    known = {name.casefold() for name in report.before.classes}
+    lines = []
+    for c in report.classes:
+        old, new = scores.before.of(c.value), scores.after.of(c.value)
+        if c.name.casefold() not in known and old and new and new.recall is not None:
+            right = "" if new.precision is None else f" Of what is marked, {percent(new.precision)} is right."
+            lines.append(f"**{plain(c.name)}**: {percent(new.recall)} of it is found now, {percent(old.recall)} before.{right}")
+    for change in old_classes(report):
+        what = f"IoU {change.iou_before:.2f} before, {change.iou_after:.2f} now"
+        if change.forgotten:
+            how_much = "mostly" if change.iou_after < change.iou_before / 2 else "partly"
+            lines.append(f":orange[**{plain(change.name)}**: {how_much} forgotten] ({what}).")
+        else:
+            lines.append(f":green[**{plain(change.name)}**: not forgotten] ({what}).")
+    st.markdown("  \n".join(lines) or "The held-out places hold none of the classes.")
+
+
+def score_table(report: Report, scores: ScoreReport) -> None:
+    """Three lines for each class: what was measured, before and after."""
+    rows: list[dict[str, Any]] = []
+    for c in report.classes:
+        old, new = scores.before.of(c.value), scores.after.of(c.value)
+        if old is None or new is None or not (new.truth_pixels or new.predicted_pixels or old.predicted_pixels):
+            continue
+        there = new.truth_pixels > 0
+        measured = (("IoU", old.iou, new.iou), ("Recall", old.recall, new.recall), ("Precision", old.precision, new.precision))
+        for index, (name, *pair) in enumerate(measured):
+            before, after = pair if there else (None, None)
+            truth = f"{new.truth_pixels:,} true pixels" if there else "not labelled there"
+            counted = truth if index == 1 else f"{new.predicted_pixels:,} marked" if index == 2 else c.name
+            rows.append({"Class": counted, "Measure": name, "Before": two_digits(before), "After": two_digits(after)})
+    st.dataframe(rows, hide_index=True, height=36 + 35 * len(rows) if len(rows) <= 6 else 250)
+    st.caption("  \n".join(f"**{name}**: {text}" for name, text in SCORE_HELP.items()))
+
+
+def place_table(report: Report, scores: ScoreReport) -> None:
+    rows = []
+    for place in scores.places:
+        row: dict[str, Any] = {"Picture": place.raster, "Place": place.place}
+        for c in report.classes:
+            old, new = place.before.of(c.value), place.after.of(c.value)
+            if any(p.after.of(c.value) and p.after.of(c.value).truth_pixels for p in scores.places):  # type: ignore[union-attr]
+                row[f"{c.name}: IoU before"] = old.iou if old else None
+                row[f"{c.name}: IoU after"] = new.iou if new else None
+        rows.append(row | {"Pixels": place.after.pixels})
+    numbers_format = {name: st.column_config.NumberColumn(format="%.2f") for name in rows[0] if "IoU" in name}
+    st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 250), column_config=numbers_format)
+    st.caption("An empty cell: neither the truth nor the model has this class there.")
+
+
+def areas_tab(report: Report) -> None:
+    names = (
+        {"All pictures": report.total, **{r.name: r.table for r in report.rasters}}
+        if len(report.rasters) > 1
+        else {report.rasters[0].name: report.total}
+    )
+    picked = st.selectbox("Picture", list(names), label_visibility="collapsed", key=f"{KEY}:areas") if len(names) > 1 else next(iter(names))
+    table = names[picked]
+    before, after = table.before_m2(), table.after_m2()
+    gained, lost, flipped = table.gained_m2(), table.lost_m2(), table.flipped_m2()
+    rows = [
+        {
+            "Class": c.name,
+            "Before": area_text(before[i]),
+            "After": area_text(after[i]),
+            "Gained": area_text(gained[i]),
+            "Lost": area_text(lost[i]),
+            "Became another": area_text(flipped[i]),
+        }
+        for i, c in enumerate(report.classes, 1)
+    ]
+    st.dataframe(rows, hide_index=True)
+    st.caption(
+        "Ground area, measured on the ellipsoid. **Gained**: was background before. **Lost**: is background now. **Became another**: had this class before, has another one now."
+    )
+    with st.expander("Change table"):
+        labels = ["Background", *(c.name for c in report.classes)]
+        st.dataframe(
+            [
+                {"Before ↓ · After →": labels[i], **{name: area_text(v) for name, v in zip(labels, row, strict=True)}}
+                for i, row in enumerate(table.area_m2)
+            ],
+            hide_index=True,
+        )
+
+
+def two_digits(score: float | None) -> str:
+    """A dash where there was nothing to measure."""
+    return "–" if score is None else f"{score:.2f}"
+
+
+def percent(share: float | None) -> str:
+    return "none" if share is None else f"{share * 100:.0f} %"
