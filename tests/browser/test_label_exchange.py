@@ -52,7 +52,8 @@ def test_a_file_without_a_crs_comes_in_goes_out_and_its_class_is_removed(page: P
     dialog.get_by_role("button", name="Take back").click()
     expect(dialog.get_by_text("It is as it was.")).to_be_visible()
     assert set(current_labels(project.journal_file)["class_value"]) == {3}
-    page.keyboard.press("Escape")
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
 
     page.get_by_role("button", name="Take back").click()
     labels.has(0)
