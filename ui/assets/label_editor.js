@@ -574,9 +574,11 @@ export class LabelEditor {
 
   // --- the page ------------------------------------------------------------------------------------------------------
 
-  obey(command) {
+  async obey(command) {
     if (!command || done.has(command.id)) return;
     done.add(command.id);
+    await this.fetchChanges(); // what the page has just done to these labels (a changed class) is no conflict
+    if (this.closed) return;
     if (command.kind === 'delete') this.remove(command.object_ids);
     else { this.select(command.object_ids); this.zoomTo(command.object_ids); }
   }
