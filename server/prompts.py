@@ -1,4 +1,4 @@
-"""A click, a box or a rough area -> an outline, past the page: `POST prompt`; and what can answer: `GET prompt/models`.
+"""A click, a box or a rough area -> an outline, past the page: `POST prompt`; many at once: `POST prompt/find`; what can answer: `GET prompt/models`.
 
 Nothing here knows torch: the work is done by the processes of `labeling.prompt`, which start with the first prompt.
 """
@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import re
 import threading
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -31,8 +32,10 @@ from errors import (
     WorkspaceError,
 )
 from imagery.library import get_raster
+from labeling.label_set import current_labels
 from labeling.prompt.checkpoints import SMART_SELECT, Checkpoints, Tool
-from labeling.prompt.chips import picture_of
+from labeling.prompt.chips import Picture, picture_of
+from labeling.prompt.everything import EXAMPLES, AskAll
 from labeling.prompt.segment import Answer, Ask
 from labeling.prompt.service import PromptService, Waiting
 from server.tokens import project_of_token
@@ -87,18 +90,37 @@ class PromptRequest(BaseModel):
     hover: bool = Field(default=False, description="A preview: answer from what is at hand, or 204.")
 
 
+class FindRequest(BaseModel):
+    """An area to look for things in. All places are EPSG:4326, (longitude, latitude)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    raster: str = Field(max_length=40, description="Id of a raster of the project.")
+    model: str = Field(default=SMART_SELECT, max_length=80, description="Name of a tool, from `prompt/models`.")
+    resolution_m: float = Field(gt=0, lt=1e6, allow_inf_nan=False, description="Ground metres of a screen pixel in the middle of the view.")
+    box: tuple[Longitude, Latitude, Longitude, Latitude] = Field(description="West, south, east, north.")
+    like: list[Area] = Field(default=[], max_length=EXAMPLES, description="Only what is like one of these; none: everything.")
+    client: str = Field(default="", max_length=64, description="Names the tab, any text: tabs take turns.")
+
+
 def routes(settings: Settings) -> list[BaseRoute]:
-    """`POST`/`DELETE /api/<token>/prompt`, `GET .../prompt/models`, `POST`/`DELETE .../prompt/models/<name>/fetch`."""
+    """`POST`/`DELETE /api/<token>/prompt`, `POST .../prompt/find`, `GET .../prompt/models`, `POST`/`DELETE .../prompt/models/<name>/fetch`."""
     service = PromptService(settings)
     fetches = _Fetches(service.checkpoints)
     threads = anyio.CapacityLimiter(THREADS)
     atexit.register(service.close)
 
     async def post_prompt(request: Request) -> Response:
+        return await answered(request, _prompt)
+
+    async def post_find(request: Request) -> Response:
+        return await answered(request, _find)
+
+    async def answered(request: Request, answer: Callable[[Settings, PromptService, Request, bytes], Response]) -> Response:
         body = await _body(request)
         if body is None:
             return _problem(413, "This area is too detailed to begin from.", "Draw a simpler one.")
-        return await anyio.to_thread.run_sync(_explained, lambda: _prompt(settings, service, request, body), limiter=threads)
+        return await anyio.to_thread.run_sync(_explained, lambda: answer(settings, service, request, body), limiter=threads)
 
     async def delete_prompt(request: Request) -> Response:
         return await anyio.to_thread.run_sync(_explained, lambda: _leave(settings, service, request), limiter=threads)
@@ -115,6 +137,7 @@ def routes(settings: Settings) -> list[BaseRoute]:
     return [
         Route("/api/{token}/prompt", post_prompt, methods=["POST"]),
         Route("/api/{token}/prompt", delete_prompt, methods=["DELETE"]),
+        Route("/api/{token}/prompt/find", post_find, methods=["POST"]),
         Route("/api/{token}/prompt/models", get_models, methods=["GET"]),
         Route("/api/{token}/prompt/models/{name}/fetch", post_fetch, methods=["POST"]),
         Route("/api/{token}/prompt/models/{name}/fetch", delete_fetch, methods=["DELETE"]),
@@ -131,13 +154,7 @@ def _prompt(settings: Settings, service: PromptService, request: Request, body: 
         asked = PromptRequest.model_validate_json(body)
     except (ValidationError, ValueError, RecursionError):
         return _problem(400, "This prompt could not be read.", "Reload the page.")
-    tool = service.checkpoints.tool(asked.model)
-    if not tool.available:
-        return _problem(409, f"{tool.title} is not on this server yet.", "Download it first, or use Smart select.")
-    try:
-        picture = picture_of(project, get_raster(project, asked.raster))
-    except OSError:
-        return _problem(404, "The file of this raster is gone.", "Put it back where it was, or remove it from the list.")
+    tool, picture = _looked_up(project, service, asked)
     ask = Ask(
         picture=picture,
         resolution_m=asked.resolution_m,
@@ -151,8 +168,52 @@ def _prompt(settings: Settings, service: PromptService, request: Request, body: 
     if answer is None:
         return Response(status_code=204)
     if isinstance(answer, Waiting):
-        return JSONResponse({"waiting": dataclasses.asdict(answer), "retry_ms": RETRY_MS}, status_code=202, headers=_FRESH)
+        return _later(answer)
     return JSONResponse(_told(answer, tool), headers=_FRESH)
+
+
+def _find(settings: Settings, service: PromptService, request: Request, body: bytes) -> Response:
+    project = _project(settings, request)
+    try:
+        asked = FindRequest.model_validate_json(body)
+    except (ValidationError, ValueError, RecursionError):
+        return _problem(400, "This prompt could not be read.", "Reload the page.")
+    tool, picture = _looked_up(project, service, asked)
+    labels = current_labels(project.journal_file).geometry
+    near = labels[labels.geom_type.isin(["Polygon", "MultiPolygon"])].cx[asked.box[0] : asked.box[2], asked.box[1] : asked.box[3]]
+    ask = AskAll(
+        picture=picture,
+        resolution_m=asked.resolution_m,
+        box=asked.box,
+        like=tuple(one.model_dump() for one in asked.like),
+        taken=tuple(near.to_wkb()),
+    )
+    answer = service.find(ask, tool, _owner(project, asked.client))
+    if isinstance(answer, Waiting):
+        return _later(answer)
+    return JSONResponse({"model": tool.name, **dataclasses.asdict(answer)}, headers=_FRESH)
+
+
+class _NotThereError(Exception):
+    """What was asked for is not on this server."""
+
+    def __init__(self, status: int, fact: str, remedy: str) -> None:
+        super().__init__(fact)
+        self.status, self.fact, self.remedy = status, fact, remedy
+
+
+def _looked_up(project: Project, service: PromptService, asked: PromptRequest | FindRequest) -> tuple[Tool, Picture]:
+    tool = service.checkpoints.tool(asked.model)
+    if not tool.available:
+        raise _NotThereError(409, f"{tool.title} is not on this server yet.", "Download it first, or use Smart select.")
+    try:
+        return tool, picture_of(project, get_raster(project, asked.raster))
+    except OSError:
+        raise _NotThereError(404, "The file of this raster is gone.", "Put it back where it was, or remove it from the list.") from None
+
+
+def _later(answer: Waiting) -> Response:
+    return JSONResponse({"waiting": dataclasses.asdict(answer), "retry_ms": RETRY_MS}, status_code=202, headers=_FRESH)
 
 
 def _told(answer: Answer, tool: Tool) -> dict[str, Any]:
@@ -276,6 +337,8 @@ def _explained(work: Any) -> Response:
         return response
     except _ExpiredError:
         return _problem(403, "This page has been open for too long.", "Reload it.")
+    except _NotThereError as error:
+        return _problem(error.status, error.fact, error.remedy)
     except TerratuneError as error:
         return _problem(_status(error), error.fact, error.remedy)
     except Exception:

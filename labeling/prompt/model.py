@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,11 +51,31 @@ class Candidates:
     """(n, ...): each in the model's own low resolution, above 0 where it is the object; `PromptableModel.mask` makes pixels of it."""
 
 
+@dataclass(frozen=True)
+class Thing:
+    """Something that a model sees without being pointed at it."""
+
+    score: float
+    """How good the model thinks the outline is, about 0..1."""
+    mask: NDArray[np.bool_]
+    """(rows, columns) of the chip."""
+
+
 class PromptableModel(Protocol):
     """Encode once, answer many. SAM and its successors fit; so do methods without weights."""
 
     key: str
     """Changes when an embedding of the same chip would: part of the key under which embeddings are kept."""
+
+    @property
+    def offered_from(self) -> float:
+        """Of everything in an area, what has at least this score is offered first."""
+        ...
+
+    @property
+    def alike_from(self) -> float:
+        """Of all like the examples, what has at least this likeness is offered first."""
+        ...
 
     def encode(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_], progress: Progress) -> dict[str, NDArray[Any]]:
         """Look at a chip.
@@ -77,4 +97,25 @@ class PromptableModel(Protocol):
 
     def logits_of(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """A (rows, columns) mask in the form that `Prompt.logits` takes."""
+        ...
+
+    def everything(self, embedding: Embedding, points: Sequence[Point], progress: Progress) -> Iterator[Thing]:
+        """What lies at any of many points: things, parts of things and what they are part of, the best first, each once."""
+        ...
+
+    def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(features,): what is inside a (rows, columns) mask, for `likeness`."""
+        ...
+
+    def likeness(self, things: NDArray[np.float32], scores: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How like the examples things are.
+
+        Args:
+            things: (things, features), all that was seen in an area: what differs little among them counts more.
+            scores: (things,), as `everything` gave them.
+            examples: (examples, features).
+
+        Returns:
+            (things,), at most 1: the same as one of the examples.
+        """
         ...

@@ -11,6 +11,7 @@ import functools
 import pickle
 import time
 import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +23,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.image_encoder import get_rel_pos
+from segment_anything.utils.amg import (
+    MaskData,
+    batch_iterator,
+    batched_mask_to_box,
+    calculate_stability_score,
+    mask_to_rle_pytorch,
+    rle_to_mask,
+)
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
+from torchvision.ops.boxes import nms
 
 from errors import BundleError
-from labeling.prompt.model import Candidates, Embedding, Progress, Prompt
+from labeling.prompt.model import Candidates, Embedding, Point, Progress, Prompt, Thing
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -36,6 +46,10 @@ QUICKER_BY = 1.2
 """bfloat16 is taken where it is at least so many times as quick."""
 SURE = 12.0
 """Logit of a pixel that a given mask holds (as sure as SAM's own logits usually are)."""
+
+PREDICTED_IOU, STABILITY, STABILITY_OFFSET, SAME_BOX = 0.88, 0.95, 1.0, 0.7
+"""What `SamAutomaticMaskGenerator` keeps by default: outlines that SAM thinks good and that hardly change with the threshold, each box once."""
+POINTS_AT_ONCE = {"cpu": 8, "cuda": 64}
 
 
 def load_sam(path: Path, *, key: str, device: str = "cpu", precision: Precision = "auto") -> SamModel:
@@ -84,8 +98,12 @@ def build_sam(state: dict[str, Tensor]) -> Sam:
 class SamModel:
     """A SAM behind `PromptableModel`. An embedding holds 'features' (channels, rows, columns) and 'shape' (rows, columns of the chip)."""
 
+    offered_from = 0.0
+    alike_from = 0.85
+
     def __init__(self, sam: Sam, key: str, precision: Precision = "auto") -> None:
         self.key, self._sam = f"sam:{key}", sam
+        self.keeps()
         self._transform = ResizeLongestSide(sam.image_encoder.img_size)
         self._precision = precision
         self._features: tuple[NDArray[Any], Tensor] | None = None
@@ -121,7 +139,8 @@ class SamModel:
         prompts first, then those three.
         """
         sparse, dense = self._prompt(embedding, prompt)
-        logits, scores = self._decode(self._tensor(embedding), sparse, dense)
+        found, judged = self._decode(self._tensor(embedding), sparse, dense)
+        logits, scores = found[0].cpu().numpy(), judged[0].cpu().numpy()
         order = 1 + np.argsort(-scores[1:], kind="stable")
         if not prompt.ambiguous:
             order = np.array([0, *order])
@@ -130,14 +149,47 @@ class SamModel:
     @torch.inference_mode()
     def mask(self, embedding: Embedding, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
         """See `PromptableModel.mask`: enlarged bilinearly twice, as the official predictor does."""
-        rows, columns = (int(n) for n in embedding["shape"])
-        rows_in, columns_in = self._transform.get_preprocess_shape(rows, columns, self._transform.target_length)
-        low = torch.as_tensor(logits)[None, None]
-        side = self._transform.target_length
-        full = F.interpolate(low, (side, side), mode="bilinear", align_corners=False)[..., :rows_in, :columns_in]
-        if (rows_in, columns_in) != (rows, columns):
-            full = F.interpolate(full, (rows, columns), mode="bilinear", align_corners=False)
-        return np.asarray((full[0, 0] > 0).numpy())
+        return np.asarray((self._enlarged(embedding, torch.as_tensor(logits)[None])[0] > 0).numpy())
+
+    def keeps(self, *, predicted_iou: float = PREDICTED_IOU, stability: float = STABILITY, same_box: float = SAME_BOX) -> None:
+        """Of everything, what SAM thinks at least so good, that is at least so stable, and of boxes that are so much the same (IoU) the best."""
+        self._predicted_iou, self._stability, self._same_box = predicted_iou, stability, same_box
+
+    @torch.inference_mode()
+    def everything(self, embedding: Embedding, points: Sequence[Point], progress: Progress) -> Iterator[Thing]:
+        """See `PromptableModel.everything`: what `SamAutomaticMaskGenerator` does with these points, on the embedding at hand."""
+        features, shape = self._tensor(embedding), tuple(int(n) for n in embedding["shape"])
+        # SAM counts from the middle of the top-left pixel
+        places = self._transform.apply_coords(np.array([[p.x - 0.5, p.y - 0.5] for p in points]).reshape(-1, 2), shape)
+        kept, done = MaskData(), 0
+        for (some,) in batch_iterator(POINTS_AT_ONCE[features.device.type], places):
+            clicks = torch.as_tensor(some, dtype=torch.float, device=features.device)[:, None], torch.ones(len(some), 1, dtype=torch.int, device=features.device)
+            logits, scores = self._decode(features, *self._sam.prompt_encoder(points=clicks, boxes=None, masks=None))
+            data = MaskData(logits=logits[:, 1:].flatten(0, 1), scores=scores[:, 1:].flatten())
+            data.filter(data["scores"] > self._predicted_iou)
+            data["logits"] = self._enlarged(embedding, data["logits"])
+            data["stability"] = calculate_stability_score(data["logits"], 0.0, STABILITY_OFFSET)
+            data.filter(data["stability"] >= self._stability)
+            masks = data["logits"] > 0
+            kept.cat(MaskData(scores=data["scores"], stability=data["stability"], boxes=batched_mask_to_box(masks), rles=mask_to_rle_pytorch(masks)))
+            done += len(some)
+            progress(done / len(places))
+        if len(points):
+            kept.filter(nms(kept["boxes"].float(), kept["scores"], self._same_box))
+            for number, rle in enumerate(kept["rles"]):
+                yield Thing(float(kept["scores"][number] * kept["stability"][number]), rle_to_mask(rle))
+
+    def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `PromptableModel.describe`: the mean of SAM's features inside, as a direction."""
+        features = torch.as_tensor(embedding["features"], dtype=torch.float32)
+        logits = torch.as_tensor(self.logits_of(embedding, mask))[None, None]
+        share = F.interpolate(logits / SURE / 2 + 0.5, features.shape[-2:], mode="area")[0, 0]
+        return np.asarray(F.normalize((features * share).sum(dim=(1, 2)), dim=0).numpy())
+
+    def likeness(self, things: NDArray[np.float32], scores: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `PromptableModel.likeness`: the cosine to the nearest example."""
+        del scores  # all are good
+        return np.asarray((things.astype(np.float32) @ examples.T.astype(np.float32)).max(axis=1))
 
     def logits_of(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `PromptableModel.logits_of`."""
@@ -197,24 +249,33 @@ class SamModel:
         sparse, dense = self._sam.prompt_encoder(points=points, boxes=box, masks=mask)
         return sparse, dense
 
-    def _decode(self, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`MaskDecoder.predict_masks` for one prompt: (4, 4 rows, 4 columns) logits and (4,) scores."""
+    def _enlarged(self, embedding: Embedding, logits: Tensor) -> Tensor:
+        """(n, rows, columns) of the chip from (n, ...) low-resolution logits."""
+        rows, columns = (int(n) for n in embedding["shape"])
+        rows_in, columns_in = self._transform.get_preprocess_shape(rows, columns, self._transform.target_length)
+        side = self._transform.target_length
+        full = F.interpolate(logits[None], (side, side), mode="bilinear", align_corners=False)[..., :rows_in, :columns_in]
+        if (rows_in, columns_in) != (rows, columns):
+            full = F.interpolate(full, (rows, columns), mode="bilinear", align_corners=False)
+        return full[0]
+
+    def _decode(self, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """`MaskDecoder.predict_masks`: (prompts, 4, 4 rows, 4 columns) logits and (prompts, 4) scores."""
         decoder, dtype = self._decoder, self.dtype
-        count = decoder.num_mask_tokens
-        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight, sparse[0].to(dtype)])[None]
-        hidden, image = decoder.transformer(features + dense.to(dtype), self._position, tokens)
+        prompts, count = len(sparse), decoder.num_mask_tokens
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(prompts, -1, -1)
+        hidden, image = decoder.transformer(features + dense.to(dtype), self._position, torch.cat([own, sparse.to(dtype)], dim=1))
         rows, columns = features.shape[-2:]
         first, first_bias, second, second_bias = self._enlargers
         norm, half = decoder.output_upscaling[1], first.shape[0] // 4
-        x = F.linear(image[0], first, first_bias).view(-1, half)  # a row for each pixel of the doubled map
+        x = F.linear(image, first, first_bias).view(prompts, -1, half)  # a row for each pixel of the doubled map
         x = F.gelu(F.layer_norm(x, (half,), norm.weight, norm.bias, norm.eps))
-        x = F.gelu(F.linear(x, second, second_bias)).view(-1, second.shape[0] // 4)
-        hyper = torch.stack([decoder.output_hypernetworks_mlps[i](hidden[0, 1 + i]) for i in range(count)])
+        x = F.gelu(F.linear(x, second, second_bias)).view(prompts, -1, second.shape[0] // 4)
+        hyper = torch.stack([decoder.output_hypernetworks_mlps[i](hidden[:, 1 + i]) for i in range(count)], dim=1)
         # pixels come as (row, column, row in 2, column in 2, row in 2, column in 2)
-        flat = (x.float() @ hyper.float().T).view(rows, columns, 2, 2, 2, 2, count)
-        logits = flat.permute(6, 0, 2, 4, 1, 3, 5).reshape(count, rows * 4, columns * 4)
-        scores = decoder.iou_prediction_head(hidden[0, 0]).float()
-        return logits.cpu().numpy(), scores.cpu().numpy()
+        flat = (x.float() @ hyper.float().transpose(1, 2)).view(prompts, rows, columns, 2, 2, 2, 2, count)
+        logits = flat.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(prompts, count, rows * 4, columns * 4)
+        return logits, decoder.iou_prediction_head(hidden[:, 0]).float()
 
 
 def bfloat16_is_quicker(device: torch.device) -> bool:

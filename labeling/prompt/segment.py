@@ -129,7 +129,7 @@ class Answerer:
         decoded = time.perf_counter()
         masks, missing = self._followed(ask.picture, place, pyramid, {chip: mask})
         found = _outlined(masks, place)
-        geometry = None if found.is_empty else to_lonlat(found, _level_transform(ask.picture.grid, chip.level), ask.picture.grid.crs)
+        geometry = None if found.is_empty else to_lonlat(found, level_transform(ask.picture.grid, chip.level), ask.picture.grid.crs)
         name = secrets.token_hex(8)
         self._answers[name] = remembered
         if len(self._answers) > REMEMBERED:
@@ -170,7 +170,7 @@ class Answerer:
         waiting = list(masks)
         while waiting:
             chip = waiting.pop(0)
-            for side in _sides_reached(masks[chip]):
+            for side in sides_reached(masks[chip]):
                 beside = pyramid.beside(chip, side)
                 if beside is None or beside in masks or beside in missing or len(masks) + len(missing) >= CHIPS_EACH:
                     continue
@@ -295,7 +295,7 @@ def _prompt_in(chip: Chip, place: _Place, logits: NDArray[np.float32] | None) ->
     return Prompt(points, box, logits)
 
 
-def _sides_reached(mask: NDArray[np.bool_]) -> list[str]:
+def sides_reached(mask: NDArray[np.bool_]) -> list[str]:
     """Sides of its chip that a mask touches."""
     rims = {"left": mask[:, :2], "top": mask[:2], "right": mask[:, -2:], "bottom": mask[-2:]}
     return [side for side, rim in rims.items() if int(rim.sum()) >= TOUCHES_PX]
@@ -342,6 +342,6 @@ def _outlined(masks: Mapping[Chip, NDArray[np.bool_]], place: _Place) -> shapely
     return shapely.transform(outline(together), lambda p: p + np.array([left, top]))
 
 
-def _level_transform(grid: Grid, level: Level) -> Affine:
+def level_transform(grid: Grid, level: Level) -> Affine:
     """Pixels of a level -> map."""
     return grid.transform @ Affine.scale(level.scale_x, level.scale_y)

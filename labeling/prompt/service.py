@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 from errors import JobCancelled, PromptError, TerratuneError
 from labeling.prompt.checkpoints import Checkpoints, Kind, Tool
 from labeling.prompt.chips import Chip, Pyramid, chip_key
+from labeling.prompt.everything import AskAll, MissingParts, Offers, Part, part_key
 from labeling.prompt.segment import Answer, Ask, Missing
 from labeling.prompt.turns import Turns
 from labeling.prompt.worker import Encode, ModelPlace, Reply, Worker, WorkerGoneError, model_key
@@ -77,6 +79,22 @@ class PromptService:
             if waited is not None:
                 return waited
 
+    def find(self, ask: AskAll, tool: Tool, owner: str, *, wait_s: float = ANSWER_WITHIN_S) -> Offers | Waiting:
+        """Everything in an area, or all like some examples; or how far the looking is. As `ask`."""
+        model, lane = self._place(tool), self._lanes[tool.kind]
+        deadline = time.monotonic() + wait_s
+        while True:
+            answer = self._reply(ask, model)
+            if isinstance(answer, Offers):
+                return answer
+            jobs = {part_key(ask.picture, part, model_key(model)): self._encode(ask, part.chip, model, part) for part in answer.parts}
+            jobs |= {chip_key(ask.picture, chip, model_key(model)): self._encode(ask, chip, model) for chip in answer.chips}
+            lane.want(owner, jobs)
+            waited = lane.wait(owner, jobs, max(0.0, deadline - time.monotonic()))
+            if waited is not None:
+                done = answer.of - len(jobs)
+                return replace(waited, share=(done + waited.share) / answer.of)
+
     def leave(self, owner: str) -> None:
         """An owner wants nothing any more: what only it waits for is stopped."""
         for lane in self._lanes.values():
@@ -88,11 +106,17 @@ class PromptService:
             lane.close()
         self._answering.stop()
 
-    def _reply(self, ask: Ask, model: ModelPlace) -> Answer | Missing:
+    @overload
+    def _reply(self, ask: Ask, model: ModelPlace) -> Answer | Missing: ...
+
+    @overload
+    def _reply(self, ask: AskAll, model: ModelPlace) -> Offers | MissingParts: ...
+
+    def _reply(self, ask: Ask | AskAll, model: ModelPlace) -> Answer | Missing | Offers | MissingParts:
         message = Reply(ask, model, self._store, self._settings.embeddings_bytes)
         for attempt in (1, 2):
             try:
-                result: Answer | Missing = self._answering.call(message)
+                result: Answer | Missing | Offers | MissingParts = self._answering.call(message)
                 return result
             except WorkerGoneError:
                 _log.warning("The answering process ended; starting another")
@@ -108,9 +132,9 @@ class PromptService:
             self._places[key] = ModelPlace(tool.kind, checksum, tool.path, self._settings.device)
         return self._places[key]
 
-    def _encode(self, ask: Ask, chip: Chip, model: ModelPlace) -> Encode:
+    def _encode(self, ask: Ask | AskAll, chip: Chip, model: ModelPlace, part: Part | None = None) -> Encode:
         limit = self._settings.embeddings_bytes
-        return Encode(ask.picture, chip, model, self._store, limit, self._settings.allow_private_addresses)
+        return Encode(ask.picture, chip, model, self._store, limit, self._settings.allow_private_addresses, part)
 
     def _neighbours(self, ask: Ask, chip: Chip, model: ModelPlace) -> dict[str, Encode]:
         around = Pyramid(ask.picture.grid).neighbours(chip)

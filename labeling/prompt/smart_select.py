@@ -7,6 +7,9 @@ like colour without an edge between are near. Taken in that order they form a gr
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from scipy.sparse.linalg import splu
 from skimage.color import rgb2lab
 from skimage.segmentation import watershed
 
-from labeling.prompt.model import Candidates, Embedding, Progress, Prompt
+from labeling.prompt.model import Candidates, Embedding, Point, Progress, Prompt, Thing
 
 KEY = "smart-select:2"
 PIECE_PX = 120
@@ -34,12 +37,18 @@ LARGEST_SHARE = 0.12
 """An answer to clicks covers at most this share of the chip."""
 ANOTHER_SIZE = 1.6
 """The second and third answer differ so much in area from the first."""
+AROUND_PX = 224
+"""Where everything is outlined, each walk sees this far: ten times as quick as over a whole chip, and as good."""
+SAME = 0.7
+"""Two answers that are so much the same (IoU) are one."""
 
 
 class SmartSelect:
     """See the module. Embedding: 'pieces' (rows, columns) number of the piece of each pixel, and for pieces and pairs of neighbours what is needed."""
 
     key = KEY
+    offered_from = 0.5
+    alike_from = 0.35
 
     def encode(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_], progress: Progress) -> dict[str, NDArray[Any]]:
         """See `PromptableModel.encode`."""
@@ -55,17 +64,36 @@ class SmartSelect:
 
     def predict(self, embedding: Embedding, prompt: Prompt) -> Candidates:
         """See `PromptableModel.predict`."""
-        net = _Net(embedding)
-        plus, minus = net.seeds(prompt)
-        order = net.order(plus, minus)
-        score, area, ranked = net.judged(order, plus, prompt)
-        picks = [int(score.argmax())]
-        for other in (area < area[picks[0]] / ANOTHER_SIZE, area > area[picks[0]] * ANOTHER_SIZE):
-            if (other & (score > 0)).any():
-                picks.append(int(np.where(other, score, -1).argmax()))
-        chosen = [net.without_holes(net.first(ranked, pick), minus) for pick in picks]
-        scores = np.array([score[pick] / (score[pick] + 10) for pick in picks], np.float32)
-        return Candidates(np.maximum(scores, 0), np.stack([np.where(one, 1, -1).astype(np.float32) for one in chosen]))
+        net = _Net.of(embedding)
+        scores, chosen = net.answers(*net.seeds(embedding["pieces"], prompt), prompt)
+        return Candidates(scores, np.where(chosen, 1, -1).astype(np.float32))
+
+    def everything(self, embedding: Embedding, points: Sequence[Point], progress: Progress) -> Iterator[Thing]:
+        """See `PromptableModel.everything`: what a click at each point would find, every thing once."""
+        net, pieces = _Net.of(embedding), embedding["pieces"]
+        middles = _middles(pieces, net.count)
+        scores, chosen = [], []
+        for number, point in enumerate(points):
+            progress(number / len(points))
+            seed = _at(pieces, point)
+            near, here = net.near(middles, middles[seed])
+            found, some = near.answers(np.flatnonzero(here == seed), np.zeros(0, np.int64), Prompt((point,)))
+            scores += list(found)
+            chosen += [here[one] for one in some]
+        for number in net.different(np.array(scores), chosen):
+            inside = np.zeros(net.count, np.bool_)
+            inside[chosen[number]] = True
+            yield Thing(float(scores[number]), inside[pieces])
+
+    def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `PromptableModel.describe`: colour, its variation, its step to what is around; size and shape."""
+        return _Net.of(embedding).features((self.logits_of(embedding, mask) + 1) / 2)
+
+    def likeness(self, things: NDArray[np.float32], scores: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `PromptableModel.likeness`: to the nearest example, in units of the spread among all things; what is outlined badly counts less."""
+        spread = np.maximum(np.std(things, axis=0), 1e-3)
+        apart = np.square((things[:, None] - examples[None]) / spread).mean(axis=2)
+        return np.asarray(np.exp(-apart / 2).max(axis=1) * scores**2, np.float32)
 
     def mask(self, embedding: Embedding, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
         """See `PromptableModel.mask`."""
@@ -77,39 +105,112 @@ class SmartSelect:
         return np.asarray(inside / embedding["sizes"] * 2 - 1, np.float32)
 
 
+@dataclass(frozen=True)
 class _Net:
-    """The pieces of a chip and who is beside whom."""
+    """Pieces, and who is beside whom: of a chip, or of a part of it."""
 
-    def __init__(self, embedding: Embedding) -> None:
-        self.pieces = embedding["pieces"]
-        self.sizes = embedding["sizes"].astype(np.float64)
-        self.colours = embedding["colours"].astype(np.float32)
-        self.a, self.b = embedding["pairs"].astype(np.int64).T
-        self.lengths = embedding["lengths"].astype(np.float64)
-        self.rim = embedding["rim"].astype(np.float64)
-        self.steps = np.linalg.norm(self.colours[self.a] - self.colours[self.b], axis=1) + embedding["edges"].astype(np.float32)
-        self.count = len(self.sizes)
+    sizes: NDArray[np.float64]
+    colours: NDArray[np.float32]
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+    edges: NDArray[np.float32]
+    rim: NDArray[np.float64]
+    chip_px: int
 
-    def seeds(self, prompt: Prompt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    @classmethod
+    def of(cls, embedding: Embedding) -> _Net:
+        a, b = embedding["pairs"].astype(np.int64).T
+        return cls(
+            embedding["sizes"].astype(np.float64),
+            embedding["colours"].astype(np.float32),
+            a,
+            b,
+            embedding["lengths"].astype(np.float64),
+            embedding["edges"].astype(np.float32),
+            embedding["rim"].astype(np.float64),
+            embedding["pieces"].size,
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self.sizes)
+
+    @functools.cached_property
+    def steps(self) -> NDArray[np.float32]:
+        """In colour, from each piece to its neighbour."""
+        return np.asarray(np.linalg.norm(self.colours[self.a] - self.colours[self.b], axis=1) + self.edges)
+
+    def near(self, middles: NDArray[np.float64], place: NDArray[np.float64]) -> tuple[_Net, NDArray[np.int64]]:
+        """The pieces within `AROUND_PX` of a place, as a net of their own, and which they are."""
+        inside = np.asarray((np.abs(middles - place) < AROUND_PX).all(axis=1))
+        here = np.flatnonzero(inside)
+        number = np.cumsum(inside) - 1
+        in_a, in_b = inside[self.a], inside[self.b]
+        both, left, right = in_a & in_b, in_a & ~in_b, in_b & ~in_a
+        rim = self.rim + np.bincount(self.a[left], self.lengths[left], self.count) + np.bincount(self.b[right], self.lengths[right], self.count)
+        part = _Net(
+            self.sizes[here], self.colours[here], number[self.a[both]], number[self.b[both]], self.lengths[both], self.edges[both], rim[here], self.chip_px
+        )
+        return part, here
+
+    def seeds(self, pieces: NDArray[np.uint16], prompt: Prompt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Pieces that belong to it, and pieces that do not."""
-        plus = {self._at(p.x, p.y) for p in prompt.points if p.wanted}
-        minus = {self._at(p.x, p.y) for p in prompt.points if not p.wanted}
+        plus = {_at(pieces, p) for p in prompt.points if p.wanted}
+        minus = {_at(pieces, p) for p in prompt.points if not p.wanted}
         if prompt.box is not None:
             left, top, right, bottom = prompt.box
-            inside = np.zeros(self.pieces.shape, np.bool_)
+            inside = np.zeros(pieces.shape, np.bool_)
             inside[max(0, int(top)) : int(np.ceil(bottom)), max(0, int(left)) : int(np.ceil(right))] = True
-            share = np.bincount(self.pieces.ravel(), inside.ravel(), self.count) / self.sizes
+            share = np.bincount(pieces.ravel(), inside.ravel(), self.count) / self.sizes
             minus |= set(np.flatnonzero(share < 0.5).tolist())
             if not plus:
                 middle = inside.copy()
                 rows, columns = (bottom - top) / 3, (right - left) / 3
                 middle[: int(top + rows)] = middle[int(np.ceil(bottom - rows)) :] = False
                 middle[:, : int(left + columns)] = middle[:, int(np.ceil(right - columns)) :] = False
-                plus = set(np.unique(self.pieces[middle]).tolist()) or {self._at((left + right) / 2, (top + bottom) / 2)}
+                plus = set(np.unique(pieces[middle]).tolist()) or {_at(pieces, Point((left + right) / 2, (top + bottom) / 2))}
         elif not plus and prompt.logits is not None:
             plus = set(np.flatnonzero(prompt.logits > 0.6).tolist()) or {int(prompt.logits.argmax())}
         minus -= plus
         return np.array(sorted(plus), np.int64), np.array(sorted(minus), np.int64)
+
+    def answers(self, plus: NDArray[np.int64], minus: NDArray[np.int64], prompt: Prompt) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Up to three possible answers, the likeliest first: scores, and (answers, pieces) what belongs to each."""
+        score, area, ranked = self.judged(self.order(plus, minus), plus, prompt)
+        picks = [int(score.argmax())]
+        for other in (area < area[picks[0]] / ANOTHER_SIZE, area > area[picks[0]] * ANOTHER_SIZE):
+            if (other & (score > 0)).any():
+                picks.append(int(np.where(other, score, -1).argmax()))
+        scores = np.array([score[pick] / (score[pick] + 10) for pick in picks], np.float32)
+        return np.maximum(scores, 0), np.stack([self.without_holes(self.first(ranked, pick), minus) for pick in picks])
+
+    def different(self, scores: NDArray[np.float64], chosen: Sequence[NDArray[np.int64]]) -> Iterator[int]:
+        """Numbers of the answers (pieces of each), the best first, without those that are the same as a better one."""
+        ends = np.cumsum([0, *(len(one) for one in chosen)])
+        which = csr_matrix((np.ones(ends[-1]), np.concatenate([np.zeros(0, np.int64), *chosen]), ends), shape=(len(chosen), self.count))
+        area = which @ self.sizes
+        both = (which.multiply(self.sizes) @ which.T).tocsr()
+        alive = np.ones(len(chosen), np.bool_)
+        for number in np.argsort(-scores, kind="stable"):
+            if alive[number]:
+                yield int(number)
+                others = both.indices[both.indptr[number] : both.indptr[number + 1]]
+                shared = both.data[both.indptr[number] : both.indptr[number + 1]]
+                alive[others[shared > SAME * (area[number] + area[others] - shared)]] = False
+
+    def features(self, inside: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Of an area, `inside` (pieces,) telling the share of each piece in it."""
+        weights = inside * self.sizes
+        area = max(float(weights.sum()), 1.0)
+        colour = weights @ self.colours / area
+        variation = np.sqrt(weights @ np.square(self.colours - colour) / area)
+        in_a, in_b = inside[self.a] > 0.5, inside[self.b] > 0.5
+        rim = in_a ^ in_b
+        outer = np.where(in_a, self.b, self.a)[rim]
+        around = self.lengths[rim] @ self.colours[outer] / max(float(self.lengths[rim].sum()), 1.0) if rim.any() else colour
+        length = float(self.lengths[rim].sum() + self.rim[inside > 0.5].sum())
+        return np.array([*colour, *variation, *(colour - around), np.log(area), np.log(max(length, 1.0) ** 2 / area)], np.float32)
 
     def order(self, plus: NDArray[np.int64], minus: NDArray[np.int64]) -> NDArray[np.float64]:
         """(pieces,): the smaller, the nearer to what is wanted; infinite where a walk ends sooner at what is not."""
@@ -151,7 +252,7 @@ class _Net:
             left, top, right, bottom = prompt.box
             score *= np.minimum(1, 0.2 + area / max(1.0, (right - left) * (bottom - top)))
         elif prompt.logits is None:
-            score[area > LARGEST_SHARE * self.pieces.size] = 0
+            score[area > LARGEST_SHARE * self.chip_px] = 0
         score[: rank[plus].max()] = 0
         if not score.any():
             score[rank[plus].max()] = 1e-6
@@ -174,10 +275,6 @@ class _Net:
         stays |= np.bincount(part, self.sizes) > 0.25 * self.sizes[chosen].sum()
         return np.asarray(chosen | (outside & ~stays[part]))
 
-    def _at(self, x: float, y: float) -> int:
-        rows, columns = self.pieces.shape
-        return int(self.pieces[min(max(int(y), 0), rows - 1), min(max(int(x), 0), columns - 1)])
-
     def _walk(self, ends: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
         """(pieces,): how likely a random walk from each ends first at one of `ends`."""
         weights = self.lengths * np.exp(-EDGE_SCALE * self.steps.astype(np.float64) ** 2) + 1e-4
@@ -196,6 +293,18 @@ class _Net:
             solver = splu(rows[:, free].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
             near[free] = solver.solve(-rows[:, np.flatnonzero(fixed)] @ near[fixed])
         return near
+
+
+def _at(pieces: NDArray[np.uint16], place: Point) -> int:
+    rows, columns = pieces.shape
+    return int(pieces[min(max(int(place.y), 0), rows - 1), min(max(int(place.x), 0), columns - 1)])
+
+
+def _middles(pieces: NDArray[np.uint16], count: int) -> NDArray[np.float64]:
+    """(pieces, 2): mean (x, y) of each."""
+    y, x = np.divmod(np.arange(pieces.size), pieces.shape[1])
+    flat = pieces.ravel()
+    return np.stack([np.bincount(flat, x, count), np.bincount(flat, y, count)], axis=-1) / np.bincount(flat, minlength=count)[:, None]
 
 
 def _markers(gradient: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from errors import JobCancelled, PromptError, TerratuneError
 from imagery.read import open_raster
 from labeling.prompt.checkpoints import Kind
-from labeling.prompt.chips import Chip, Picture, chip_key, read_chip
-from labeling.prompt.model import Candidates, Embedding, Progress, Prompt, PromptableModel
+from labeling.prompt.chips import Chip, Picture, Pyramid, chip_key, read_chip
+from labeling.prompt.everything import AskAll, MissingParts, Offers, Part, find, look, part_key
+from labeling.prompt.model import Candidates, Embedding, Point, Progress, Prompt, PromptableModel, Thing
 from labeling.prompt.segment import Answer, Answerer, Ask, Missing, packed_validity
 from labeling.prompt.store import EmbeddingStore, RecentEmbeddings
 
@@ -70,13 +71,15 @@ class Encode:
     store: Path
     store_limit_bytes: int
     allow_private: bool
+    part: Part | None = None
+    """Also look for everything in this part of it."""
 
 
 @dataclass(frozen=True)
 class Reply:
     """Answer a prompt from the embeddings at hand."""
 
-    ask: Ask
+    ask: Ask | AskAll
     model: ModelPlace
     store: Path
     store_limit_bytes: int
@@ -206,6 +209,23 @@ class _OnDemand:
     def logits_of(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         return self._model.logits_of(embedding, mask)
 
+    def everything(self, embedding: Embedding, points: Sequence[Point], progress: Progress) -> Iterator[Thing]:
+        return self._model.everything(embedding, points, progress)
+
+    def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return self._model.describe(embedding, mask)
+
+    def likeness(self, things: NDArray[np.float32], scores: NDArray[np.float32], examples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._model.likeness(things, scores, examples)
+
+    @property
+    def offered_from(self) -> float:
+        return self._model.offered_from
+
+    @property
+    def alike_from(self) -> float:
+        return self._model.alike_from
+
 
 class _Side:
     """The process's own end: does one message after the other, keeps the last model loaded."""
@@ -215,47 +235,65 @@ class _Side:
         """The one that encodes: loaded, and kept until another is wanted."""
         self._stores: dict[tuple[Path, int], EmbeddingStore] = {}
         self._recent: dict[Path, RecentEmbeddings] = {}
-        self._answerers: OrderedDict[tuple[ModelPlace, Path], Answerer] = OrderedDict()
+        self._answerers: OrderedDict[tuple[ModelPlace, Path], tuple[Answerer, PromptableModel, RecentEmbeddings]] = OrderedDict()
         self._niced = False
 
     def encode(self, job: Encode, tell: Tell) -> str:
-        """Returns the embedding's key."""
+        """Returns the key of the embedding, or of what was seen in its part."""
         if not self._niced:
             os.nice(ENCODE_NICENESS)
             self._niced = True
         store = self._store(job.store, job.store_limit_bytes)
         key = chip_key(job.picture, job.chip, model_key(job.model))
-        if store.holds(key):
+        embedding = store.get(key)
+        if embedding is None:
+            store.put(key, self._encoded(job, tell))
+            embedding = store.get(key)
+        if job.part is None or embedding is None:
             return key
+        seen = part_key(job.picture, job.part, model_key(job.model))
+        if not store.holds(seen):
+            store.put(seen, self._looked(job, job.part, embedding, tell))
+        return seen
+
+    def _encoded(self, job: Encode, tell: Tell) -> dict[str, Any]:
         tell("Reading the picture", 0.0)
         with open_raster(job.picture.source, allow_private=job.allow_private) as dataset:
             rgb, valid = read_chip(dataset, job.picture, job.chip)
-        embedding: dict[str, Any]
-        if not valid.any():
-            embedding = {"shape": np.array(valid.shape, np.int32)}
-        else:
-            tell("Waiting for another program", 0.0)
-            with _alone_on_this_machine(job.model, lambda: tell("Waiting for another program", 0.0)):
-                tell("Loading the model", 0.0)
-                if self._model is None or self._model[0] != job.model:
-                    self._model = None  # free the other first
-                    self._model = job.model, load_model(job.model, _device(job.model.device))
+        embedding: dict[str, Any] = {"shape": np.array(valid.shape, np.int32)}
+        if valid.any():
+            with self._loaded(job, tell) as model:
                 tell("Looking at this part of the picture", 0.05)
-                embedding = self._model[1].encode(rgb, valid, lambda share: tell("Looking at this part of the picture", 0.05 + 0.95 * share))
-        store.put(key, {**embedding, **packed_validity(valid)})
-        return key
+                embedding = model.encode(rgb, valid, lambda share: tell("Looking at this part of the picture", 0.05 + 0.95 * share))
+        return {**embedding, **packed_validity(valid)}
 
-    def reply(self, job: Reply, tell: Tell) -> Answer | Missing:
+    def _looked(self, job: Encode, part: Part, embedding: Embedding, tell: Tell) -> dict[str, Any]:
+        with self._loaded(job, tell) as model:
+            return look(model, embedding, Pyramid(job.picture.grid), part, lambda share: tell("Looking for things", share))
+
+    @contextlib.contextmanager
+    def _loaded(self, job: Encode, tell: Tell) -> Iterator[PromptableModel]:
+        tell("Waiting for another program", 0.0)
+        with _alone_on_this_machine(job.model, lambda: tell("Waiting for another program", 0.0)):
+            tell("Loading the model", 0.0)
+            if self._model is None or self._model[0] != job.model:
+                self._model = None  # free the other first
+                self._model = job.model, load_model(job.model, _device(job.model.device))
+            yield self._model[1]
+
+    def reply(self, job: Reply, tell: Tell) -> Answer | Missing | Offers | MissingParts:
         del tell
         where = (job.model, job.store)
         if where not in self._answerers:
             store = self._store(job.store, job.store_limit_bytes)
             recent = self._recent.setdefault(job.store, RecentEmbeddings(store, MEMORY_BYTES))
-            self._answerers[where] = Answerer(_OnDemand(job.model), recent)
+            model: PromptableModel = _OnDemand(job.model)
+            self._answerers[where] = Answerer(model, recent), model, recent
             if len(self._answerers) > ANSWERERS:
                 self._answerers.popitem(last=False)
         self._answerers.move_to_end(where)
-        return self._answerers[where].answer(job.ask)
+        answerer, one, embeddings = self._answerers[where]
+        return answerer.answer(job.ask) if isinstance(job.ask, Ask) else find(job.ask, one, embeddings.get)
 
     def _store(self, folder: Path, limit_bytes: int) -> EmbeddingStore:
         return self._stores.setdefault((folder, limit_bytes), EmbeddingStore(folder, limit_bytes))

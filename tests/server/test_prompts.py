@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from pyproj import Transformer
-from shapely.geometry import shape
+from shapely.geometry import mapping, shape
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from imagery.library import add_copy
+from labeling.journal import Label, Operation, open_journal
 from labeling.prompt import checkpoints
 from server import prompts
 from server.tokens import issue_token
 from tests.imagery.rasters import AT, UTM, write_raster
-from workspace.project import Project, create_project
+from workspace.project import Project, create_project, open_project
 from workspace.settings import Settings, settings_from_environment
 
 
@@ -78,16 +80,19 @@ class Page:
     def __init__(self, settings: Settings, project: Project, raster: str) -> None:
         self.http = TestClient(Starlette(routes=prompts.routes(settings)))
         self.base = f"/api/{issue_token(settings.data_folder, project.id)}/prompt"
-        self.raster = raster
+        self.project, self.raster = project.id, raster
 
-    def post(self, **body):
-        return self.http.post(self.base, json={"raster": self.raster, "resolution_m": 0.5, "client": "tab"} | body)
+    def post(self, route="", **body):
+        return self.http.post(self.base + route, json={"raster": self.raster, "resolution_m": 0.5, "client": "tab"} | body)
 
-    def ask(self, **body):
+    def find(self, **body):
+        return self.ask("/find", **body)
+
+    def ask(self, route="", **body):
         """Ask until there is an answer."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            answer = self.post(**body)
+            answer = self.post(route, **body)
             if answer.status_code != 202:
                 return answer
             waiting = answer.json()
@@ -144,6 +149,54 @@ def test_a_box_and_a_rough_area(page: Page):
     assert page.ask(area={"type": "Polygon", "coordinates": [ring]}).json()["geometry"]
 
 
+def area_of(*box):
+    """West, south, east, north of (left, top, right, bottom) in pixels."""
+    west, north = lonlat(*box[:2])
+    east, south = lonlat(*box[2:])
+    return [west, south, east, north]
+
+
+def test_everything_in_an_area_comes_with_its_worth(page: Page, settings: Settings):
+    answer = page.find(box=area_of(0, 0, 260, 260))
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["model"] == "smart-select" and 0 < found["offered_from"] < 1
+    west, south, east, north = area_of(90, 100, 200, 180)
+    roof = next(one for one in found["things"] if shape(one["geometry"]).bounds == pytest.approx((west, south, east, north), abs=2e-5))
+    assert roof["worth"] >= found["offered_from"]
+    assert [one["worth"] for one in found["things"]] == sorted((one["worth"] for one in found["things"]), reverse=True)
+    alike = page.find(box=area_of(0, 0, 260, 260), like=[roof["geometry"]]).json()
+    assert alike["things"][0]["worth"] == max(one["worth"] for one in alike["things"])
+
+
+def test_nothing_is_found_where_a_label_is(page: Page, settings: Settings):
+    before = page.find(box=area_of(0, 0, 260, 260)).json()["things"]
+    roof = shapely.box(*area_of(90, 100, 200, 180))
+    project = open_project(settings.projects_folder, page.project)
+    journal = open_journal(project.journal_file)
+    journal.append([Operation("b" * 32, "upsert", "a" * 32, Label(mapping(roof), 1))])
+    after = page.find(box=area_of(0, 0, 260, 260)).json()["things"]
+    on_the_roof = [[shape(one["geometry"]).intersection(roof).area / roof.area for one in found] for found in (before, after)]
+    assert max(on_the_roof[0]) > 0.8 and max(on_the_roof[1], default=0) < 0.1
+    journal.append([Operation("c" * 32, "delete", "a" * 32)])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"box": [0.0, 0.0, 0.1, 0.1]}, 422, "no imagery"),
+        ({}, 400, "could not be read"),
+        ({"box": [0, 0, 1]}, 400, "could not be read"),
+        ({"box": [-117, 36, -116.9, 36.1], "model": "sam-vit-b"}, 409, "not on this server yet"),
+        ({"box": [-117, 36, -116.9, 36.1], "raster": "0000ffff"}, 404, "not in the project"),
+    ],
+)
+def test_what_cannot_be_found_says_why(page: Page, body, status, words):
+    answer = page.find(**body)
+    assert answer.status_code == status
+    assert words in answer.json()["fact"] and answer.json()["remedy"]
+
+
 def test_a_preview_of_what_was_not_looked_at_is_empty(page: Page):
     lon, lat = lonlat(140, 140)
     assert page.post(points=[[lon, lat, 1]], hover=True, resolution_m=0.13).status_code == 204
@@ -176,6 +229,7 @@ def test_a_forged_token_opens_nothing(page: Page):
     for method, path in (
         ("POST", "/api/forged/prompt"),
         ("DELETE", "/api/forged/prompt"),
+        ("POST", "/api/forged/prompt/find"),
         ("GET", "/api/forged/prompt/models"),
         ("POST", "/api/forged/prompt/models/sam-vit-b/fetch"),
     ):

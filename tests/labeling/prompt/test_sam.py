@@ -5,7 +5,8 @@ import pytest
 import torch
 from rasterio.crs import CRS
 from safetensors.torch import save_file
-from segment_anything import SamPredictor
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything.utils.amg import build_point_grid
 
 from errors import BundleError, JobCancelled
 from imagery.grid import Grid
@@ -91,6 +92,44 @@ def test_points_with_a_box_and_the_mask_before_too(model):
     masks, _, _ = official(rgb, sam, multimask=False, box=BOX, points=())
     found = model.predict(embedding, Prompt((), BOX))
     assert iou(model.mask(embedding, found.logits[0]), masks[0]) >= 0.999
+
+
+@pytest.mark.parametrize(("predicted_iou", "stability", "same_box"), [(-9.0, 0.0, 1.0), (0.1, 0.91, 1.0), (-9.0, 0.8, 1.0), (-9.0, 0.0, 0.7)])
+def test_everything_is_what_the_official_generator_finds(tmp_path, predicted_iou, stability, same_box):
+    rgb, sam = scene(), make_sam()
+    with torch.no_grad():
+        for layers in sam.mask_decoder.output_hypernetworks_mlps:  # as sure of its masks as a trained network is
+            layers.layers[-1].weight *= 300
+            layers.layers[-1].bias *= 300
+    torch.save(sam.state_dict(), tmp_path / "sure.pth")
+    generator = SamAutomaticMaskGenerator(
+        sam, points_per_side=7, points_per_batch=16, pred_iou_thresh=predicted_iou, stability_score_thresh=stability, box_nms_thresh=same_box
+    )
+    theirs = generator.generate(rgb)
+    model = load_sam(tmp_path / "sure.pth", key="k", precision="float32")
+    model.keeps(predicted_iou=predicted_iou, stability=stability, same_box=same_box)
+    points = [Point(x * 256 + 0.5, y * 200 + 0.5) for x, y in build_point_grid(7)]
+    seen: list[float] = []
+    mine = list(model.everything(kept(model, rgb), points, seen.append))
+    assert len(mine) == len(theirs) >= 1
+    assert len(theirs) < 147 or (stability, same_box) == (0.0, 1.0)
+    assert seen == sorted(seen) and seen[-1] == 1
+    scores = [one["predicted_iou"] * one["stability_score"] for one in theirs]
+    assert sorted(thing.score for thing in mine) == pytest.approx(sorted(scores), abs=5e-3)
+    assert np.mean([max(iou(thing.mask, one["segmentation"]) for one in theirs) for thing in mine]) > 0.99
+    assert list(model.everything(kept(model, rgb), [], seen.append)) == []
+
+
+def test_likeness_is_the_cosine_of_the_mean_features(model):
+    rgb = scene()
+    embedding = kept(model, rgb)
+    masks = [np.zeros(rgb.shape[:2], bool) for _ in range(3)]
+    masks[0][20:80, 30:90] = masks[1][20:80, 30:94] = masks[2][120:180, 160:240] = True
+    vectors = np.stack([model.describe(embedding, mask) for mask in masks])
+    assert vectors.shape == (3, 64)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-3)
+    same, near, far = model.likeness(vectors, np.ones(3, np.float32), vectors[:1])
+    assert same == pytest.approx(1, abs=1e-3) and same >= near > far
 
 
 def test_bfloat16_gives_nearly_the_same_outlines(checkpoint, model):
