@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ LEAVE_OUT, NEW_CLASS = "Leave out", "New class"
 ONE_CLASS = "(none: all are one class)"
 MAX_VALUES = 40
 """Values of the class field that get a box of their own; the others share one."""
+MAX_FIELDS, SHOWN = 30, 4
+"""Fields, and values of each, that are told where none is the class field."""
 MAX_NEW_CLASSES = 12
 """More unknown values than these are not offered as classes to begin with: they are names, not kinds."""
 
@@ -41,7 +44,7 @@ def class_choice(file: VectorFile, schema: ClassSchema) -> Choice | None:
         "Field that tells the class", fields, index=fields.index(likely) if likely else 0, key=f"import_field:{file.name}:{file.features}"
     )
     if field == ONE_CLASS:
-        return _one_class(schema)
+        return _one_class(file, schema)
     found = kept("values", (id(file), field, schema), lambda: values_found(file, field, schema))
     unknown = sum(one.means is None and one.value != NOTHING for one in found)
     names = {c.value: c.name for c in schema.classes}
@@ -82,14 +85,16 @@ def _value_row(one: Any, names: Mapping[int, str], offer: bool, key: str) -> int
     return picked
 
 
-def _one_class(schema: ClassSchema) -> Choice | None:
-    """The class that all shapes become."""
+def _one_class(file: VectorFile, schema: ClassSchema) -> Choice | None:
+    """The class that all shapes become; the only one there is to begin with."""
     names = {c.value: c.name for c in schema.classes}
+    learnt = [c.value for c in schema.classes if not c.ignore]
+    _fields_told(file)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         picked = st.selectbox(
-            "All shapes become",
+            f"{many(file.features, 'shape')} become{'s' if file.features == 1 else ''}",
             [*names, NEW_CLASS],
-            index=None,
+            index=list(names).index(learnt[0]) if len(learnt) == 1 else None,
             placeholder="Choose a class",
             format_func=lambda v: f"{NEW_CLASS} ..." if v == NEW_CLASS else names[v],
             key="import_one_class",
@@ -101,3 +106,18 @@ def _one_class(schema: ClassSchema) -> Choice | None:
             longer = with_new_class(schema, name, unused_colour(schema))
             return Choice(None, {NOTHING: longer.classes[-1].value}, longer, longer.classes[-1:])
     return Choice(None, {NOTHING: picked}, schema, ()) if isinstance(picked, int) else None
+
+
+def _fields_told(file: VectorFile) -> None:
+    """What each field holds, for those who wonder whether one of them tells the class after all."""
+    told = kept("fields", id(file), lambda: {field: Counter(file.values(field)) for field in file.fields[:MAX_FIELDS]})
+    if not told:
+        st.caption("The file has no fields: all its shapes become one class.")
+        return
+    with st.container(height=min(200, 40 + 26 * len(told)), border=True):
+        st.markdown("\n".join(f"- **{plain(field)}**: {_most_frequent(counts)}" for field, counts in told.items()))
+
+
+def _most_frequent(counts: Counter[str]) -> str:
+    shown = [f"{plain(value[:30]) or '*(no value)*'} :gray[· {count:,}]" for value, count in counts.most_common(SHOWN)]
+    return ", ".join([*shown, f"{len(counts) - SHOWN:,} other values"] if len(counts) > SHOWN else shown)

@@ -109,6 +109,8 @@ def values_found(file: VectorFile, field: str | None, schema: ClassSchema) -> li
     """
     counts = Counter(file.values(field) if field else [NOTHING] * file.features)
     meanings = suggested_map(counts, schema)
+    for value in [one for one in counts if field and one.casefold() in _YES]:  # 'building' = 'yes' means the class Building
+        meanings[value] = meanings[value] or _similar(field or "", schema)
     samples = _samples(file, field) if field else {}
     found, taken = [], schema
     for value, count in counts.most_common():

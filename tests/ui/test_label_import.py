@@ -15,6 +15,8 @@ from streamlit.testing.v1 import AppTest
 from imagery.library import add_copy
 from labeling.label_set import current_labels
 from ui import frame
+from ui.import_classes import ONE_CLASS
+from workspace.classes import ClassSchema
 from workspace.project import Project, create_project
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "draw_labels.py"
@@ -90,6 +92,20 @@ def test_a_file_without_a_class_field_asks_for_the_class(scene: Project):
     page.selectbox(key="import_one_class").set_value(1).run()
     page.button(key="import").click().run()
     assert labels_of(scene)["class_value"].tolist() == [1, 1]
+
+
+def test_with_one_class_the_likely_field_is_chosen_and_what_it_holds_is_shown(scene: Project):
+    (only,) = (c for c in scene.classes().classes if c.name == "Unpaved road")
+    scene.save_classes(ClassSchema(classes=(only,)))
+    features = [line(i, id=i, surface=surface) for i, surface in enumerate(["uncertain", "paved", "unpaved", "unpaved"])]
+    page = with_file(scene, "roads.geojson", geojson(*features))
+    assert box_of(page, "import_field").value == "surface"
+    assert [str(one.value) for one in page.selectbox if str(one.key).startswith("import_value")] == [str(only.value), "New class", "New class"]
+    box_of(page, "import_field").set_value(ONE_CLASS).run()
+    assert "**surface**: unpaved :gray[· 2], uncertain :gray[· 1], paved :gray[· 1]" in " ".join(one.value for one in page.markdown)
+    assert page.selectbox(key="import_one_class").value == only.value
+    page.button(key="import").click().run()
+    assert labels_of(scene)["class_value"].tolist() == [only.value] * 4
 
 
 def test_importing_twice_adds_nothing(scene: Project):

@@ -8,7 +8,7 @@ import geopandas as gpd
 import pytest
 from shapely.geometry import Point
 
-from labeling.exchange import likely_field, read_file
+from labeling.exchange import likely_field, read_file, values_found
 from workspace.classes import ClassDef, ClassSchema
 
 Columns = dict[str, list[str]]
@@ -45,3 +45,9 @@ def test_the_field_that_tells_the_class_is_suggested(tmp_path: Path, columns: Co
     frame = gpd.GeoDataFrame(columns, geometry=[Point(i, 0) for i in range(len(next(iter(columns.values()))))], crs=4326)
     frame.to_file(tmp_path / "a.gpkg")
     assert likely_field(read_file(tmp_path / "a.gpkg"), schema(*classes)) == expected
+
+
+def test_yes_in_a_field_named_like_a_class_means_that_class(tmp_path: Path):
+    gpd.GeoDataFrame(BUILDINGS, geometry=[Point(i, 0) for i in range(3)], crs=4326).to_file(tmp_path / "a.gpkg")
+    found = values_found(read_file(tmp_path / "a.gpkg"), "building", schema("Water", "Building"))
+    assert [(one.value, one.means, one.offered and one.offered.name) for one in found] == [("yes", 2, None), ("school", None, "school")]
