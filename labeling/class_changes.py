@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from labeling.journal import Label, LabelJournal, Operation
 
+TOOL, UNDO = "class list", "undo"
+"""What the history of a label calls these changes."""
 _OWN = {one.name for one in dataclasses.fields(Label)} - {"geometry"}
 
 
@@ -18,22 +20,26 @@ def features_of_class(journal: LabelJournal, class_value: int) -> list[dict[str,
 
 
 def given_class(features: Sequence[Mapping[str, Any]], class_value: int) -> list[Operation]:
-    """Operations that give labels another class and leave everything else of them."""
-    return [_operation("upsert", feature, dataclasses.replace(_label(feature), class_value=class_value)) for feature in features]
+    """Operations that give labels another class and leave everything else of them, also what was changed since they were read."""
+    return [
+        _operation(feature, dataclasses.replace(_label(feature), class_value=class_value), feature["properties"].get("revision"))
+        for feature in features
+    ]
 
 
 def deleted(features: Sequence[Mapping[str, Any]]) -> list[Operation]:
-    """Operations that delete labels."""
-    return [_operation("delete", feature, None) for feature in features]
+    """Operations that delete labels; one that was changed since it was read stays."""
+    return [_operation(feature, None, feature["properties"].get("revision")) for feature in features]
 
 
-def as_before(features: Sequence[Mapping[str, Any]]) -> list[Operation]:
-    """Operations that make labels again what they were."""
-    return [_operation("upsert", feature, _label(feature)) for feature in features]
+def as_before(features: Sequence[Mapping[str, Any]], operations: Sequence[Operation]) -> list[Operation]:
+    """Operations that take back `operations`, which were made from `features`; what was changed since stays."""
+    since = {operation.object_id: operation.operation_id for operation in operations}
+    return [_operation(feature, _label(feature), since.get(str(feature["id"])), UNDO) for feature in features]
 
 
-def _operation(kind: Literal["upsert", "delete"], feature: Mapping[str, Any], label: Label | None) -> Operation:
-    return Operation(uuid.uuid4().hex, kind, str(feature["id"]), label)
+def _operation(feature: Mapping[str, Any], label: Label | None, made_from: int | str | None, tool: str = TOOL) -> Operation:
+    return Operation(uuid.uuid4().hex, "delete" if label is None else "upsert", str(feature["id"]), label, made_from, tool=tool)
 
 
 def _label(feature: Mapping[str, Any]) -> Label:

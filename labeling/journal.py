@@ -8,7 +8,8 @@
         about        format version and the id of this journal
 
 The browser names each operation; sending one twice changes nothing. It also says from which version of the object an operation
-was made: where the object was changed elsewhere since, both versions are kept (see `Conflict`).
+was made: where the object was changed elsewhere since, the two changes are merged field by field (shape, class, review mark, note,
+width), and both versions are kept where one field was changed in both places (see `Conflict`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ FORMAT_VERSION = "1"
 BUSY_S = 15.0
 NEWER = "Was changed elsewhere at the same time; both versions were kept."
 BACK = "Was deleted elsewhere while it was changed; it was kept."
+_REMARKS = (NEWER, BACK)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -44,7 +46,8 @@ CREATE TABLE IF NOT EXISTS operations (
     made_from INTEGER,
     author TEXT,
     tool TEXT,
-    conflict TEXT
+    conflict TEXT,
+    sent TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS versions (
     version_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -62,7 +65,7 @@ _OBJECTS = (
     "CREATE TABLE objects (object_id TEXT PRIMARY KEY, class_value INTEGER NOT NULL, made INTEGER NOT NULL, feature TEXT NOT NULL) STRICT"
 )
 """`made` is the revision that made the object: the order of labels."""
-_LATER = {"made_from": "INTEGER", "author": "TEXT", "tool": "TEXT", "conflict": "TEXT"}
+_LATER = {"made_from": "INTEGER", "author": "TEXT", "tool": "TEXT", "conflict": "TEXT", "sent": "TEXT"}
 """Columns of `operations` that the first journals did not have."""
 
 
@@ -102,14 +105,17 @@ class Operation:
             raise ValueError("An upsert needs a label, a delete has none.")
 
 
+ConflictKind = Literal["merged", "copied", "revived", "kept"]
+
+
 @dataclass(frozen=True)
 class Conflict:
-    """An operation on an object that was changed elsewhere since the version that it was made from."""
+    """An operation on an object that was changed elsewhere since the version that it was made from, or that follows such a one."""
 
     operation_id: str
     object_id: str
-    kind: Literal["copied", "revived", "kept"]
-    """"copied": the object is as it was changed elsewhere, and a second one holds this edit. "revived": it was deleted elsewhere
+    kind: ConflictKind
+    """"merged": other fields were changed elsewhere, the object has both changes. "copied": the object is as it was changed elsewhere, and a second one holds this edit. "revived": it was deleted elsewhere
     and is there again, edited. "kept": it should have been deleted, and is there as it was changed elsewhere.
     """
     kept_as: str
@@ -262,6 +268,16 @@ class LabelJournal:
             )
             return int(added.lastrowid or 0)
 
+    def rename_version(self, version_id: int, name: str) -> bool:
+        """Give a version another name; False when there is no such version."""
+        with self._writing() as connection:
+            return connection.execute("UPDATE versions SET name = ? WHERE version_id = ?", (name, version_id)).rowcount > 0
+
+    def delete_version(self, version_id: int) -> bool:
+        """Forget the name of a state; the labels and their record stay. False when there is no such version."""
+        with self._writing() as connection:
+            return connection.execute("DELETE FROM versions WHERE version_id = ?", (version_id,)).rowcount > 0
+
     def versions(self) -> list[Version]:
         """The named versions, newest first, each compared with the labels as they are."""
         query = "SELECT version_id, name, revision, time, author, counts FROM versions ORDER BY version_id DESC"
@@ -386,50 +402,117 @@ def _append_one(connection: sqlite3.Connection, operation: Operation, time: str)
         kept_as, conflict = known
         return Conflict(operation.operation_id, operation.object_id, conflict, kept_as) if conflict else None
     settled, made_from, conflict = _settled(connection, operation)
-    label = None if settled.label is None else json.dumps(vars(settled.label), separators=(",", ":"), allow_nan=False)
+    sent = None if settled.label == operation.label else _text(operation.label)
     added = connection.execute(
-        "INSERT INTO operations (operation_id, kind, object_id, label, time, made_from, author, tool, conflict) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (settled.operation_id, settled.kind, settled.object_id, label, time, made_from, settled.author, settled.tool, conflict),
+        "INSERT INTO operations (operation_id, kind, object_id, label, time, made_from, author, tool, conflict, sent)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            settled.operation_id,
+            settled.kind,
+            settled.object_id,
+            _text(settled.label),
+            time,
+            made_from,
+            settled.author,
+            settled.tool,
+            conflict,
+            sent,
+        ),
     )
     _apply(connection, int(added.lastrowid or 0), settled.object_id, settled.label, time)
     return Conflict(operation.operation_id, operation.object_id, conflict, settled.object_id) if conflict else None
 
 
-def _settled(
-    connection: sqlite3.Connection, operation: Operation
-) -> tuple[Operation, int | None, Literal["copied", "revived", "kept"] | None]:
+def _settled(connection: sqlite3.Connection, operation: Operation) -> tuple[Operation, int | None, ConflictKind | None]:
     """The operation as it is carried out, the revision that it was made from, and the conflict it met."""
-    object_id, seen = _version_seen(connection, operation)
-    if object_id != operation.object_id:  # it follows one that became a second object
-        return replace(operation, object_id=object_id, label=_noted(operation.label, NEWER)), seen, "copied"
-    query = "SELECT revision, label FROM operations WHERE object_id = ? ORDER BY revision DESC LIMIT 1"
-    last = connection.execute(query, (object_id,)).fetchone()
-    if seen is None or last is None or last[0] <= seen:
-        return operation, seen, None
-    there = _label(last[1])
-    if operation.label == there or (there is None and seen == 0):
-        return operation, seen, None
-    if operation.label is None:  # recorded as the edit that leaves everything as it is
-        return replace(operation, kind="upsert", label=there), seen, "kept"
+    seen = _seen(connection, operation)
+    if seen is None:
+        return operation, None, None
+    last = connection.execute(_LAST, (seen.object_id, _ALL)).fetchone()
+    revision, there = (last[0], _label(last[1])) if last else (0, None)
+    mine = operation.label
+    own: ConflictKind | None = "copied" if seen.object_id != operation.object_id else None  # it follows one that became a second object
+    if mine == there or (there is None and (revision <= seen.revision or not seen.revision)):
+        return replace(operation, object_id=seen.object_id), seen.revision, own
+    if mine is None:
+        if revision <= seen.revision or there == seen.label:
+            return replace(operation, object_id=seen.object_id), seen.revision, own
+        # recorded as the edit that leaves everything as it is
+        return replace(operation, kind="upsert", object_id=seen.object_id, label=there), seen.revision, "kept"
     if there is None:
-        return replace(operation, label=_noted(operation.label, BACK)), seen, "revived"
-    return replace(operation, object_id=uuid.uuid4().hex, label=_noted(operation.label, NEWER)), seen, "copied"
+        return replace(operation, object_id=seen.object_id, label=_noted(mine, BACK)), seen.revision, "revived"
+    merged = None if seen.label is None else merged_by_field(seen.label, mine, there)
+    if merged is None:
+        return replace(operation, object_id=uuid.uuid4().hex, label=_noted(mine, NEWER)), seen.revision, "copied"
+    return replace(operation, object_id=seen.object_id, label=merged), seen.revision, own or (None if merged == mine else "merged")
 
 
-def _version_seen(connection: sqlite3.Connection, operation: Operation) -> tuple[str, int | None]:
-    """The object an operation is for, and the revision it was made from."""
-    if not isinstance(operation.made_from, str):
-        return operation.object_id, operation.made_from
-    query = "SELECT revision, object_id, made_from, conflict FROM operations WHERE operation_id = ?"
-    before = connection.execute(query, (operation.made_from,)).fetchone()
-    if before is None or (before[1] != operation.object_id and before[3] != "copied"):
-        return operation.object_id, 0
-    revision, object_id, made_from, conflict = before
-    return object_id, made_from if conflict == "kept" else revision
+@dataclass(frozen=True)
+class _Seen:
+    """What an operation was made from."""
+
+    object_id: str
+    """Where it goes: the second object, when it follows an operation that made one."""
+    revision: int
+    label: Label | None
+    """As whoever made the operation believed the object to be."""
 
 
-def _noted(label: Label | None, remark: str) -> Label | None:
-    return label if label is None or remark in label.note else replace(label, note=f"{label.note} {remark}".strip())
+_ALL = 2**62
+_LAST = "SELECT revision, label FROM operations WHERE object_id = ? AND revision <= ? ORDER BY revision DESC LIMIT 1"
+
+
+def _seen(connection: sqlite3.Connection, operation: Operation) -> _Seen | None:
+    """What the operation was made from; None when it does not say and replaces whatever is there."""
+    made_from, object_id = operation.made_from, operation.object_id
+    if made_from is None:
+        return None
+    if isinstance(made_from, int):
+        return _Seen(object_id, made_from, _label_at(connection, object_id, made_from))
+    query = "SELECT revision, object_id, made_from, conflict, label, sent FROM operations WHERE operation_id = ?"
+    before = connection.execute(query, (made_from,)).fetchone()
+    if before is None or (before[1] != object_id and before[3] != "copied"):
+        return _Seen(object_id, 0, None)
+    revision, goes_to, from_revision, conflict, label, sent = before
+    if conflict == "kept":  # a delete that was not carried out: taking it back asks for what was there before it
+        return _Seen(goes_to, from_revision, _label_at(connection, goes_to, from_revision))
+    return _Seen(goes_to, revision, _label(sent or label))
+
+
+def _label_at(connection: sqlite3.Connection, object_id: str, revision: int) -> Label | None:
+    found = connection.execute(_LAST, (object_id, revision)).fetchone()
+    return _label(found[1]) if found else None
+
+
+def merged_by_field(before: Label, mine: Label, theirs: Label) -> Label | None:
+    """Both changes of `before` in one label; None where they give one field two values."""
+    values = {}
+    for name, old in vars(before).items():
+        one, other = vars(mine)[name], vars(theirs)[name]
+        if name == "note":  # the journal's own remarks are nobody's change
+            old, one, other = (_without_remarks(note) for note in (old, one, other))
+        if one != other and one != old and other != old:
+            return None
+        values[name] = other if one == old else one
+    merged = Label(**values)
+    for remark in _REMARKS:
+        if remark in theirs.note or remark in mine.note:
+            merged = _noted(merged, remark)
+    return merged
+
+
+def _without_remarks(note: str) -> str:
+    for remark in _REMARKS:
+        note = note.replace(remark, "")
+    return " ".join(note.split()) if note else note
+
+
+def _noted(label: Label, remark: str) -> Label:
+    return label if remark in label.note else replace(label, note=f"{label.note} {remark}".strip())
+
+
+def _text(label: Label | None) -> str | None:
+    return None if label is None else json.dumps(vars(label), separators=(",", ":"), allow_nan=False)
 
 
 def _label(text: str | None) -> Label | None:

@@ -1,4 +1,5 @@
-"""Named versions of the labels and the history of each: `GET`/`POST versions`, `GET versions/<id>/changes`, `GET labels/<id>/history`.
+"""Named versions of the labels and the history of each: `GET`/`POST versions`, `PUT`/`DELETE versions/<id>`, `GET versions/<id>/changes`,
+`GET labels/<id>/history`.
 
 Restoring is the map's business: it asks what would change and sends that as operations, which can be undone like any edit.
 """
@@ -39,12 +40,21 @@ def routes(settings: Settings) -> list[BaseRoute]:
     def get_versions(request: Request) -> Response:
         return answered(_versions, request)
 
-    async def post_version(request: Request) -> Response:
+    async def with_body(work: Callable[[LabelJournal, dict[str, Any]], dict[str, Any]], request: Request) -> Response:
         try:
             raw = json_object(await body_of(request))
         except Refused as refused:
             return refused.response
-        return await run_in_threadpool(answered, lambda journal: _name(journal, raw), request)
+        return await run_in_threadpool(answered, lambda journal: work(journal, raw), request)
+
+    async def post_version(request: Request) -> Response:
+        return await with_body(_name, request)
+
+    async def put_version(request: Request) -> Response:
+        return await with_body(lambda journal, raw: _rename(journal, request.path_params["version"], raw), request)
+
+    def delete_version(request: Request) -> Response:
+        return answered(lambda journal: _delete(journal, request.path_params["version"]), request)
 
     def get_changes(request: Request) -> Response:
         return answered(lambda journal: _changes(journal, request.path_params["version"]), request)
@@ -55,6 +65,8 @@ def routes(settings: Settings) -> list[BaseRoute]:
     return [
         Route("/api/{token}/versions", get_versions, methods=["GET"]),
         Route("/api/{token}/versions", post_version, methods=["POST"]),
+        Route("/api/{token}/versions/{version:int}", put_version, methods=["PUT"]),
+        Route("/api/{token}/versions/{version:int}", delete_version, methods=["DELETE"]),
         Route("/api/{token}/versions/{version:int}/changes", get_changes, methods=["GET"]),
         Route("/api/{token}/labels/{object_id}/history", get_history, methods=["GET"]),
     ]
@@ -65,20 +77,40 @@ def _versions(journal: LabelJournal) -> dict[str, Any]:
 
 
 def _name(journal: LabelJournal, raw: Mapping[str, Any]) -> dict[str, Any]:
-    name, author = (" ".join(str(raw.get(field) or "").split()) for field in ("name", "author"))
+    journal.name_version(_name_in(raw), " ".join(str(raw.get("author") or "").split())[:MAX_AUTHOR])
+    return _versions(journal)
+
+
+def _rename(journal: LabelJournal, version_id: int, raw: Mapping[str, Any]) -> dict[str, Any]:
+    if not journal.rename_version(version_id, _name_in(raw)):
+        raise _gone()
+    return _versions(journal)
+
+
+def _delete(journal: LabelJournal, version_id: int) -> dict[str, Any]:
+    if not journal.delete_version(version_id):
+        raise _gone()
+    return _versions(journal)
+
+
+def _name_in(raw: Mapping[str, Any]) -> str:
+    name = " ".join(str(raw.get("name") or "").split())
     if not 0 < len(name) <= MAX_NAME:
         raise LabelError(
             "This version has no name." if not name else "This name is too long.", f"Give it one of up to {MAX_NAME} characters."
         )
-    journal.name_version(name, author[:MAX_AUTHOR])
-    return _versions(journal)
+    return name
+
+
+def _gone() -> LabelError:
+    return LabelError("This version is not there any more.", "Open the list of versions again.")
 
 
 def _changes(journal: LabelJournal, version_id: int) -> dict[str, Any]:
     revision = journal.revision()  # before: what is edited in between is met as a conflict, not written over
     differences = journal.differences(version_id)
     if differences is None:
-        raise LabelError("This version is not there any more.", "Open the list of versions again.")
+        raise _gone()
     return {"revision": revision, "changes": [_change(one) for one in differences]}
 
 

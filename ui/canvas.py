@@ -18,6 +18,7 @@ import streamlit as st
 from ui.maps import map_document
 from workspace.classes import ClassSchema
 
+_AUTHOR = "author"
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 # The component's own script only finds the app's base address and hands over to assets/canvas.js.
@@ -100,10 +101,17 @@ def label_map(
             "lineWidth": line_width_m,
             "command": dict(command) if command else None,
         },
-        default={"revision": 0},
+        default={"revision": 0, "author": ""},
         on_revision_change=_nothing,
+        on_author_change=_nothing,
     )
+    st.session_state[_AUTHOR] = str(result.author or "")
     return int(result.revision or 0)
+
+
+def author() -> str:
+    """The name that edits on the label map are made under in this browser; empty when none was typed in."""
+    return str(st.session_state.get(_AUTHOR, ""))
 
 
 def _nothing() -> None:

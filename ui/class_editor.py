@@ -6,6 +6,7 @@ Every change is in the project at once. Labels never lose their class by it: a c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,7 @@ from labeling.class_changes import as_before, deleted, features_of_class, given_
 from labeling.journal import Operation, open_journal
 from labeling.label_set import style_qml
 from server.labels import schedule_geopackage
+from ui.canvas import author
 from ui.problems import explained, plain
 from workspace.class_files import CLASS_SUFFIXES, READABLE_CLASSES, ClassFormat, merged, read_class_file, write_class_file
 from workspace.classes import (
@@ -231,13 +233,18 @@ def _store(
     project.save_classes(after)
     try:
         if operations:
-            open_journal(project.journal_file).append(operations)
+            open_journal(project.journal_file).append(replace(one, author=author()) for one in operations)
     except TerratuneError:
         project.save_classes(before)
         raise
     schedule_geopackage(project)
     st.session_state.pop(_REMOVING, None)
-    st.session_state[_SAID] = {"said": said, "before": before if operations and undo else None, "features": features}
+    st.session_state[_SAID] = {
+        "said": said,
+        "before": before if operations and undo else None,
+        "features": features,
+        "operations": operations,
+    }
     st.rerun()
 
 
@@ -250,7 +257,7 @@ def _said(project: Project, key: str) -> None:
         st.success(plain(last["said"]), icon=":material/check:", width="stretch")
         back = last["before"] is not None and st.button("Take back", icon=":material/undo:", key=f"{key}:undo")
     if back:
-        _store(project, project.classes(), last["before"], "It is as it was.", as_before(last["features"]), undo=False)
+        _store(project, project.classes(), last["before"], "It is as it was.", as_before(last["features"], last["operations"]), undo=False)
 
 
 def _many(count: int) -> str:

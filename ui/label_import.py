@@ -20,6 +20,7 @@ from labeling.exchange import READABLE, ImportReport, Placed, VectorFile, labels
 from labeling.journal import Label, Operation, open_journal
 from labeling.label_set import outside
 from server.labels import schedule_geopackage
+from ui.canvas import author
 from ui.import_cache import forget, kept
 from ui.import_classes import Choice, class_choice
 from ui.import_place import asked_place, outlines_within, pictures_for, placed_rows
@@ -158,6 +159,8 @@ def _store(project: Project, labels: gpd.GeoDataFrame) -> None:
                 row["note"],
                 None if math.isnan(row["width_m"]) else row["width_m"],
             ),
+            author=author(),
+            tool="import",
         )
         for row in labels.to_dict("records")
     )

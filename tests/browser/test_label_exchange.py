@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from labeling.exchange import read_labels
+from labeling.journal import open_journal
 from labeling.label_set import current_labels
 from tests.browser.conftest import App
 from tests.browser.label_page import LabelPage, project_with_image
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.browser
 def test_a_file_without_a_crs_comes_in_goes_out_and_its_class_is_removed(page: Page, app: App, tmp_path: Path):
     """Metres without a word about them: placed by the guess, imported with a new class, exported, reclassified, taken back."""
     project = project_with_image(app, "exchange", tmp_path)
+    page.add_init_script("localStorage.setItem('terratune.person', 'Ada')")
     labels = LabelPage(page, app, project)
     rings = [[[500_000 + x, 3_999_900], [500_020 + x, 3_999_900], [500_020 + x, 3_999_880], [500_000 + x, 3_999_900]] for x in (20, 60, 9_000)]
     shapes = [{"type": "Feature", "properties": {"class": "shed"}, "geometry": {"type": "Polygon", "coordinates": [ring]}} for ring in rings]
@@ -34,6 +36,8 @@ def test_a_file_without_a_crs_comes_in_goes_out_and_its_class_is_removed(page: P
     labels.has(2)
     expect(page.get_by_text("2 labels imported from 3 shapes, 1 left out. New: shed.")).to_be_visible()
     before = current_labels(project.journal_file)
+    journal = open_journal(project.journal_file)
+    assert [(one.author, one.tool) for one in journal.history(before["object_id"][0])] == [("Ada", "import")]
 
     page.get_by_role("button", name="Export", exact=True).click()
     with page.expect_download() as download:
@@ -52,6 +56,8 @@ def test_a_file_without_a_crs_comes_in_goes_out_and_its_class_is_removed(page: P
     dialog.get_by_role("button", name="Take back").click()
     expect(dialog.get_by_text("It is as it was.")).to_be_visible()
     assert set(current_labels(project.journal_file)["class_value"]) == {3}
+    tools = ["import", "class list", "undo"]
+    assert [(one.author, one.tool) for one in journal.history(before["object_id"][0])] == [("Ada", tool) for tool in tools]
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
 

@@ -56,6 +56,41 @@ def test_a_label_changed_in_two_places_at_once_is_kept_twice_and_it_is_said(labe
     assert sorted(current_labels(project.journal_file)["class_value"]) == [1, 2, 255, 255]
 
 
+def test_changes_of_different_fields_made_at_once_become_one_label_and_are_undone_by_field(labels: LabelPage, app: App, project: Project):
+    labels.press("r")
+    labels.click((300, 200), (400, 300))
+    labels.has(1)
+    before = current_labels(project.journal_file).geometry.iloc[0]
+    other = LabelPage(labels.page.context.new_page(), app, project)
+    other.has(1)
+    labels.press("v")
+    labels.page.route("**/operations", lambda route: route.abort())
+    labels.click((350, 250))
+    labels.press("y", "3")  # two edits, made without knowing of the other's
+    labels.has(1, "offline")
+    other.press("m")
+    other.drag((350, 250), (450, 280))
+    other.revision(2)
+    labels.page.unroute("**/operations")
+    labels.has(1)
+    other.revision(4)
+    (row,) = current_labels(project.journal_file).to_dict("records")
+    assert (row["review"], row["class_value"], row["note"]) == ("done", 255, "")
+    assert row["geometry"].centroid.x > before.centroid.x
+    expect(labels.page.locator(".tt-complaint")).to_be_hidden()
+    labels.press("h")
+    expect(labels.page.locator(".tt-record tr").first).to_contain_text("merged with a change made elsewhere")
+    labels.press("Escape")
+    expect(labels.page.locator(".tt-row .tt-mark svg")).to_have_count(1)
+    labels.press("Control+z")
+    labels.revision(5)
+    other.press("Control+z")
+    other.revision(6)
+    (row,) = current_labels(project.journal_file).to_dict("records")
+    assert (row["review"], row["class_value"]) == ("done", 2)
+    assert row["geometry"].equals_exact(before, 1e-9)
+
+
 def add_points(project: Project, count: int) -> None:
     open_journal(project.journal_file).append(
         Operation(uuid.uuid4().hex, "upsert", f"p{i}", Label({"type": "Point", "coordinates": [-116.999 + i * 1e-5, 36.1435]}, 2))
@@ -81,7 +116,7 @@ def test_a_version_is_kept_and_restored_and_restoring_is_undone(page: Page, app:
     labels.has(1)
     labels.press("Shift+V")
     row = sheet.locator(".tt-version")
-    expect(row).to_contain_text("before the field trip?")
+    expect(row.get_by_label("Name of this version")).to_have_value("before the field trip?")
     expect(row).to_contain_text("20 labels")
     expect(row).to_contain_text("Since then: 1 made, 20 deleted")
     row.get_by_role("button", name="Restore").click()
@@ -93,7 +128,29 @@ def test_a_version_is_kept_and_restored_and_restoring_is_undone(page: Page, app:
     sheet.get_by_role("button", name="Delete").click()
     labels.has(1)
     labels.press("Shift+V")
-    expect(sheet.locator(".tt-version").first).to_contain_text("Before restoring")
+    expect(sheet.get_by_label("Name of this version").first).to_have_value('Before restoring "before the field trip?"')
+
+
+def test_a_version_is_renamed_and_deleted_after_a_question(page: Page, app: App, project: Project):
+    add_points(project, 2)
+    journal = open_journal(project.journal_file)
+    journal.name_version("first")
+    journal.name_version("second")
+    labels = LabelPage(page, app, project)
+    labels.press("Shift+V")
+    sheet = page.get_by_role("dialog")
+    name = sheet.get_by_label("Name of this version").first
+    expect(name).to_have_value("second")
+    name.fill("dry season")
+    name.press("Enter")
+    expect(sheet.get_by_role("button", name='Delete "dry season"')).to_be_visible()
+    sheet.get_by_role("button", name='Delete "first"').click()
+    expect(sheet).to_contain_text('Delete the version "first"?')
+    sheet.get_by_role("button", name="Delete", exact=True).click()
+    expect(sheet.get_by_label("Name of this version")).to_have_count(1)
+    assert [one.name for one in journal.versions()] == ["dry season"]
+    labels.press("Escape")
+    labels.has(2)
 
 
 def test_the_history_of_a_label_says_who_did_what(labels: LabelPage, project: Project):

@@ -5,7 +5,11 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -242,8 +246,8 @@ def test_an_edit_outlives_a_delete_made_elsewhere(journal: LabelJournal):
     assert state(journal) == {"a": (3, BACK), "b": (2, "")}
     # taking the delete back does not write over what it met
     (again,) = journal.append([edit("b", 1, "delete")]).conflicts
-    assert again.kind == "copied"
-    assert state(journal)["b"] == (2, "")
+    assert (again.kind, again.kept_as) == ("merged", "b")
+    assert state(journal) == {"a": (3, BACK), "b": (2, "")}
 
 
 def test_both_deleted_is_no_conflict_and_a_delete_can_be_taken_back(journal: LabelJournal):
@@ -324,6 +328,16 @@ def test_a_named_version_is_compared_and_can_be_had_back(journal: LabelJournal):
     assert journal.differences(99) is None
 
 
+def test_a_version_is_renamed_and_deleted_and_the_labels_stay(journal: LabelJournal):
+    journal.append([edit("a", 1, 0)])
+    first, second = journal.name_version("one"), journal.name_version("two")
+    assert journal.rename_version(first, "before the rain") and journal.delete_version(second)
+    assert [one.name for one in journal.versions()] == ["before the rain"]
+    assert not journal.delete_version(second) and not journal.rename_version(second, "three")
+    assert journal.name_version("four") != second  # an id is not given twice
+    assert state(journal) == {"a": (1, "")}
+
+
 def test_on_a_full_disk_reading_does_not_speak_of_lost_edits(tmp_path, monkeypatch):
     def full(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("database or disk is full")
@@ -332,3 +346,154 @@ def test_on_a_full_disk_reading_does_not_speak_of_lost_edits(tmp_path, monkeypat
     with pytest.raises(DiskFullError, match="cannot be opened") as found:
         LabelJournal(tmp_path / "labels.journal").counts()
     assert "reload" in found.value.remedy
+
+
+# --- two changes of one object, field by field ------------------------------------------------------------------------------------------
+
+MOVED = {"type": "LineString", "coordinates": [[-116.5, 33.9], [-116.51, 33.81]]}
+FIRST = Label(LINE, 1, note="as found", width_m=4.0)
+FIELDS: dict[str, tuple[Any, Any]] = {
+    "geometry": (MOVED, {"type": "LineString", "coordinates": [[-116.4, 33.8], [-116.51, 33.81]]}),
+    "class_value": (2, 3),
+    "review": ("done", "doubtful"),
+    "note": ("mine", "theirs"),
+    "width_m": (6.0, None),
+}
+
+
+def label_of(journal: LabelJournal, object_id: str) -> Label:
+    feature = journal.features([object_id])[object_id]
+    return Label(feature["geometry"], **{name: feature["properties"][name] for name in vars(FIRST) if name != "geometry"})
+
+
+def put(object_id: str, label: Label | None, made_from: int | str | None, operation_id: str = "") -> Operation:
+    return Operation(operation_id or uuid.uuid4().hex, "upsert" if label else "delete", object_id, label, made_from)
+
+
+@pytest.mark.parametrize("mine", FIELDS)
+@pytest.mark.parametrize("theirs", FIELDS)
+def test_two_changes_from_one_state_are_merged_unless_they_are_of_one_field(journal: LabelJournal, mine: str, theirs: str):
+    journal.append([put("a", FIRST, 0)])
+    journal.append([put("a", replace(FIRST, **{theirs: FIELDS[theirs][1]}), 1)])
+    (conflict,) = journal.append([put("a", replace(FIRST, **{mine: FIELDS[mine][0]}), 1)]).conflicts
+    if mine == theirs:
+        assert conflict.kind == "copied"
+        assert vars(label_of(journal, "a"))[theirs] == FIELDS[theirs][1]
+        assert str(vars(label_of(journal, conflict.kept_as))[mine]).startswith(str(FIELDS[mine][0]))
+    else:
+        assert (conflict.kind, conflict.kept_as) == ("merged", "a")
+        assert label_of(journal, "a") == replace(FIRST, **{theirs: FIELDS[theirs][1], mine: FIELDS[mine][0]})
+        assert len(journal.changes().features) == 1
+
+
+def test_edits_that_follow_a_merged_one_do_not_take_back_what_was_merged_in(journal: LabelJournal):
+    """The browser sent the second before it knew of the merge: it still shows the old class."""
+    journal.append([put("a", FIRST, 0)])
+    journal.append([put("a", replace(FIRST, class_value=3), 1)])
+    reviewed = replace(FIRST, review="done")
+    mine = [put("a", reviewed, 1, "one"), put("a", replace(reviewed, geometry=MOVED), "one", "two")]
+    assert [one.kind for one in journal.append(mine).conflicts] == ["merged", "merged"]
+    assert label_of(journal, "a") == replace(FIRST, class_value=3, review="done", geometry=MOVED)
+    assert [one.kind for one in journal.append(mine).conflicts] == ["merged", "merged"]  # sent again
+    journal.append([put("a", None, "two")])
+    assert journal.changes().features == []
+
+
+def test_changes_of_two_that_meet_a_third_field_twice_end_in_one_more_copy_only(journal: LabelJournal):
+    journal.append([put("a", FIRST, 0)])
+    journal.append([put("a", replace(FIRST, class_value=3), 1)])
+    mine = [put("a", replace(FIRST, class_value=2), 1, "one"), put("a", replace(FIRST, class_value=2, note="mine"), "one", "two")]
+    first, second = journal.append(mine).conflicts
+    assert first.kept_as == second.kept_as
+    assert label_of(journal, first.kept_as).note == f"mine {NEWER}"
+    assert label_of(journal, "a") == replace(FIRST, class_value=3)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_several_people_do_at_once_no_change_of_a_field_is_lost(journal: LabelJournal, seed: int):
+    """Tabs that look now and then, edit what they believe to be there and send late: each value that somebody gave a field is there,
+    on the object or on a second one, or was replaced by somebody who had seen it.
+    """
+    random = Random(seed)
+    journal.append([put("a", FIRST, 0)])
+    tabs = [_Tab(journal, f"tab{i}", random) for i in range(3)]
+    for _ in range(25):
+        random.choice([one for tab in tabs for one in (tab.edit, tab.edit, tab.send, tab.look)])()
+    for tab in tabs:
+        tab.send()
+    there = {feature["id"]: label_of(journal, feature["id"]) for feature in journal.changes().features}
+    replaced = {value for tab in tabs for value in tab.replaced}
+    for tab in tabs:
+        for name, value in tab.given:
+            if (name, value) not in replaced:
+                assert any(str(value) in str(vars(label)[name]) for label in there.values()), (name, value)
+    before = journal.changes().features
+    journal.close()
+    connection = sqlite3.connect(journal.path, isolation_level=None)
+    connection.execute("DROP TABLE objects")
+    connection.close()
+    assert LabelJournal(journal.path).changes().features == before
+    for tab in tabs:
+        journal.append(tab.sent)  # all of it once more
+    assert journal.changes().features == before
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_people_who_change_different_fields_never_make_a_second_object(journal: LabelJournal, seed: int):
+    random = Random(seed)
+    journal.append([put("a", FIRST, 0)])
+    tabs = [_Tab(journal, f"tab{i}", random, [field]) for i, field in enumerate(["note", "class_value", "width_m"])]
+    for _ in range(25):
+        random.choice([one for tab in tabs for one in (tab.edit, tab.edit, tab.send, tab.look)])()
+    for tab in tabs:
+        tab.send()
+    assert [feature["id"] for feature in journal.changes().features] == ["a"]
+    for tab in tabs:
+        for name, value in tab.given[-1:]:
+            assert vars(label_of(journal, "a"))[name] == value
+
+
+class _Tab:
+    """A browser tab on one object: what it shows, and what it has not sent yet."""
+
+    def __init__(
+        self, journal: LabelJournal, name: str, random: Random, fields: Sequence[str] = ("note", "class_value", "width_m")
+    ) -> None:
+        self.journal, self.name, self.random, self.fields = journal, name, random, fields
+        self.object_id, self.count = "a", 0
+        self.waiting: list[Operation] = []
+        self.sent: list[Operation] = []
+        self.given: list[tuple[str, Any]] = []
+        self.replaced: list[tuple[str, Any]] = []
+        self.look()
+
+    def look(self) -> None:
+        if self.waiting:
+            return
+        feature = self.journal.features([self.object_id])[self.object_id]
+        self.shown, self.seen = label_of(self.journal, self.object_id), feature["properties"]["revision"]
+
+    def edit(self) -> None:
+        """Give a field a value that nobody else gives."""
+        self.count += 1
+        name = self.random.choice(self.fields)
+        number = 1000 * (1 + int(self.name[3:])) + self.count
+        value: Any = f"{self.name}-{self.count}." if name == "note" else float(number) if name == "width_m" else number
+        self.replaced.append((name, vars(self.shown)[name]))
+        if name == "note":
+            self.replaced.append((name, vars(self.shown)[name].replace(NEWER, "").strip()))
+        self.given.append((name, value))
+        self.shown = replace(self.shown, **{name: value})
+        operation = put(self.object_id, self.shown, self.seen, f"{self.name}.{self.count}")
+        self.seen = operation.operation_id
+        self.waiting.append(operation)
+
+    def send(self) -> None:
+        if not self.waiting:
+            return
+        conflicts = self.journal.append(self.waiting).conflicts
+        self.sent += self.waiting
+        self.waiting = []
+        if conflicts:
+            self.object_id = conflicts[-1].kept_as
+        self.look()

@@ -65,6 +65,17 @@ def test_a_version_needs_a_name(served: Served, name: Any):
     assert refused.json()["remedy"]
 
 
+def test_a_version_is_renamed_and_deleted(served: Served):
+    served.journal.append([put("1", "a", Label(POINT, 1))])
+    (version,) = served.name("first").json()["versions"]
+    route = f"{served.base}/versions/{version['version_id']}"
+    assert served.http.put(route, json={"name": " "}).status_code == 422
+    assert [one["name"] for one in served.http.put(route, json={"name": "dry  season"}).json()["versions"]] == ["dry season"]
+    assert served.http.delete(route).json() == {"counts": {"1": 1}, "versions": []}
+    assert served.http.delete(route).status_code == served.http.put(route, json={"name": "x"}).status_code == 422
+    assert served.http.delete("/api/nobody/versions/1").status_code == 403
+
+
 def test_a_version_that_is_not_there_is_explained(served: Served):
     assert served.get("versions/7/changes").status_code == 422
     assert served.http.get("/api/nobody/versions").status_code == 403

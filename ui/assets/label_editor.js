@@ -25,6 +25,7 @@ const CONFLICTS = {
   revived: ['Deleted elsewhere while you changed it.', 'Your version is kept, with a note.'],
   kept: ['Changed elsewhere just before you deleted it.', 'It is still there: look at it, then delete it again if it should go.'],
 };
+const KEPT_BY_SERVER = ['created', 'changed', 'revision'];
 const PRESSES = ['pointerdown', 'pointerup', 'pointercancel'];
 
 const kept = new Map(); // key -> {tool, classValue}: survives leaving the page
@@ -71,6 +72,14 @@ export class LabelEditor {
     this.setClasses(data.classes);
     if (this.journal !== data.journal) await this.open(data.journal, data.lineWidth);
     this.obey(data.command);
+    this.tellName();
+  }
+
+  // What the page itself does to labels (imports, changes of the classes) is done under the same name.
+  tellName() {
+    if ((this.toldName || '') === person()) return;
+    this.toldName = person();
+    this.component.setStateValue('author', this.toldName);
   }
 
   address(route) { return `${this.app.href}api/${this.token}/${route}`; }
@@ -182,10 +191,11 @@ export class LabelEditor {
       this.found(keptAs, kept, revision);
       if (kept && chosen.delete(id)) chosen.add(keptAs);
     }
-    if (!conflicts.length) return;
+    const told = conflicts.filter(({ kind }) => CONFLICTS[kind]); // merged ones lost nothing
+    if (!told.length) return;
     this.select([...chosen]);
-    const labels = new Set(conflicts.map((one) => one.object_id)).size;
-    const [fact, remedy] = CONFLICTS[conflicts[0].kind];
+    const labels = new Set(told.map((one) => one.object_id)).size;
+    const [fact, remedy] = CONFLICTS[told[0].kind];
     this.complain(labels > 1 ? `${labels.toLocaleString('en')} labels: ${fact[0].toLowerCase()}${fact.slice(1)}` : fact, remedy);
   }
 
@@ -456,7 +466,8 @@ export class LabelEditor {
     const current = ({ id }) => (this.labels.get(id) || {}).feature || null;
     const gone = step.changes.filter((one) => !one[wanted]).length;
     if (gone >= ASK_FROM && (!await this.mayGo(gone, step.undone ? 'Undo' : 'Redo') || step !== this.history.last(step.undone))) return;
-    if (step.changes.some((one) => !same(current(one), one[expected]))) {
+    const changes = step.changes.map((one) => ({ id: one.id, after: rebased(current(one), one[expected], one[wanted]) }));
+    if (changes.some(({ after }) => after === undefined)) {
       this.complain('That label was changed elsewhere since.', 'This step cannot be taken back; earlier ones can.');
       this.history.dropped(step);
       return;
@@ -464,7 +475,7 @@ export class LabelEditor {
     const chosen = [...this.selection];
     this.history.took(step);
     const tool = wanted === 'after' ? 'redo' : 'undo';
-    this.change(step.changes.map((one) => ({ id: one.id, after: one[wanted] })), { undoable: false, tool, confirmed: gone >= ASK_FROM });
+    this.change(changes, { undoable: false, tool, confirmed: gone >= ASK_FROM });
     if (chosen.length) this.select(chosen);
   }
 
@@ -715,6 +726,22 @@ export class LabelEditor {
 
 // Full width of a line, diameter of a point, in metres; null where it has none of its own.
 const widthOf = (feature) => feature.properties.width_m ?? null;
+
+// What becomes of a label when a step from `from` to `to` is made on it as it is now: fields that the step does not touch stay as
+// they are. undefined: what the step would change is not as it was.
+function rebased(now, from, to) {
+  if (!now || !from || !to) return same(now, from) ? to : undefined;
+  const field = (one, name) => JSON.stringify(name === 'geometry' ? one.geometry : one.properties[name] ?? null);
+  const touched = ['geometry', ...Object.keys({ ...from.properties, ...to.properties }).filter((name) => !KEPT_BY_SERVER.includes(name))]
+    .filter((name) => field(from, name) !== field(to, name));
+  if (touched.some((name) => field(now, name) !== field(from, name))) return undefined;
+  const after = { ...now, properties: { ...now.properties } };
+  for (const name of touched) {
+    if (name === 'geometry') after.geometry = to.geometry;
+    else after.properties[name] = to.properties[name];
+  }
+  return after;
+}
 
 // Whether two features show the same: geometry, class, width and review mark. Either may be null.
 function same(one, other) {

@@ -3,13 +3,13 @@
 const PERSON = 'terratune.person';
 const TOOLS = {
   pan: '', class: '', width: '', review: '', merge: 'merged', freeline: 'free line', freearea: 'free area', whole: 'whole picture',
-  edit: 'edited', move: 'moved', undo: 'undone', redo: 'done again', delete: '', restore: 'version restored', duplicate: 'duplicated', import: 'import',
+  edit: 'edited', move: 'moved', undo: 'undone', redo: 'done again', delete: '', restore: 'version restored', duplicate: 'duplicated', 'magic wand': 'magic wand', import: 'import', 'class list': 'change of the class list',
 };
 const CHANGED = {
   made: 'Made', deleted: 'Deleted', geometry: 'Shape', class_value: 'Class', width_m: 'Width', review: 'Review mark', note: 'Note', origin: 'Origin',
 };
 const CONFLICTS = {
-  copied: 'was changed elsewhere at the same time: both kept', revived: 'was deleted elsewhere at the same time: kept', kept: 'delete not carried out: changed elsewhere at the same time',
+  merged: 'merged with a change made elsewhere at the same time', copied: 'was changed elsewhere at the same time: both kept', revived: 'was deleted elsewhere at the same time: kept', kept: 'delete not carried out: changed elsewhere at the same time',
 };
 
 // The name that edits are made under: this browser's, typed in once; there are no accounts.
@@ -32,10 +32,11 @@ function field(name, placeholder, value, title) {
   return [label, input];
 }
 
-function nameField() {
+function nameField(editor) {
   const [label, input] = field('Your name', 'not given', person(), 'Stands beside your edits from now on, in this browser.');
   input.addEventListener('change', () => {
     try { localStorage.setItem(PERSON, input.value.trim()); } catch { /* edits stay without a name */ }
+    editor.tellName();
   });
   return label;
 }
@@ -52,9 +53,11 @@ async function asked(editor, route, options) {
   return null;
 }
 
-function named(editor, name) {
-  return asked(editor, 'versions', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ name, author: person() }) });
+function sent(editor, method, route, body) {
+  return asked(editor, route, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 }
+
+const named = (editor, name) => sent(editor, 'POST', 'versions', { name, author: person() });
 
 function settled(editor) {
   if (!editor.queue.size) return true;
@@ -78,7 +81,7 @@ export async function showHistory(editor, id) {
   const table = element('table', 'tt-record');
   table.append(...rows);
   const note = editor.labels.has(id) && editor.labels.get(id).feature.properties.note;
-  await editor.bar.sheet('History of this label', [...(note ? [element('p', '', note)] : []), table, nameField()], [['Close', null]]);
+  await editor.bar.sheet('History of this label', [...(note ? [element('p', '', note)] : []), table, nameField(editor)], [['Close', null]]);
 }
 
 // --- all labels ------------------------------------------------------------------------------------------------------
@@ -100,9 +103,10 @@ export async function showVersions(editor) {
     keep.addEventListener('click', store);
     input.addEventListener('keydown', (event) => { if (event.key === 'Enter') store(); });
     label.append(keep);
-    return [label, list, nameField()];
+    return [label, list, nameField(editor)];
   }, [['Close', null]]);
-  if (chosen) await restore(editor, chosen);
+  if (chosen && chosen.restore) await restore(editor, chosen.restore);
+  if (chosen && chosen.remove) await remove(editor, chosen.remove);
 }
 
 function fill(editor, list, { counts, versions }, end) {
@@ -111,13 +115,41 @@ function fill(editor, list, { counts, versions }, end) {
     list.replaceChildren(...versions.map((one) => {
       const row = element('div', 'tt-version');
       const words = element('div', '');
-      words.append(element('b', '', one.name), element('div', '', `${when(one.time)}, ${by(one.author)}`), element('div', '', compared(editor, one.counts, counts)), element('div', '', since(one)));
-      const button = Object.assign(element('button', 'tt-sheet-button', 'Restore'), { type: 'button', disabled: !(one.made || one.changed || one.deleted) });
-      button.addEventListener('click', () => end(one));
-      row.append(words, button);
+      words.append(nameOf(editor, one, (after) => fill(editor, list, after, end)), element('div', '', `${when(one.time)}, ${by(one.author)}`), element('div', '', compared(editor, one.counts, counts)), element('div', '', since(one)));
+      const button = (name, action, options = {}) => {
+        const made = Object.assign(element('button', 'tt-sheet-button', name), { type: 'button', ...options });
+        made.setAttribute('aria-label', `${name} "${one.name}"`);
+        made.addEventListener('click', action);
+        return made;
+      };
+      const buttons = element('div', 'tt-version-buttons');
+      const same = !(one.made || one.changed || one.deleted);
+      buttons.append(button('Restore', () => end({ restore: one }), { disabled: same }), button('Delete', () => end({ remove: one })));
+      row.append(words, buttons);
       return row;
     }));
   }
+}
+
+// The name of a version: a click into it, and it can be changed.
+function nameOf(editor, { version_id: id, name }, shown) {
+  const input = Object.assign(element('input', 'tt-version-name'), { type: 'text', maxLength: 80, value: name, title: 'Click to rename' });
+  input.setAttribute('aria-label', 'Name of this version');
+  input.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') { input.value = name; event.stopPropagation(); }
+    if (event.key === 'Enter' || event.key === 'Escape') input.blur();
+  });
+  input.addEventListener('change', async () => {
+    const after = input.value.trim() && input.value.trim() !== name && await sent(editor, 'PUT', `versions/${id}`, { name: input.value });
+    if (after) shown(after);
+    else input.value = name;
+  });
+  return input;
+}
+
+async function remove(editor, { version_id: id, name }) {
+  if (await editor.bar.ask(`Delete the version "${name}"?`, 'The labels stay as they are; this state can then no longer be restored by its name.', 'Delete')) await asked(editor, `versions/${id}`, { method: 'DELETE' });
+  await showVersions(editor);
 }
 
 function compared(editor, then, now) {
