@@ -1,8 +1,8 @@
 """Segment Anything (Kirillov et al. 2023, https://arxiv.org/abs/2304.02643) from the official checkpoints.
 
 The network is the official one (`segment_anything.modeling`), built from what the checkpoint holds. Three things are done
-otherwise, with the same result: attention over a whole chip never holds its 4096 x 4096 scores (1.5 GB instead of 3.6 GB while
-ViT-B encodes), the decoder's two upsampling layers run as matrix products, and both may run in bfloat16 where that is quicker.
+otherwise, with the same result: attention over a whole chip holds a part of its 4096 x 4096 scores at a time, small enough for the processor's
+cache, the decoder's two upsampling layers run as matrix products, and both may run in bfloat16 where that is quicker.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 DECODER_HEADS = 8
+SCORES_AT_ONCE = 2**20
+"""Of attention: 4 MB."""
 QUICKER_BY = 1.2
 """bfloat16 is taken where it is at least so many times as quick."""
 SURE = 12.0
@@ -296,33 +298,32 @@ def bfloat16_is_quicker(device: torch.device) -> bool:
 
 
 def _attention(self: Any, x: Tensor) -> Tensor:
-    """The official attention with decomposed relative positions, as one fused call.
+    """The official attention with decomposed relative positions, some scores at a time.
 
-    The scores are q.k + h(q, row of k) + w(q, column of k). The two last are products too: of h(q, .) and w(q, .) with one-hot vectors of
-    k's row and column. Joined to q and k, everything is one plain attention, whose scores are never held at once.
+    The scores are q.k + h(q, row of k) + w(q, column of k): products in the network's precision, their sum and the softmax in float32.
     """
     batch, rows, columns, channels = x.shape
-    count, heads = rows * columns, self.num_heads
-    q, k, v = self.qkv(x).reshape(batch, count, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    size = channels // heads
+    count, groups = rows * columns, batch * self.num_heads
+    q, k, v = self.qkv(x).reshape(batch, count, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).reshape(3, groups, count, -1)
+    by_row = by_column = q.new_zeros(groups, count, 1)
     if self.use_rel_pos:
-        r_q = q.reshape(batch * heads, rows, columns, size)
-        by_row = torch.einsum("bhwc,hkc->bhwk", r_q, get_rel_pos(rows, rows, self.rel_pos_h))
-        by_column = torch.einsum("bhwc,wkc->bhwk", r_q, get_rel_pos(columns, columns, self.rel_pos_w))
-        q = torch.cat([q * self.scale, *(by.reshape(batch, heads, count, -1) for by in (by_row, by_column))], dim=-1)
-        k = torch.cat([k, _places(rows, columns, x.dtype, x.device).expand(batch, heads, -1, -1)], dim=-1)
-        out = F.scaled_dot_product_attention(q, k, F.pad(v, (0, rows + columns)), scale=1.0)[..., :size]
-    else:
-        out = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
-    projected: Tensor = self.proj(out.transpose(1, 2).reshape(batch, rows, columns, channels))
+        on_grid = q.view(groups, rows, columns, -1)
+        by_row = torch.einsum("ghwc,hkc->ghwk", on_grid, get_rel_pos(rows, rows, self.rel_pos_h)).reshape(groups, count, rows)
+        by_column = torch.einsum("ghwc,wkc->ghwk", on_grid, get_rel_pos(columns, columns, self.rel_pos_w)).reshape(groups, count, columns)
+    q, k, v, out = q * self.scale, k.mT.contiguous(), v.contiguous(), v.new_empty(v.shape)
+    together = max(1, SCORES_AT_ONCE // count**2)
+    part = min(count, max(1, SCORES_AT_ONCE // count))
+    for group in range(0, groups, together):
+        g = slice(group, group + together)
+        for first in range(0, count, part):
+            some = slice(first, first + part)
+            scores = (q[g, some] @ k[g]).float().view(*q[g, some].shape[:2], rows, columns)
+            scores += by_row[g, some, :, None]
+            scores += by_column[g, some, None, :]
+            out[g, some] = scores.flatten(2).softmax(-1).to(v.dtype) @ v[g]
+    out = out.view(batch, self.num_heads, count, -1).transpose(1, 2).reshape(batch, rows, columns, channels)
+    projected: Tensor = self.proj(out)
     return projected
-
-
-@functools.lru_cache(maxsize=8)
-def _places(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(rows * columns, rows + columns): one-hot row and one-hot column of each position."""
-    by_row = torch.eye(rows, dtype=dtype, device=device).repeat_interleave(columns, 0)
-    return torch.cat([by_row, torch.eye(columns, dtype=dtype, device=device).repeat(rows, 1)], dim=1)
 
 
 def _as_matrix(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
