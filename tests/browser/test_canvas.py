@@ -142,6 +142,7 @@ def test_lines_have_the_width_of_the_page_and_a_chosen_one_is_given_another(labe
     expect(chosen).to_have_value("4")
     labels.page.reload()
     labels.has(3)
+    labels.press("l")
     expect(fresh).to_have_value("9")
 
 

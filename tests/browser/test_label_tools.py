@@ -13,6 +13,7 @@ from labeling.journal import Label, Operation, open_journal
 from labeling.label_set import current_labels, kinds, sizes
 from tests.browser.conftest import App
 from tests.browser.label_page import LabelPage
+from workspace.classes import ClassDef, ClassSchema
 from workspace.project import Project
 
 pytestmark = pytest.mark.browser
@@ -257,10 +258,11 @@ def test_the_sheet_of_keys_is_the_table_and_keys_leave_fields_alone(labels: Labe
     labels.press("l", "Escape")
     expect(sheet).to_be_hidden()
     expect(page.locator(".tt-button.tt-on")).to_contain_text("Choose")
+    labels.press("o")
     width = page.get_by_label("Line width (m)")
     width.focus()
     labels.press("ArrowUp", "l", "1")
-    expect(page.locator(".tt-button.tt-on")).to_contain_text("Choose")
+    expect(page.locator(".tt-tools > .tt-on")).to_contain_text("Point")
     width.blur()
     before = page.evaluate(f"{MAP}.getCenter().lng")
     labels.press("ArrowRight")
@@ -292,6 +294,7 @@ def test_tools_work_by_touch(browser: Browser, app: App, project: Project):
     tap((-100, 200), (0, 200), (0, 300), (-100, 300))
     page.get_by_role("button", name="Finish").tap()
     labels.has(1)
+    page.get_by_role("button", name="More", exact=True).tap()
     page.get_by_role("button", name="Circle").tap()
     tap((80, 250), (120, 250))
     labels.has(2)
@@ -299,6 +302,7 @@ def test_tools_work_by_touch(browser: Browser, app: App, project: Project):
     tap((-50, 250))
     page.locator(".tt-strip").get_by_role("button", name="Delete").tap()
     labels.has(1)
+    page.get_by_role("button", name="More", exact=True).tap()
     page.get_by_role("button", name="Free line").tap()
     finger = context.new_cdp_session(page)
     for kind, spots in (("touchStart", [(-80, 200)]), ("touchMove", [(-20, 230)]), ("touchMove", [(40, 200)]), ("touchEnd", [])):
@@ -370,3 +374,33 @@ def test_a_double_click_closes_an_area_and_leaves_nothing_begun(labels: LabelPag
     labels.has(3)
     expect(labels.page.locator(".tt-strip")).to_be_hidden()
     assert [len(area.exterior.coords) - 1 for area in current_labels(project.journal_file).geometry] == [3, 3, 4]
+
+
+def test_the_bar_stays_one_row_and_what_has_no_room_is_in_menus(page: Page, app: App, project: Project):
+    names = [f"Kind of thing {i}" for i in range(1, 13)]
+    project.save_classes(ClassSchema(classes=tuple(ClassDef(value=i, name=name, colour="#3366cc") for i, name in enumerate(names, 1))))
+    page.set_viewport_size({"width": 1024, "height": 768})
+    labels = LabelPage(page, app, project)
+    bar = page.locator(".tt-bar")
+    assert bar.evaluate("bar => bar.offsetHeight") < 50
+    assert bar.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
+    page.get_by_role("button", name="All classes").click()
+    page.locator(".tt-all-classes").get_by_role("button", name=names[11]).click()
+    expect(page.locator(".tt-all-classes")).to_be_hidden()
+    expect(page.locator(".tt-classes .tt-on")).to_be_visible()
+    expect(page.locator(".tt-classes .tt-on")).to_contain_text(names[11])
+    page.get_by_role("button", name="More", exact=True).click()
+    labels.press("Escape")
+    expect(page.locator(".tt-more-tools")).to_be_hidden()
+    page.get_by_role("button", name="More", exact=True).click()
+    page.locator(".tt-more-tools").get_by_role("button", name="Circle").click()
+    labels.drag((300, 300), (340, 300))
+    labels.has(1)
+    assert current_labels(project.journal_file)["class_value"].tolist() == [12]
+    labels.press("l")
+    expect(page.get_by_label("Line width (m)")).to_be_visible()
+    assert bar.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
+    page.set_viewport_size({"width": 1700, "height": 900})
+    expect(page.get_by_role("button", name="More", exact=True)).to_be_hidden()
+    page.locator(".tt-tools").get_by_role("button", name="Split").click()
+    expect(page.locator(".tt-tools > .tt-on:visible")).to_contain_text("Split")

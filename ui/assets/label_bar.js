@@ -7,7 +7,8 @@ const { shownKey, shownKeys } = await import(`./label_actions.js${VERSION}`);
 const { metres, sizeOf, squareMetres } = await import(`./label_shapes.js${VERSION}`);
 
 const MAX_WIDTH_M = 200;
-const STRIP = ['history', 'zoom', 'done', 'doubtful', 'duplicate', 'merge', 'remove'];
+const RARE = ['box', 'freeline', 'freearea', 'circle', 'whole', 'cut', 'split']; // where there is little room, these are in a menu
+const STRIP = ['history', 'zoom', 'done', 'doubtful', 'duplicate', 'merge', 'similar', 'refine', 'remove'];
 
 export class LabelBar {
   constructor(editor) {
@@ -18,19 +19,21 @@ export class LabelBar {
     this.actions = new Map(editor.actions.flatMap(({ entries }) => entries).filter(({ action }) => action).map((one) => [one.action, one]));
     this.buttons = [];
     const tools = L.DomUtil.create('div', 'tt-tools', bar);
-    this.toolButtons = new Map();
+    this.toolButtons = new Map(); // tool -> its buttons
+    this.tools = new Map(editor.tools.map((one) => [one.tool, one]));
     for (const group of editor.toolGroups) {
-      for (const { tool, key, name, hint, icon } of group) {
-        const button = this.button(tools, icon, name, `${name} (${shownKey(key)}). ${hint}`, () => editor.useTool(tool));
-        L.DomUtil.create('kbd', '', button).textContent = key.toUpperCase();
-        this.toolButtons.set(tool, button);
-      }
-      L.DomUtil.create('span', 'tt-gap', tools);
+      if (tools.hasChildNodes()) L.DomUtil.create('span', `tt-gap${group.every(({ tool }) => RARE.includes(tool)) ? ' tt-rare' : ''}`, tools);
+      for (const { tool } of group) this.toolButton(tools, tool, RARE.includes(tool) ? ' tt-rare' : '');
     }
-    for (const action of ['undo', 'redo', 'snap', 'list', 'help']) this.actionButton(tools, action);
+    this.addMore(tools, bar);
+    L.DomUtil.create('span', 'tt-gap', tools);
+    for (const action of ['undo', 'redo', 'snap']) this.actionButton(tools, action);
+    this.classBar = L.DomUtil.create('div', 'tt-classes', bar);
+    this.allClasses = this.menu(bar, 'tt-all-classes', this.button(bar, 'down', '', 'All classes', () => this.allClasses.toggle()));
     const right = L.DomUtil.create('div', 'tt-right', bar);
-    this.classBar = L.DomUtil.create('div', 'tt-classes', right);
     this.newWidth = this.widthField(right, 'Line width (m)', 'Lines and points drawn from now on are burnt this wide into tiles. Left empty, the width on the Tiles page holds.', (width) => editor.setLineWidth(width));
+    this.actionButton(right, 'list');
+    new ResizeObserver(() => this.fitClasses()).observe(bar);
     this.strip = L.DomUtil.create('div', 'tt-strip tt-over', host);
     this.strip.hidden = true;
     L.DomEvent.disableClickPropagation(this.strip);
@@ -39,9 +42,55 @@ export class LabelBar {
     this.stateLine = L.DomUtil.create('span', 'tt-state', foot);
     this.stateLine.setAttribute('role', 'status');
     this.actionButton(foot, 'versions');
+    this.actionButton(foot, 'help');
     this.complaint = L.DomUtil.create('div', 'tt-complaint tt-over', host);
     this.complaint.setAttribute('role', 'alert');
     this.complaint.hidden = true;
+  }
+
+  toolButton(parent, name, className = '') {
+    const { key, name: shown, hint, icon } = this.tools.get(name);
+    const button = this.button(parent, icon, shown, `${shown} (${shownKey(key)}). ${hint}`, () => { this.closeMenus(); this.editor.useTool(name); });
+    button.className += className;
+    L.DomUtil.create('kbd', '', button).textContent = key.toUpperCase();
+    this.toolButtons.set(name, [...(this.toolButtons.get(name) || []), button]);
+  }
+
+  // The tools that are seldom used. While one of them is in hand the button shows it.
+  addMore(tools, bar) {
+    this.more = this.button(tools, 'down', 'More', 'More tools', () => this.moreTools.toggle());
+    this.more.classList.add('tt-more');
+    this.moreTools = this.menu(bar, 'tt-more-tools', this.more);
+    for (const name of RARE) this.toolButton(this.moreTools.box, name);
+  }
+
+  // A box below a button: opened and closed by it, closed by Esc, by a press elsewhere and when something in it was chosen.
+  menu(parent, className, button) {
+    const box = L.DomUtil.create('div', `tt-menu tt-over ${className}`, parent);
+    box.hidden = true;
+    button.setAttribute('aria-expanded', 'false');
+    button.setAttribute('aria-haspopup', 'true');
+    const one = {
+      box, button,
+      toggle: (open = box.hidden) => {
+        box.hidden = !open;
+        button.setAttribute('aria-expanded', String(open));
+        if (!open) return;
+        const { left, bottom } = button.getBoundingClientRect();
+        const frame = this.editor.canvas.box.getBoundingClientRect();
+        box.style.top = `${bottom - frame.top + 4}px`;
+        box.style.left = `${Math.max(4, Math.min(left - frame.left, frame.width - box.offsetWidth - 8))}px`;
+      },
+    };
+    this.menus = [...(this.menus || []), one];
+    return one;
+  }
+
+  // Whether one was open.
+  closeMenus(target = null) {
+    const open = (this.menus || []).filter(({ box, button }) => !box.hidden && !(target && (box.contains(target) || button.contains(target))));
+    for (const one of open) one.toggle(false);
+    return open.length > 0;
   }
 
   button(parent, icon, name, title, action) {
@@ -80,10 +129,14 @@ export class LabelBar {
 
   show() {
     const { editor } = this;
-    for (const [tool, button] of this.toolButtons) {
-      button.classList.toggle('tt-on', tool === editor.tool);
-      button.setAttribute('aria-pressed', tool === editor.tool);
+    for (const [tool, buttons] of this.toolButtons) {
+      for (const button of buttons) {
+        button.classList.toggle('tt-on', tool === editor.tool);
+        button.setAttribute('aria-pressed', tool === editor.tool);
+      }
     }
+    this.showMore(RARE.includes(editor.tool) ? this.tools.get(editor.tool) : null);
+    this.newWidth.parentElement.hidden = !['line', 'point'].includes(editor.active.draws);
     const width = editor.lineWidth ?? '';
     if (document.activeElement !== this.newWidth && this.newWidth.value !== String(width)) this.newWidth.value = width;
     const described = JSON.stringify([editor.classes, editor.classValue]);
@@ -96,23 +149,58 @@ export class LabelBar {
     this.showHint();
   }
 
+  showMore(tool) {
+    const { icon, name, key } = tool || { icon: 'down', name: 'More', key: '' };
+    if (this.moreShown === name) return;
+    this.moreShown = name;
+    this.more.classList.toggle('tt-on', Boolean(tool));
+    this.more.querySelector('svg').innerHTML = ICONS[icon];
+    this.more.querySelector('span').textContent = tool ? key.toUpperCase() : name;
+    this.more.title = tool ? `${name}. More tools` : 'More tools';
+  }
+
   showClasses() {
+    const { classes } = this.editor;
+    this.classBar.replaceChildren(...classes.map((cls, i) => this.classButton(cls, i)));
+    this.allClasses.box.replaceChildren(...classes.map((cls, i) => this.classButton(cls, i)));
+    this.fitClasses();
+  }
+
+  classButton(cls, i) {
     const { editor } = this;
-    this.classBar.replaceChildren(...editor.classes.map((cls, i) => {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.className = `tt-class${cls.value === editor.classValue ? ' tt-on' : ''}`;
-      button.setAttribute('aria-pressed', cls.value === editor.classValue);
-      button.title = `Draw "${cls.name}"${i < 9 ? ` (${i + 1})` : ''}; what is chosen gets this class`;
-      const swatch = document.createElement('i');
-      swatch.style.background = cls.colour;
-      const name = document.createElement('span');
-      name.textContent = cls.name;
-      button.append(swatch, name);
-      if (i < 9) button.append(Object.assign(document.createElement('kbd'), { textContent: i + 1 }));
-      button.addEventListener('click', () => { button.blur(); editor.pickClass(cls.value); });
-      return button;
-    }));
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = `tt-class${cls.value === editor.classValue ? ' tt-on' : ''}`;
+    button.setAttribute('aria-pressed', cls.value === editor.classValue);
+    button.title = `Draw "${cls.name}"${i < 9 ? ` (${i + 1})` : ''}; what is chosen gets this class`;
+    const swatch = document.createElement('i');
+    swatch.style.background = cls.colour;
+    const name = document.createElement('span');
+    name.textContent = cls.name;
+    button.append(swatch, name);
+    if (i < 9) button.append(Object.assign(document.createElement('kbd'), { textContent: i + 1 }));
+    button.addEventListener('click', () => { button.blur(); this.closeMenus(); editor.pickClass(cls.value); });
+    return button;
+  }
+
+  // Classes that have no room in the bar are in a menu beside it; the one in hand is always in the bar.
+  fitClasses() {
+    const buttons = [...this.classBar.children];
+    for (const button of buttons) button.hidden = false;
+    const { button: all } = this.allClasses;
+    all.hidden = true;
+    const room = () => this.classBar.clientWidth;
+    const needs = (shown) => shown.reduce((sum, button) => sum + button.offsetWidth + 1, 0);
+    if (!buttons.length || needs(buttons) <= room()) return;
+    all.hidden = false;
+    const [chosen] = buttons.filter((button) => button.classList.contains('tt-on'));
+    const widths = new Map(buttons.map((button) => [button, button.offsetWidth + 1]));
+    let left = room() - (widths.get(chosen) || 0);
+    for (const button of buttons) {
+      if (button === chosen) continue;
+      left -= widths.get(button);
+      button.hidden = left < 0;
+    }
   }
 
   // Over the map: while drawing, what ends it (a finger has no Enter key); else what can be done with the chosen labels.

@@ -536,6 +536,7 @@ export class LabelEditor {
   back() { return Boolean(this.active.back && this.active.back()) && this.drawn(); }
 
   escape() {
+    if (this.bar.closeMenus()) return;
     if (this.active.cancel && this.active.cancel()) this.drawn();
     else if (this.selection.size) this.select([]);
     else this.useTool('pan');
@@ -625,12 +626,14 @@ export class LabelEditor {
     this.map.on('preclick', (event) => this.active.sync && this.active.sync(event));
     this.map.on('moveend', () => this.active.snapList && this.offerSnapping());
     this.map.on('zoomend', () => this.active.draws === 'line' && this.active.refresh && this.active.refresh());
-    this.map.on('mousemove', ({ latlng }) => { this.pointer = latlng; this.pointedSoon(); });
+    this.map.on('mousemove', ({ latlng, containerPoint }) => { this.pointer = latlng; this.pointerAt = containerPoint; this.pointedSoon(); });
+    this.map.on('mouseout', () => { this.pointerAt = null; });
     this.map.on('mouseout movestart', () => { this.pointer = null; this.tip.remove(); });
     this.onKey = (event) => this.key(event);
     this.onLeave = (event) => { if (this.queue && this.queue.size) event.preventDefault(); };
     this.onVisible = () => { if (!document.hidden) this.look(); };
-    this.onPress = ({ type }) => {
+    this.onPress = ({ type, target }) => {
+      if (type === 'pointerdown') this.bar.closeMenus(target);
       this.pressing = type === 'pointerdown';
       if (!this.pressing) setTimeout(() => this.storeEdited(), 0);
     };

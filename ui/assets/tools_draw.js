@@ -50,6 +50,8 @@ export function geomanTool(editor, { tool, key, name, hint, shape, done, draws =
     if (shape === 'Rectangle') return now._startMarker && L.DomUtil.hasClass(now._startMarker._icon, 'visible') ? 1 : 0;
     return shape === 'Circle' ? Number(centred) : now._markers.length;
   };
+  // Geoman's mark of the pointer waits in the middle of the map until the pointer is moved.
+  const showPointer = () => { if (editor.pointerAt) draw()._syncHintMarker({ latlng: map.containerPointToLatLng(editor.pointerAt) }); };
   // Press, drag, let go: what two clicks do.
   const dragged = () => {
     let from = null;
@@ -86,6 +88,7 @@ export function geomanTool(editor, { tool, key, name, hint, shape, done, draws =
         templineStyle: { color: paint(), weight: Math.max(3, ribbon()), opacity: ribbon() > 6 ? 0.6 : 1, lineCap: 'round' },
         hintlineStyle: { color: paint(), weight: 2, dashArray: '5 5' },
       });
+      showPointer();
       if (PLACED[shape]) stopDragging = dragged();
     },
     stop() { stopDragging(); map.pm.disableDraw(); },
