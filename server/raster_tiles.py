@@ -66,6 +66,9 @@ _ONE_CHANGE = {"gained": GAINED, "lost": LOST, "flipped": FLIPPED}
 _RAMP = ((0.0, (0, 0, 4)), (0.25, (81, 18, 124)), (0.5, (183, 55, 121)), (0.75, (252, 137, 97)), (1.0, (252, 253, 191)))
 """Magma (matplotlib, CC0), five stops."""
 
+_FROM_OVERVIEWS = {"XSCALE": 1, "YSCALE": 1}
+"""Overviews are at most twice as fine as what is asked for: GDAL need not average over a wider neighbourhood, which takes twice as long."""
+
 _log = logging.getLogger("terratune.tiles")
 
 Style = Literal["picture", "classes", "confidence"]
@@ -165,15 +168,20 @@ def render_tile(layer: Layer, z: int, x: int, y: int) -> bytes:
             return b""
         flat = layer.stretch is None
         try:
-            # a warp straight to the tile's own pixels: rio-tiler's `part` would go by way of the raster's resolution,
-            # which at low zooms is a grid of billions of pixels
-            frame = {"transform": from_bounds(*tile_bounds(z, x, y), TILE_PX, TILE_PX), "width": TILE_PX, "height": TILE_PX}
+            frame = picture.frame(z, x, y)
             image = read(
                 picture.dataset,
                 dst_crs=_MERCATOR,
                 indexes=layer.bands,
+                height=frame.rows,
+                width=frame.columns,
                 nodata=_nodata(picture.dataset),
-                vrt_options=frame,
+                vrt_options={
+                    "transform": from_bounds(*frame.bounds, frame.columns * frame.finer, frame.rows * frame.finer),
+                    "width": frame.columns * frame.finer,
+                    "height": frame.rows * frame.finer,
+                    **(_FROM_OVERVIEWS if picture.resolution else {}),
+                },
                 reproject_method=_resampling(layer, z),
             )
         except (RasterioError, RioTilerError) as error:
@@ -183,7 +191,9 @@ def render_tile(layer: Layer, z: int, x: int, y: int) -> bytes:
     if not valid.any():
         return b""
     table = None if not flat else confidence_table() if layer.style == "confidence" else picture.table
-    return encode(colour(values, valid, layer, table), lossless=flat)
+    rgba = np.zeros((TILE_PX, TILE_PX, 4), np.uint8)
+    rgba[frame.row : frame.row + frame.rows, frame.column : frame.column + frame.columns] = colour(values, valid, layer, table)
+    return encode(rgba, lossless=flat)
 
 
 def tile_bounds(z: int, x: int, y: int) -> tuple[float, float, float, float]:
@@ -264,6 +274,21 @@ class TileCache:
 
 
 @dataclass(frozen=True)
+class _Frame:
+    """The part of a tile in which a raster lies, in pixels of the tile."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    bounds: tuple[float, float, float, float]
+    """(left, bottom, right, top) in Web Mercator metres."""
+    finer: int
+    """The raster is warped to pixels so many times smaller than the tile's, and read shrunk: so GDAL takes them from its overviews, where a
+    warp straight to the tile's pixels would read all of the raster."""
+
+
+@dataclass(frozen=True)
 class _Picture:
     """An open raster, north up."""
 
@@ -271,6 +296,8 @@ class _Picture:
     dataset: DatasetReader | WarpedVRT
     table: NDArray[np.uint8] | None
     lonlat_bounds: tuple[float, float, float, float]
+    resolution: float
+    """Web Mercator metres a pixel in its middle; 0 where it has no overviews."""
 
     def touches(self, z: int, x: int, y: int) -> bool:
         """Whether the tile meets the raster, and the raster is more than a speck in it; west > east across the 180th meridian."""
@@ -281,6 +308,32 @@ class _Picture:
         top, bottom = (math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * row / 2**z)))) for row in (y, y + 1))
         across = (left <= east and right >= west) if west <= east else (left <= east or right >= west)
         return across and bottom <= north and top >= south
+
+    def frame(self, z: int, x: int, y: int) -> _Frame:
+        """Where in a tile that it touches it lies; the whole tile across the 180th meridian."""
+        left, _, right, top = tile_bounds(z, x, y)
+        pixel = (right - left) / TILE_PX
+        west, south, east, north = self.lonlat_bounds
+        first_column, last_column, first_row, last_row = 0, TILE_PX, 0, TILE_PX
+        if west <= east:
+            (a, b), (c, d) = _mercator(west, south), _mercator(east, north)
+            first_column, last_column = _clipped((a - left) / pixel, (c - left) / pixel)
+            first_row, last_row = _clipped((top - d) / pixel, (top - b) / pixel)
+        bounds = left + first_column * pixel, top - last_row * pixel, left + last_column * pixel, top - first_row * pixel
+        finer = 2 ** max(0, math.floor(math.log2(pixel / self.resolution))) if self.resolution else 1
+        return _Frame(first_row, first_column, last_row - first_row, last_column - first_column, bounds, finer)
+
+
+def _mercator(longitude: float, latitude: float) -> tuple[float, float]:
+    """Web Mercator metres (EPSG:3857)."""
+    latitude = max(-85.06, min(85.06, latitude))
+    return math.radians(longitude) * EARTH_RADIUS_M, math.asinh(math.tan(math.radians(latitude))) * EARTH_RADIUS_M
+
+
+def _clipped(first: float, last: float) -> tuple[int, int]:
+    """Whole pixels of a tile, at least one."""
+    start = min(max(0, math.floor(first)), TILE_PX - 1)
+    return start, max(start + 1, min(TILE_PX, math.ceil(last)))
 
 
 class _Pictures:
@@ -324,7 +377,8 @@ def _opened(source: str) -> _Picture:
             nodata = _nodata(dataset)
             options = {"add_alpha": alpha_band(dataset) is None} if nodata is None else {"src_nodata": nodata, "nodata": nodata}
             dataset = stack.enter_context(WarpedVRT(dataset, **options))
-        return _Picture(stack, dataset, table, grid.lonlat_bounds)
+        resolution = grid.resolution_m / math.cos(math.radians(grid.centre_lonlat[1])) if dataset.overviews(1) else 0.0
+        return _Picture(stack, dataset, table, grid.lonlat_bounds, resolution)
     except BaseException:
         stack.close()
         raise

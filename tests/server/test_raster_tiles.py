@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from PIL import Image
 from rasterio.crs import CRS
@@ -231,3 +232,30 @@ def test_the_cache_is_bounded_by_bytes():
     assert sum(cache.get(i) is not None for i in range(100)) <= 9
     cache.put(99, b"x")
     assert cache.get(99) == b"x"
+
+
+@pytest.mark.parametrize("z", [Z - 6, Z - 3, Z - 1, Z])
+def test_zoomed_out_tiles_come_from_the_overviews_and_lie_where_the_raster_lies(project, tmp_path, z):
+    """Red, but blue in the overviews: far out blue is shown, in the same place."""
+    raster = add(project, with_other_overviews(tmp_path / "a.tif", 1024))
+    picture = whole(project, raster, z)
+    shown = picture[..., 3] > 128
+    west, _, east, _ = raster.info.grid.lonlat_bounds
+    side = (east - west) / 360 * 2**z * 256
+    assert shown.any(axis=0).sum() == pytest.approx(side, abs=2) and shown.any(axis=1).sum() == pytest.approx(side, rel=0.1, abs=2)
+    assert (picture[shown][:, 2].mean() > 128) == (z < Z - 1)
+
+
+def with_other_overviews(path, side):
+    """Red everywhere at full resolution, blue in every overview."""
+    values = np.zeros((3, side, side), np.uint8)
+    values[0] = 220
+    write_raster(path, values)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4, 8, 16])
+    for level in range(4):
+        with rasterio.open(path, "r+", overview_level=level) as small:
+            blue = np.zeros((3, small.height, small.width), np.uint8)
+            blue[2] = 220
+            small.write(blue)
+    return path
