@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import uuid
+from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from playwright.sync_api import Browser, Page, expect
 
+from imagery.library import add_copy
 from labeling.journal import Label, Operation, open_journal
 from labeling.label_set import current_labels, kinds, sizes
 from tests.browser.conftest import App
@@ -374,6 +380,69 @@ def test_a_double_click_closes_an_area_and_leaves_nothing_begun(labels: LabelPag
     labels.has(3)
     expect(labels.page.locator(".tt-strip")).to_be_hidden()
     assert [len(area.exterior.coords) - 1 for area in current_labels(project.journal_file).geometry] == [3, 3, 4]
+
+
+def test_a_jagged_outline_is_made_square_and_its_handles_leave_room(labels: LabelPage, project: Project):
+    """A freehand outline of a turned roof: many vertices close together."""
+    corners = [(300, 220), (480, 260), (455, 370), (275, 330), (300, 220)]
+    places = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+        steps = 16
+        places += [(x0 + (x1 - x0) * i / steps + 3 * (i % 2), y0 + (y1 - y0) * i / steps + 3 * (i % 2)) for i in range(steps)]
+    labels.press("f")
+    labels.drag_along(*places)
+    labels.has(1)
+    labels.press("e")
+    labels.click((380, 300))
+    handles = labels.page.locator(".marker-icon:visible")
+    expect(handles.first).to_be_visible()
+    before = handles.count()
+    strip = labels.page.locator(".tt-strip")
+    expect(strip.get_by_role("button", name="Merge into one label")).to_be_hidden()
+    strip.get_by_role("button", name="Make the corners of areas square").click()
+    labels.revision(2)
+    assert len(current_labels(project.journal_file).geometry.iloc[0].exterior.coords) == 5
+    expect(handles).to_have_count(8)
+    assert before > 8
+    labels.press("Control+z")
+    labels.revision(3)
+
+
+def test_keys_reach_the_map_after_a_picture_was_chosen_and_page_keys_turn_pictures(page: Page, app: App, project: Project, tmp_path: Path):
+    path = tmp_path / "other.tif"
+    profile = {"driver": "GTiff", "width": 64, "height": 64, "count": 1, "dtype": "uint8", "crs": "EPSG:32611"}
+    with rasterio.open(path, "w", **profile, transform=Affine(1, 0, 510_000, 0, -1, 4_000_000)) as file:
+        file.write(np.full((1, 64, 64), 90, np.uint8))
+    add_copy(project, path, "other.tif")
+    labels = LabelPage(page, app, project)
+    centre = f"{MAP}.getCenter().lng"
+    page.get_by_test_id("stSelectbox").first.click()
+    page.get_by_role("option", name="other.tif").click()
+    page.wait_for_function(f"{centre} > -116.9")
+    box = page.locator(".tt-map").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 300, box["y"] + 300)
+    labels.press("l")
+    expect(page.locator(".tt-tools > .tt-on:visible")).to_contain_text("Line")
+    labels.press("PageDown")
+    assert page.evaluate(centre) < -116.9
+    labels.press("PageUp")
+    assert page.evaluate(centre) > -116.9
+
+
+def test_a_class_just_made_is_the_one_to_draw_with(page: Page, app: App, project: Project):
+    labels = LabelPage(page, app, project)
+    page.get_by_role("button", name="Classes", exact=True).click()
+    dialog = page.get_by_test_id("stDialog")
+    dialog.get_by_role("button", name="New class").click()
+    dialog.get_by_placeholder("For example: Trail").fill("Roof")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".tt-classes .tt-on")).to_contain_text("Roof")
+    dialog.get_by_role("button", name="Close").click()
+    labels.press("r")
+    labels.drag((300, 300), (400, 350))
+    labels.has(1)
+    assert current_labels(project.journal_file)["class_value"].tolist() == [3]
 
 
 def test_the_bar_stays_one_row_and_what_has_no_room_is_in_menus(page: Page, app: App, project: Project):

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 from shapely.geometry import LineString, Point, Polygon, box, mapping, shape
 
 from errors import LabelError
-from labeling.shapes import reshape
+from labeling.shapes import METRES_PER_DEGREE, reshape, squared
 
 SQUARE = box(0, 0, 4, 4)
 RING = Polygon(SQUARE.exterior.coords, [box(1, 1, 3, 3).exterior.coords])
@@ -80,7 +82,70 @@ def test_crossing_rings_are_mended_first():
     assert sum(part.area for part in ask("split", bow_tie, by=LineString([(1, -1), (1, 5)]))["0"]) == pytest.approx(8)
 
 
-@pytest.mark.parametrize("raw", [{}, {"tool": "burn", "labels": []}, {"tool": "cut", "labels": [7]}, {"tool": "cut", "labels": [{"id": "a"}]}])
+@pytest.mark.parametrize(
+    "raw", [{}, {"tool": "burn", "labels": []}, {"tool": "cut", "labels": [7]}, {"tool": "cut", "labels": [{"id": "a"}]}]
+)
 def test_what_makes_no_sense_is_refused(raw: dict[str, Any]):
     with pytest.raises(LabelError):
         reshape(raw)
+
+
+# --- right angles -----------------------------------------------------------------------------------------------------------------------
+
+ROOF = box(0, 0, 12, 8)
+ELL = Polygon([(0, 0), (12, 0), (12, 5), (6, 5), (6, 9), (0, 9)])
+COURTYARD = Polygon(box(0, 0, 20, 20).exterior.coords, [box(6, 6, 14, 14).exterior.coords])
+
+
+def on_earth(metres: shapely.Geometry, degrees: float = 0.0) -> shapely.Geometry:
+    """A shape in metres, turned, at 27.6 degrees north."""
+    turned = shapely.affinity.rotate(metres, degrees, origin=(0, 0))
+    scale = np.array([METRES_PER_DEGREE * math.cos(math.radians(27.6)), METRES_PER_DEGREE])
+    return shapely.transform(turned, lambda xy: xy / scale + [85.5, 27.6])
+
+
+def jagged(metres: shapely.Geometry, seed: int = 0) -> shapely.Geometry:
+    """As traced along pixels: a vertex every half metre, up to 20 cm off."""
+    random = np.random.default_rng(seed)
+
+    def moved(ring: Any) -> Any:
+        places = np.asarray(ring.coords)[:-1]
+        return places + random.uniform(-0.2, 0.2, places.shape)
+
+    fine = shapely.segmentize(metres, 0.5)
+    return Polygon(moved(fine.exterior), [moved(hole) for hole in fine.interiors])
+
+
+def angles(area: shapely.Geometry) -> list[float]:
+    """Corners of the outer ring in degrees, on the ground."""
+    scale = np.array([math.cos(math.radians(27.6)), 1])
+    ring = np.asarray(area.exterior.coords)[:-1] * scale
+    before, after = np.roll(ring, 1, axis=0) - ring, np.roll(ring, -1, axis=0) - ring
+    cosines = (before * after).sum(axis=1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+    return [math.degrees(math.acos(max(-1, min(1, one)))) for one in cosines]
+
+
+@pytest.mark.parametrize("degrees", [0, 7, 30, 44, 61])
+@pytest.mark.parametrize(("area", "corners", "holes"), [(ROOF, 4, 0), (ELL, 6, 0), (COURTYARD, 4, 1)])
+def test_a_jagged_outline_gets_square_corners(area: Polygon, corners: int, holes: int, degrees: float):
+    (square,) = ask("square", on_earth(jagged(area), degrees))["0"]
+    assert angles(square) == pytest.approx([90] * corners, abs=0.1)
+    assert len(square.interiors) == holes
+    truth = on_earth(area, degrees)
+    assert square.intersection(truth).area > 0.95 * square.union(truth).area
+
+
+def test_round_shapes_triangles_lines_and_points_are_left_alone():
+    circle, triangle = Point(0, 0).buffer(8), Polygon([(0, 0), (10, 0), (5, 9)])
+    for one in (on_earth(circle), on_earth(triangle), on_earth(LineString([(0, 0), (3, 4)])), on_earth(Point(0, 0))):
+        assert squared(one) is None
+    with pytest.raises(LabelError, match="no right angles"):
+        ask("square", on_earth(circle))
+    assert list(ask("square", on_earth(circle), on_earth(jagged(ROOF)))) == ["1"]
+
+
+def test_parts_and_tiny_areas_are_squared_too():
+    two = shapely.MultiPolygon([jagged(ROOF), shapely.affinity.translate(jagged(ROOF), 30, 0)])
+    (square,) = ask("square", on_earth(two, 20))["0"]
+    assert [len(part.exterior.coords) for part in square.geoms] == [5, 5]
+    assert squared(on_earth(box(0, 0, 0.05, 0.05))) is not None

@@ -73,7 +73,7 @@ class MapCanvas {
     this.host.style.height = `${data.height}px`;
     this.map = L.map(this.host, {
       maxZoom: data.map.maxZoom, zoomSnap: 0.25, zoomDelta: 1, wheelPxPerZoomLevel: 90, zoomControl: true, boxZoom: data.mode !== 'label',
-      attributionControl: true, doubleClickZoom: data.mode !== 'label', keyboard: true, pmIgnore: false,
+      attributionControl: true, doubleClickZoom: data.mode !== 'label', inertia: data.mode !== 'label', keyboard: true, pmIgnore: false,
     });
     this.map.attributionControl.setPrefix(false);
     L.control.scale({ imperial: false, position: 'bottomleft' }).addTo(this.map);

@@ -11,6 +11,7 @@ export function makeActions(editor) {
   const { map } = editor;
   const { host } = editor.canvas;
   const some = () => editor.selection.size > 0;
+  const area = () => [...editor.selection].some((id) => editor.labels.get(id).kind === 'area');
   const of = (section, entries) => ({ section, entries });
   return [
     of('Tools', editor.tools.map(({ tool, key, name, hint }) => ({ keys: [key], what: name, more: hint, run: () => editor.useTool(tool) }))),
@@ -37,6 +38,7 @@ export function makeActions(editor) {
       { keys: ['q'], action: 'doubtful', icon: 'doubtful', button: 'Doubtful', what: 'Mark as doubtful', enabled: some, run: () => some() && editor.mark('doubtful') },
       { keys: ['ctrl+d'], action: 'duplicate', icon: 'duplicate', button: 'Duplicate', what: 'Duplicate', enabled: some, run: () => some() && duplicate() },
       { keys: ['u'], action: 'merge', icon: 'merge', button: 'Merge', what: 'Merge into one label', enabled: () => editor.selection.size > 1, run: () => editor.selection.size > 1 && editor.merge() },
+      { keys: ['k'], action: 'square', icon: 'square', button: 'Square', what: 'Make the corners of areas square', enabled: area, run: () => area() && editor.reshape('square') },
       { keys: ['delete', 'backspace'], shown: 'Del', action: 'remove', icon: 'delete', button: 'Delete', what: 'Delete', enabled: some, run: () => some() && editor.remove([...editor.selection], { ask: true }) },
       { keys: ['h'], action: 'history', icon: 'history', button: 'History', what: 'What was done to the label', enabled: () => editor.selection.size === 1, run: () => editor.selection.size === 1 && editor.showHistory() },
       { keys: ['n'], what: 'Next label not looked at', run: () => editor.nextUnreviewed() },
@@ -53,6 +55,7 @@ export function makeActions(editor) {
       { keys: [' '], shown: 'Space', what: 'Held: a drag moves the map, whatever the tool', run: () => {} },
       { keys: ['+', '='], shown: '+', what: 'Zoom in', run: () => { map.setZoom(map.getZoom() + ZOOM_STEP, { animate: false }); } },
       { keys: ['-'], what: 'Zoom out', run: () => { map.setZoom(map.getZoom() - ZOOM_STEP, { animate: false }); } },
+      { keys: ['pagedown', 'pageup'], shown: 'PgDn, PgUp', what: 'Next picture, the one before', run: (key) => editor.goToScene(key === 'pagedown' ? 1 : -1) },
       { keys: ['0', 'home'], shown: '0', what: 'Show everything', run: () => editor.canvas.showAll() },
       { keys: ['shift+f'], what: 'Full screen', run: () => editor.canvas.toggleFullScreen() },
       { keys: ['shift+l'], action: 'list', icon: 'list', what: 'Show or hide the list of labels', run: () => editor.list.toggle(), pressed: () => !host.parentElement.classList.contains('tt-no-list') },

@@ -8,7 +8,7 @@ const { metres, sizeOf, squareMetres } = await import(`./label_shapes.js${VERSIO
 
 const MAX_WIDTH_M = 200;
 const RARE = ['box', 'freeline', 'freearea', 'circle', 'whole', 'cut', 'split']; // where there is little room, these are in a menu
-const STRIP = ['history', 'zoom', 'done', 'doubtful', 'duplicate', 'merge', 'similar', 'refine', 'remove'];
+const STRIP = ['done', 'doubtful', 'zoom', 'duplicate', 'merge', 'square', 'similar', 'refine', 'history', 'remove']; // shown where they can be done
 
 export class LabelBar {
   constructor(editor) {
@@ -144,6 +144,7 @@ export class LabelBar {
     this.showStrip();
     for (const [button, { enabled, pressed }] of this.buttons) {
       if (enabled) button.disabled = !enabled();
+      if (enabled && this.strip.contains(button)) button.hidden = button.disabled;
       if (pressed) button.setAttribute('aria-pressed', pressed());
     }
     this.showHint();
@@ -238,9 +239,10 @@ export class LabelBar {
   fillChosen(withWidth) {
     this.chosenText = L.DomUtil.create('span', 'tt-chosen', this.strip);
     if (withWidth) {
-      this.chosenWidth = this.widthField(this.strip, 'Width of the chosen (m)', 'Burnt this wide into tiles; left empty, the width on the Tiles page holds.', (width) => this.editor.setWidth([...this.editor.selection], width));
+      this.chosenWidth = this.widthField(this.strip, 'Width (m)', 'Burnt this wide into tiles; left empty, the width on the Tiles page holds.', (width) => this.editor.setWidth([...this.editor.selection], width));
+      this.chosenWidth.setAttribute('aria-label', 'Width of the chosen (m)');
     }
-    for (const action of STRIP) this.actionButton(this.strip, action);
+    for (const action of STRIP) if (this.actions.has(action)) this.actionButton(this.strip, action);
     this.button(this.strip, 'close', '', 'Let go of what is chosen (Esc)', () => this.editor.select([]));
   }
 

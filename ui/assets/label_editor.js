@@ -5,7 +5,7 @@
 const VERSION = new URL(import.meta.url).search;
 const { LabelQueue, newId } = await import(`./label_queue.js${VERSION}`);
 const { LabelHistory } = await import(`./label_history.js${VERSION}`);
-const { kindOf, labelCanvas, shapeOf, shifted, sizeOf, sizeText, style } = await import(`./label_shapes.js${VERSION}`);
+const { covers, kindOf, labelCanvas, shapeOf, shifted, sizeOf, sizeText, style } = await import(`./label_shapes.js${VERSION}`);
 const { makeTools } = await import(`./label_tools.js${VERSION}`);
 const { keyOf, makeActions } = await import(`./label_actions.js${VERSION}`);
 const { LabelBar } = await import(`./label_bar.js${VERSION}`);
@@ -308,6 +308,17 @@ export class LabelEditor {
     if (there.length) this.map.fitBounds(this.boundsOf(there), { maxZoom: Math.max(this.map.getZoom(), CLOSEST_ZOOM), padding: [60, 60], animate: false });
   }
 
+  // The next picture, in their order, seen from the one in the middle of the map.
+  goToScene(step) {
+    if (!this.scenes.length) return;
+    const middles = this.scenes.map(({ geometry }) => L.geoJSON(geometry, { pmIgnore: true }).getBounds());
+    const here = this.map.getCenter();
+    const away = middles.map((bounds) => bounds.getCenter().distanceTo(here));
+    const at = this.scenes.findIndex(({ geometry }) => covers(geometry, here));
+    const from = at >= 0 ? at : away.indexOf(Math.min(...away)) - (step > 0 ? 1 : -1);
+    this.map.fitBounds(middles[(from + step + middles.length) % middles.length], { animate: false, padding: [12, 12] });
+  }
+
   nextUnreviewed() {
     const ids = [...this.labels.keys()];
     const [chosen] = this.selection;
@@ -334,6 +345,7 @@ export class LabelEditor {
     for (const edit of edits) this.seen.set(edit.object_id, edit.operation_id);
     this.queue.add(edits);
     if (this.active.snapList) this.offerSnapping();
+    this.tip.remove();
     this.showButtons();
   }
 
@@ -546,7 +558,10 @@ export class LabelEditor {
 
   setClasses(classes) {
     const changed = JSON.stringify(classes) !== JSON.stringify(this.classes);
+    const fresh = this.classes.length ? classes.filter(({ value }) => !this.classes.some((one) => one.value === value)) : [];
+    const made = fresh.length === 1 && classes.length > this.classes.length ? fresh[0].value : null;
     this.classes = classes;
+    if (made !== null) this.chooseClass(made); // a class just made is the one to draw with
     if (!classes.some((one) => one.value === this.classValue)) this.classValue = classes.length ? classes[0].value : null;
     if (!changed) return;
     for (const id of this.labels.keys()) this.restyle(id);
@@ -625,6 +640,7 @@ export class LabelEditor {
     // A quick click may come without a move of the pointer before it: what it snaps to is looked up for the click itself.
     this.map.on('preclick', (event) => this.active.sync && this.active.sync(event));
     this.map.on('moveend', () => this.active.snapList && this.offerSnapping());
+    this.map.on('zoomend', () => this.active.zoomed && this.active.zoomed());
     this.map.on('zoomend', () => this.active.draws === 'line' && this.active.refresh && this.active.refresh());
     this.map.on('mousemove', ({ latlng, containerPoint }) => { this.pointer = latlng; this.pointerAt = containerPoint; this.pointedSoon(); });
     this.map.on('mouseout', () => { this.pointerAt = null; });
@@ -658,6 +674,14 @@ export class LabelEditor {
   key(event) {
     const { target } = event;
     if (!this.canvas.box.isConnected || !target.closest || target.isContentEditable) return;
+    // A closed list of choices keeps the focus after a choice; with the pointer on the map, keys are meant for the map.
+    if (this.pointerAt && target.matches('[role=combobox][aria-expanded=false]') && !event.target.closest('[role=dialog]')) {
+      target.blur();
+      document.body.dispatchEvent(new KeyboardEvent('keydown', event));
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      return;
+    }
     if (target.closest('input:not(.leaflet-sbs-range):not([type=radio]):not([type=checkbox]), textarea, select, [role=dialog], [role=combobox], [role=listbox], [role=grid], [role=slider]')) return;
     if (['Enter', ' '].includes(event.key) && target.closest('button, a, summary, [role=button], [role=tab]')) return;
     if (document.querySelector('[role=dialog][aria-modal=true]')) return;
@@ -679,7 +703,8 @@ export class LabelEditor {
   showTip(latlng) {
     const id = this.labelAt(latlng);
     this.map.getContainer().classList.toggle('tt-over-label', Boolean(id));
-    if (!id) { this.tip.remove(); return; }
+    const reshaped = this.tool === 'edit' && this.selection.has(id); // nothing covers it
+    if (!id || reshaped) { this.tip.remove(); return; }
     const { feature, kind, size } = this.labels.get(id);
     const cls = this.classOf(feature);
     const content = document.createElement('span');

@@ -22,6 +22,7 @@ export const ICONS = {
   undo: '<path d="M8 5L4 9l4 4M4 9h9a6 6 0 010 12h-3"/>',
   redo: '<path d="M16 5l4 4-4 4M20 9h-9a6 6 0 000 12h3"/>',
   merge: '<path d="M4 4h10v6h6v10H10v-6H4z"/>',
+  square: '<path d="M5 4v15h15"/><path d="M5 13h6v6"/>',
   duplicate: '<rect x="4" y="4" width="11" height="11"/><path d="M9 19h10V9"/>',
   zoom: '<circle cx="11" cy="11" r="6"/><path d="M16 16l5 5"/>',
   done: '<path d="M5 13l4 4L19 7"/>',

@@ -8,7 +8,7 @@ const { ICONS } = await import(`./label_icons.js${VERSION}`);
 const ROW_PX = 26;
 const SPARE_ROWS = 6;
 const HIDDEN = 'terratune.list.hidden';
-const ORIGINS = { drawn: 'Drawn', imported: 'Imported', sam: 'Selected by clicks' };
+const ORIGINS = { drawn: 'Drawn', imported: 'Imported', sam: 'Segment Anything', 'smart-select': 'Smart select' };
 const REVIEWS = { '': 'Not looked at', done: 'Done', doubtful: 'Doubtful' };
 
 export class LabelList {
@@ -99,7 +99,7 @@ export class LabelList {
   drawRows() {
     this.inside.style.height = `${this.shown.length * ROW_PX}px`;
     if (!this.shown.length) {
-      this.inside.replaceChildren(span(this.editor.labels.size ? 'No label passes the filter.' : 'Nothing is labelled yet. Choose a class, press L and click along a road; a double click ends it.', 'tt-list-nothing'));
+      this.inside.replaceChildren(span(this.editor.labels.size ? 'No label passes the filter.' : 'Nothing is labelled yet. Choose a class above the map, then a tool: T outlines what you click, P draws an area, L a line along a road. ? lists all keys.', 'tt-list-nothing'));
       return;
     }
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW_PX) - SPARE_ROWS);

@@ -6,6 +6,7 @@
 //   created(layer)    Geoman has finished a shape
 //   count()           vertices placed so far; finish() back() cancel(): Enter, Backspace, Esc; they say whether they did something
 //   snap()            snapping was switched on or off
+//   zoomed()          the map was zoomed
 //   doubleClick()     after the two clicks of one
 //   another()         Tab: the next of several answers; says whether there is one
 //   measure()         what is being drawn, in metres

@@ -6,6 +6,7 @@ const { geomanTool } = await import(`./tools_draw.js${VERSION}`);
 const { latLngsOf, shifted, touches } = await import(`./label_shapes.js${VERSION}`);
 
 const SNAP_PX = 10;
+const ROOM_PX = 14; // handles closer together than this are in each other's way
 const TOOL_COLOUR = '#e0218a';
 
 export function chooseTools(editor) {
@@ -69,7 +70,24 @@ function boxDrag(editor, wanted) {
 function editTool(editor) {
   let armed = null; // layer with vertices to drag
   let stopMoving = () => {};
-  const disarm = () => { if (armed && armed.pm.enabled()) armed.pm.disable(); armed = null; };
+  const disarm = () => {
+    if (armed) armed.off('pm:vertexadded pm:vertexremoved pm:markerdragend', makeRoomSoon);
+    if (armed && armed.pm.enabled()) armed.pm.disable();
+    armed = null;
+  };
+  // Where vertices are dense, their handles are small, and those between them wait until the map is zoomed in.
+  const makeRoom = () => {
+    if (!armed || !armed.pm._markerGroup) return;
+    const handles = armed.pm._markerGroup.getLayers().filter(({ _icon }) => _icon);
+    const between = ({ _icon }) => L.DomUtil.hasClass(_icon, 'marker-icon-middle');
+    const vertices = handles.filter((one) => !between(one)).map((one) => [one, editor.map.latLngToContainerPoint(one.getLatLng())]);
+    for (const handle of handles) {
+      const at = editor.map.latLngToContainerPoint(handle.getLatLng());
+      const crowded = vertices.some(([other, place]) => other !== handle && at.distanceTo(place) < ROOM_PX);
+      handle._icon.classList.toggle(between(handle) ? 'tt-no-room' : 'tt-crowded', crowded);
+    }
+  };
+  const makeRoomSoon = () => setTimeout(makeRoom, 0);
   const self = {
     tool: 'edit', key: 'e', name: 'Edit', icon: 'edit', keeps: true,
     hint: 'Click a label, then drag its vertices; small dots add one, a right click (or long press) removes one. Every change is saved.',
@@ -89,10 +107,13 @@ function editTool(editor) {
       armed = known.layer;
       editor.offerSnapping();
       armed.options.snapIgnore = true;
+      armed.on('pm:vertexadded pm:vertexremoved pm:markerdragend', makeRoomSoon);
       armed.pm.enable({ allowSelfIntersection: true, snappable: editor.snapping, snapDistance: SNAP_PX, draggable: false, removeLayerBelowMinVertexCount: false });
+      makeRoom();
     },
     gone(layer) { if (layer === armed) disarm(); },
     refresh() { disarm(); self.chosen(); },
+    zoomed: makeRoom,
     snap() { self.refresh(); },
   };
   return self;
