@@ -15,7 +15,7 @@ NAME_FIELDS = ("classname", "class_name", "class", "label", "name")
 VALUE_FIELDS = ("classvalue", "class_value", "value")
 IGNORE_NAMES = {"uncertain", "ignore"}
 _MOST_FIELDS_LOOKED_AT = 100
-_YES = {"yes", "true"}
+_YES, _NO = {"yes", "true"}, {"no", "false", "0", NOTHING}
 KIND_FIELDS = ("surface", "type", "kind", "landuse", "land_use", "landcover", "land_cover", "building", "highway", "natural", "species", "code")
 """Fields that tell kinds of things in the data of others, whatever their case."""
 _MOST_KINDS = 20
@@ -32,9 +32,9 @@ class ValueFound:
     """`NOTHING` for rows without one."""
     count: int
     means: int | None
-    """Value of the class of the project that it most likely means."""
+    """Value of the class of the project that it most likely means, by itself or because the field is named like that class."""
     offered: ClassDef | None
-    """The new class that it could become; None for nothing and for background."""
+    """The new class that it could become; None for nothing and for background, and where it is itself a class of the project."""
 
 
 def class_field_of(file: VectorFile, class_field: str | None) -> str | None:
@@ -108,13 +108,14 @@ def values_found(file: VectorFile, field: str | None, schema: ClassSchema) -> li
         schema: Classes of the project.
     """
     counts = Counter(file.values(field) if field else [NOTHING] * file.features)
-    meanings = suggested_map(counts, schema)
-    for value in [one for one in counts if field and one.casefold() in _YES]:  # 'building' = 'yes' means the class Building
-        meanings[value] = meanings[value] or _similar(field or "", schema)
+    said = suggested_map(counts, schema)
+    # 'building' = 'school' is a building, too
+    by_field = {value: _similar(field, schema) for value in counts if field and said[value] is None and value.casefold() not in _NO}
+    meanings = said | by_field
     samples = _samples(file, field) if field else {}
     found, taken = [], schema
     for value, count in counts.most_common():
-        offered = _offered(value, field, samples.get(value, {}), taken) if field and meanings[value] is None else None
+        offered = _offered(value, field, samples.get(value, {}), taken) if field and said[value] is None else None
         if offered is not None:
             taken = ClassSchema(classes=(*taken.classes, offered))
         found.append(ValueFound(value, count, meanings[value], offered))
@@ -140,7 +141,7 @@ def _offered(value: str, field: str, about: Mapping[str, str], schema: ClassSche
     """The class that a value would make: named and coloured as its training samples say; 'building' = 'yes' makes 'Building'."""
     value = field.capitalize() if value.casefold() in _YES else value
     number = whole_number(value)
-    if value == NOTHING or number == BACKGROUND_VALUE:
+    if value.casefold() in _NO or number == BACKGROUND_VALUE:
         return None
     name = " ".join((value if number is None else about.get("name") or f"Class {number}").split())[:60]
     wanted = number if number is not None else whole_number(about.get("value", ""))

@@ -47,7 +47,13 @@ def test_the_field_that_tells_the_class_is_suggested(tmp_path: Path, columns: Co
     assert likely_field(read_file(tmp_path / "a.gpkg"), schema(*classes)) == expected
 
 
-def test_yes_in_a_field_named_like_a_class_means_that_class(tmp_path: Path):
-    gpd.GeoDataFrame(BUILDINGS, geometry=[Point(i, 0) for i in range(3)], crs=4326).to_file(tmp_path / "a.gpkg")
+def test_values_of_a_field_named_like_a_class_mean_that_class(tmp_path: Path):
+    columns = {"building": ["yes", "yes", "school", "no", "water"]}
+    gpd.GeoDataFrame(columns, geometry=[Point(i, 0) for i in range(5)], crs=4326).to_file(tmp_path / "a.gpkg")
     found = values_found(read_file(tmp_path / "a.gpkg"), "building", schema("Water", "Building"))
-    assert [(one.value, one.means, one.offered and one.offered.name) for one in found] == [("yes", 2, None), ("school", None, "school")]
+    assert [(one.value, one.means, one.offered and one.offered.name) for one in found] == [
+        ("yes", 2, None),
+        ("school", 2, "school"),
+        ("no", None, None),
+        ("water", 1, None),
+    ]
