@@ -67,6 +67,7 @@ class MapCanvas {
     await loadLibraries(data.mode === 'label');
     this.box.classList.remove('tt-loading');
     this.box.replaceChildren();
+    this.box.tabIndex = -1; // a click beside the fields leaves the focus here, not on the page around
     const middle = L.DomUtil.create('div', 'tt-middle', this.box);
     this.host = L.DomUtil.create('div', 'tt-map', middle);
     if (data.mode === 'label') this.side = L.DomUtil.create('div', 'tt-list', middle);
