@@ -1,7 +1,9 @@
-"""Measure clicks: `python -m benchmarks.labelling {clicks,select,sam,all}`. Prints one JSON object a line.
+"""Measure clicks: `python -m benchmarks.labelling {clicks,select,many,rough,sam,all}`. Prints one JSON object a line.
 
 clicks  what the server adds to a warm click (Smart select, whole route in process; medians), and memory over 1,000 clicks
 select  Smart select against others without weights: IoU after one and three clicks on real footprints and tree boxes (../shared/data)
+many    everything in an area, and all that is like three example footprints, five seeds: precision and recall (Smart select)
+rough   outlines drawn roughly, and what Smart select makes of them
 sam     ViT-B with random weights: encode and decode in float32 and bfloat16, the official code beside ours, seconds of processor time
 
 Three clicks: the first in the middle of the object, each further one in the middle of the largest error, as one would. Times of a busy machine
@@ -26,14 +28,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the workers set it; re
 
 import numpy as np
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from scipy import ndimage
 from skimage.color import rgb2lab
 
+from imagery.grid import Grid
 from imagery.read import open_raster
+from imagery.stretch import identity_stretch
+from labeling.prompt.chips import Picture, Pyramid, read_chip
 from labeling.prompt.model import Point, Prompt
-from labeling.prompt.outline import outline
+from labeling.prompt.outline import burnt, outline
 from labeling.prompt.smart_select import SmartSelect
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -215,6 +221,98 @@ def select(each: int, pictures: int) -> None:
                 break
 
 
+def rough(each: int, pictures: int) -> None:
+    """Footprints moved, turned, enlarged or shrunk: IoU of these, and of what is made of them."""
+    generator = np.random.default_rng(0)
+    begun: dict[str, list[float]] = {}
+    ended: dict[str, list[float]] = {}
+    model = SmartSelect()
+    for rgb, truths, _ in (one for _, one in zip(range(pictures), buildings(each), strict=False)):
+        embedding = model.encode(rgb, np.ones(rgb.shape[:2], np.bool_), lambda share: None)
+        for truth in truths:
+            shape = outline(truth)
+            width = shape.area**0.5
+            changes = {
+                "around it": shape.buffer(0.15 * width).simplify(0.05 * width),
+                "inside it": shape.buffer(-0.12 * width),
+                "beside it": shapely.affinity.translate(shape, *(0.15 * width * generator.choice([-1, 1], 2))),
+            }
+            for name, drawn in changes.items():
+                area = burnt(drawn, *truth.shape)
+                if area.any():
+                    found = model.predict(embedding, Prompt((), drawn.bounds, model.logits_of(embedding, area)))
+                    begun.setdefault(name, []).append(same(area, truth, False))
+                    ended.setdefault(name, []).append(same(model.mask(embedding, found.logits[0]), truth, False))
+    for name, before in begun.items():
+        say(drawn=name, count=len(before), iou_drawn=round(statistics.mean(before), 3), iou_made=round(statistics.mean(ended[name]), 3))
+
+
+EXAMPLES, SEEDS, FOUND_FROM = 3, 5, 0.5
+
+
+def many(pictures: int) -> None:
+    """What is offered at the default against the footprints: a find is right when it is one that no other was, at IoU 0.5 or more."""
+    from labeling.prompt.chips import chip_key
+    from labeling.prompt.everything import AskAll, MissingParts, Offers, find, look, part_key
+
+    model = SmartSelect()
+    everything: list[tuple[int, int, int]] = []
+    alike: dict[int, list[tuple[int, int, int]]] = {seed: [] for seed in range(SEEDS)}
+    seconds = []
+    for picture, footprints in (one for _, one in zip(range(pictures), footprints_of(), strict=False)):
+        if len(footprints) <= EXAMPLES + 1:
+            continue
+        pyramid, kept = Pyramid(picture.grid), {}
+
+        def offered(examples: list[shapely.Geometry], taken: list[shapely.Geometry], picture: Picture = picture, pyramid: Pyramid = pyramid, kept: dict[str, Any] = kept) -> list[shapely.Geometry]:
+            like = tuple(shapely.geometry.mapping(one) for one in examples)
+            # seen as the browser shows it when the picture fills the map
+            ask = AskAll(picture, pyramid.resolution_m, picture.grid.lonlat_bounds, like, tuple(shapely.to_wkb(taken)))
+            while isinstance(answer := find(ask, model, kept.get), MissingParts):
+                began = time.process_time()
+                for part in answer.parts:
+                    key = chip_key(picture, part.chip, model.key)
+                    with open_raster(picture.source) as dataset:
+                        rgb, valid = read_chip(dataset, picture, part.chip)
+                    kept[key] = model.encode(rgb, valid, lambda share: None)
+                    kept[part_key(picture, part, model.key)] = look(model, kept[key], pyramid, part, lambda share: None)
+                seconds.append(time.process_time() - began)
+            assert isinstance(answer, Offers)
+            return [shapely.geometry.shape(one.geometry) for one in answer.things if one.worth >= answer.offered_from]
+
+        everything.append(matched(offered([], []), footprints))
+        for seed, counts in alike.items():
+            order = np.random.default_rng(seed).permutation(len(footprints))
+            examples = [footprints[i] for i in order[:EXAMPLES]]
+            counts.append(matched(offered(examples, examples), [footprints[i] for i in order[EXAMPLES:]]))
+    right, found, there = np.sum(everything, axis=0)
+    say(what="everything", pictures=len(everything), offered_each=round(found / len(everything)), footprints=int(there), of_them_found=round(right / there, 3), seconds=round(statistics.median(seconds), 1))
+    scores = np.array([np.sum(counts, axis=0) for counts in alike.values()], float)
+    precision, recall = scores[:, 0] / scores[:, 1], scores[:, 0] / scores[:, 2]
+    for name, values in (("precision", precision), ("recall", recall)):
+        say(what=f"all like {EXAMPLES}", **{name: round(float(values.mean()), 3), "least": round(float(values.min()), 3), "most": round(float(values.max()), 3)})
+
+
+def footprints_of() -> Iterator[tuple[Picture, list[shapely.Geometry]]]:
+    """(picture, whole footprints on it in longitude and latitude)."""
+    shapes = [shapely.geometry.shape(one["geometry"]) for one in json.loads((DATA / "buildings_oam_banepa" / "labels.geojson").read_text())["features"]]
+    for path in sorted((DATA / "buildings_oam_banepa" / "images").glob("*.tif")):
+        with open_raster(path) as dataset:
+            grid, frame = Grid(dataset.width, dataset.height, dataset.transform, dataset.crs), shapely.box(*dataset.bounds)
+        pixel = abs(grid.transform.determinant)
+        yield Picture(str(path), path.name, grid, (1, 2, 3), identity_stretch(3)), [one for one in shapes if frame.contains(one) and one.area >= 300 * pixel]
+
+
+def matched(found: list[shapely.Geometry], truths: list[shapely.Geometry]) -> tuple[int, int, int]:
+    """(right, found, there)."""
+    right: set[int] = set()
+    for one in found:
+        ious = [shapely.area(shapely.intersection(one, truth)) / shapely.area(shapely.union(one, truth)) for truth in truths]
+        if max(ious) >= FOUND_FROM:
+            right.add(int(np.argmax(ious)))
+    return len(right), len(found), len(truths)
+
+
 def median_ms(work: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.process_time) -> float:
     work()
     times = []
@@ -319,7 +417,7 @@ def outlines(repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.labelling", description=__doc__)
-    parser.add_argument("part", choices=("clicks", "select", "sam", "all"))
+    parser.add_argument("part", choices=("clicks", "select", "many", "rough", "sam", "all"))
     parser.add_argument("--each", type=int, default=4, help="objects of a picture")
     parser.add_argument("--pictures", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=7)
@@ -327,6 +425,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.part in {"select", "all"}:
         select(options.each, options.pictures)
+    if options.part in {"many", "all"}:
+        many(options.pictures)
+    if options.part in {"rough", "all"}:
+        rough(options.each, options.pictures)
     if options.part in {"sam", "all"}:
         sam(options.repeats)
     if options.part in {"clicks", "all"}:

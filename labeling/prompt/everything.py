@@ -163,7 +163,7 @@ def look(model: PromptableModel, embedding: Embedding, pyramid: Pyramid, part: P
         if found.is_empty:
             continue
         scores.append(thing.score)
-        vectors.append(model.describe(embedding, mask))
+        vectors.append(thing.features)
         outlines.append(shapely.to_wkb(shapely.transform(found, lambda p: p + np.array([part.chip.column, part.chip.row]))))
         progress(0.8 + 0.2 * len(scores) / (len(scores) + 100))
     return {

@@ -59,6 +59,8 @@ class Thing:
     """How good the model thinks the outline is, about 0..1."""
     mask: NDArray[np.bool_]
     """(rows, columns) of the chip."""
+    features: NDArray[np.float32]
+    """As `PromptableModel.describe` tells them."""
 
 
 class PromptableModel(Protocol):

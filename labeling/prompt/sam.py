@@ -179,7 +179,8 @@ class SamModel:
         if len(points):
             kept.filter(nms(kept["boxes"].float(), kept["scores"], self._same_box))
             for number, rle in enumerate(kept["rles"]):
-                yield Thing(float(kept["scores"][number] * kept["stability"][number]), rle_to_mask(rle))
+                mask = rle_to_mask(rle)
+                yield Thing(float(kept["scores"][number] * kept["stability"][number]), mask, self.describe(embedding, mask))
 
     def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `PromptableModel.describe`: the mean of SAM's features inside, as a direction."""

@@ -151,7 +151,7 @@ class Answerer:
         self, ask: Ask, place: _Place, chip: Chip, key: str, embedding: Embedding, before: _Remembered | None
     ) -> _Remembered:
         """What the model says; asking for another candidate of the same prompt does not ask the model again."""
-        if before and before.key == key and before.place == place and ask.area is None:
+        if before and before.key == key and before.place == place:
             return before
         logits = None
         if before and ask.previous and before.key == key:

@@ -33,12 +33,16 @@ PULL = 1e-3
 """Towards the background, for each pixel that differs in colour from what was clicked."""
 STEP_AT_MOST = 40.0
 """Steps in colour count up to this."""
-LARGEST_SHARE = 0.12
-"""An answer to clicks covers at most this share of the chip."""
+LARGE_SHARE = 0.12
+"""An answer to clicks that covers more of the chip than this has to be the more distinct ..."""
+LARGEST_SHARE = 0.5
+"""... and none covers more than this."""
 ANOTHER_SIZE = 1.6
 """The second and third answer differ so much in area from the first."""
-AROUND_PX = 224
-"""Where everything is outlined, each walk sees this far: ten times as quick as over a whole chip, and as good."""
+DEEP, ROOM = 0.6, 0.1
+"""Of a rough area: the share of its greatest depth from which on it is sure, and how much beyond its sides the thing may go."""
+AROUND_PX = 288
+"""Where everything is outlined, each walk sees this far: several times as quick as over a whole chip, and as good."""
 SAME = 0.7
 """Two answers that are so much the same (IoU) are one."""
 
@@ -47,8 +51,8 @@ class SmartSelect:
     """See the module. Embedding: 'pieces' (rows, columns) number of the piece of each pixel, and for pieces and pairs of neighbours what is needed."""
 
     key = KEY
-    offered_from = 0.5
-    alike_from = 0.35
+    offered_from = 0.65
+    alike_from = 0.38
 
     def encode(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_], progress: Progress) -> dict[str, NDArray[Any]]:
         """See `PromptableModel.encode`."""
@@ -76,14 +80,15 @@ class SmartSelect:
         for number, point in enumerate(points):
             progress(number / len(points))
             seed = _at(pieces, point)
-            near, here = net.near(middles, middles[seed])
-            found, some = near.answers(np.flatnonzero(here == seed), np.zeros(0, np.int64), Prompt((point,)))
-            scores += list(found)
-            chosen += [here[one] for one in some]
+            near, here, cut = net.near(middles, middles[seed])
+            for score, some in zip(*near.answers(np.flatnonzero(here == seed), np.zeros(0, np.int64), Prompt((point,))), strict=True):
+                if not cut[some].any():
+                    scores.append(score)
+                    chosen.append(here[some])
         for number in net.different(np.array(scores), chosen):
             inside = np.zeros(net.count, np.bool_)
             inside[chosen[number]] = True
-            yield Thing(float(scores[number]), inside[pieces])
+            yield Thing(float(scores[number]), inside[pieces], net.features(inside))
 
     def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `PromptableModel.describe`: colour, its variation, its step to what is around; size and shape."""
@@ -141,18 +146,18 @@ class _Net:
         """In colour, from each piece to its neighbour."""
         return np.asarray(np.linalg.norm(self.colours[self.a] - self.colours[self.b], axis=1) + self.edges)
 
-    def near(self, middles: NDArray[np.float64], place: NDArray[np.float64]) -> tuple[_Net, NDArray[np.int64]]:
-        """The pieces within `AROUND_PX` of a place, as a net of their own, and which they are."""
+    def near(self, middles: NDArray[np.float64], place: NDArray[np.float64]) -> tuple[_Net, NDArray[np.int64], NDArray[np.bool_]]:
+        """The pieces within `AROUND_PX` of a place, as a net of their own; which they are; and of each whether it lies along the cut."""
         inside = np.asarray((np.abs(middles - place) < AROUND_PX).all(axis=1))
         here = np.flatnonzero(inside)
         number = np.cumsum(inside) - 1
         in_a, in_b = inside[self.a], inside[self.b]
         both, left, right = in_a & in_b, in_a & ~in_b, in_b & ~in_a
-        rim = self.rim + np.bincount(self.a[left], self.lengths[left], self.count) + np.bincount(self.b[right], self.lengths[right], self.count)
+        cut = np.bincount(self.a[left], self.lengths[left], self.count) + np.bincount(self.b[right], self.lengths[right], self.count)
         part = _Net(
-            self.sizes[here], self.colours[here], number[self.a[both]], number[self.b[both]], self.lengths[both], self.edges[both], rim[here], self.chip_px
+            self.sizes[here], self.colours[here], number[self.a[both]], number[self.b[both]], self.lengths[both], self.edges[both], (self.rim + cut)[here], self.chip_px
         )
-        return part, here
+        return part, here, cut[here] > 0
 
     def seeds(self, pieces: NDArray[np.uint16], prompt: Prompt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Pieces that belong to it, and pieces that do not."""
@@ -160,6 +165,12 @@ class _Net:
         minus = {_at(pieces, p) for p in prompt.points if not p.wanted}
         if prompt.box is not None:
             left, top, right, bottom = prompt.box
+            if prompt.logits is not None and not plus:  # a rough area: what is deep inside it belongs to it, what is near it may
+                rough = (prompt.logits > 0)[pieces]
+                depth = ndimage.distance_transform_edt(rough)
+                plus = set(np.unique(pieces[rough & (depth >= DEEP * depth.max())]).tolist())
+                across, down = ROOM * (right - left), ROOM * (bottom - top)
+                left, top, right, bottom = left - across, top - down, right + across, bottom + down
             inside = np.zeros(pieces.shape, np.bool_)
             inside[max(0, int(top)) : int(np.ceil(bottom)), max(0, int(left)) : int(np.ceil(right))] = True
             share = np.bincount(pieces.ravel(), inside.ravel(), self.count) / self.sizes
@@ -199,8 +210,9 @@ class _Net:
                 shared = both.data[both.indptr[number] : both.indptr[number + 1]]
                 alive[others[shared > SAME * (area[number] + area[others] - shared)]] = False
 
-    def features(self, inside: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    def features(self, inside: NDArray[Any]) -> NDArray[np.float32]:
         """Of an area, `inside` (pieces,) telling the share of each piece in it."""
+        inside = inside.astype(np.float32)
         weights = inside * self.sizes
         area = max(float(weights.sum()), 1.0)
         colour = weights @ self.colours / area
@@ -252,7 +264,9 @@ class _Net:
             left, top, right, bottom = prompt.box
             score *= np.minimum(1, 0.2 + area / max(1.0, (right - left) * (bottom - top)))
         elif prompt.logits is None:
-            score[area > LARGEST_SHARE * self.chip_px] = 0
+            share = area / self.chip_px
+            score *= np.minimum(1, LARGE_SHARE / share)
+            score[share > LARGEST_SHARE] = 0
         score[: rank[plus].max()] = 0
         if not score.any():
             score[rank[plus].max()] = 1e-6

@@ -97,6 +97,10 @@ class Wand(LabelPage):
             expect(self.panel).to_have_attribute("data-clicks", str(clicks))
         expect(self.panel).to_have_attribute("data-state", state, timeout=90_000)
 
+    def kept(self) -> int:
+        """Outlines that Enter would accept."""
+        return int(self.panel.get_attribute("data-kept") or 0)
+
     def stored(self) -> list[BaseGeometry]:
         """The labels on disk, in pixels of the raster."""
         labels = current_labels(self.project.journal_file).to_crs("EPSG:32611")
@@ -197,6 +201,96 @@ def test_an_outline_is_corrected_cycled_and_dropped(wand: Wand):
     wand.press("?")
     for words in ("Magic wand", "This does not; a right click too", "Another possible outline"):
         expect(wand.page.get_by_role("dialog")).to_contain_text(words)
+
+
+def test_everything_in_an_area_is_looked_over_and_accepted_as_one_step(wand: Wand):
+    around = wand.at(5, 5), wand.at(250, 250)
+    wand.drag_along(*around, hold="Shift")
+    wand.answered("many")
+    found = int(wand.panel.get_attribute("data-found") or 0)
+    assert found >= 2
+    kept = wand.kept()
+    wand.press(",")
+    assert wand.kept() < kept
+    wand.panel.get_by_role("button", name="None").click()
+    assert wand.kept() == 0
+    wand.select(115, 120)
+    wand.select(215, 55)
+    assert wand.kept() == 2
+    wand.select(215, 55)
+    assert wand.kept() == 1
+    wand.select(215, 55)
+    wand.press("2", "Enter")
+    wand.has(2)
+    roof, shed = sorted(wand.stored(), key=lambda one: -one.area)
+    assert iou(roof, rectangle(ROOF)) > 0.9 and iou(shed, rectangle(SHED)) > 0.8
+    labels = current_labels(wand.project.journal_file)
+    assert set(labels["origin"]) == {"smart-select"} and set(labels["class_value"]) == {wand.project.classes().classes[1].value}
+
+    wand.press("Shift+E")
+    expect(wand.panel).to_have_attribute("data-mode", "area")
+    wand.press("Enter")
+    wand.answered("many")
+    wand.panel.get_by_role("button", name="None").click()
+    wand.select(115, 120)
+    assert wand.kept() == 0, "there is a label already"
+    wand.press("Escape")
+    expect(wand.panel).to_have_attribute("data-state", "idle")
+    wand.press("Control+z")
+    wand.has(0)
+
+
+def test_all_like_a_label_are_proposed(wand: Wand):
+    wand.select(85, 120)
+    wand.select(150, 120)
+    wand.answered(clicks=2)
+    wand.press("Enter")
+    wand.has(1)
+    wand.panel.get_by_role("button", name="All like it").click()
+    wand.answered("many")
+    wand.panel.get_by_role("button", name=re.compile("None|Again")).click()
+    wand.press("Escape")
+    wand.press("Escape", "v", "Control+a", "Shift+S")
+    wand.answered("many")
+    expect(wand.page.locator(".tt-hint")).to_contain_text("most will be wrong")
+    wand.has(1)
+
+
+def test_a_rough_outline_is_fitted_and_so_is_a_label(wand: Wand):
+    wand.press("Shift+R")
+    expect(wand.panel).to_have_attribute("data-mode", "rough")
+    rough = [(52, 85), (75, 72), (120, 76), (176, 90), (172, 130), (165, 166), (110, 168), (66, 158), (55, 120)]
+    wand.drag_along(*(wand.at(x, y) for x, y in rough))
+    wand.answered()
+    wand.press("Tab")
+    wand.press("Escape")
+    wand.drag_along(*(wand.at(x, y) for x, y in rough))
+    wand.answered(clicks=0)
+    wand.select(215, 55)
+    wand.answered(clicks=1)
+    wand.press("Backspace")
+    wand.answered(clicks=0)
+    wand.press("Enter")
+    wand.has(1)
+    assert iou(wand.stored()[0], rectangle(ROOF)) > 0.9
+
+    wand.press("r")
+    left, top, right, bottom = SHED
+    wand.click(wand.at(left - 5, top - 2))
+    wand.click(wand.at(right + 3, bottom + 5))
+    wand.has(2)
+    before = set(current_labels(wand.project.journal_file)["object_id"])
+    wand.press("v")
+    wand.select((left + right) / 2, (top + bottom) / 2)
+    wand.press("Shift+T")
+    wand.answered()
+    wand.press("Enter")
+    wand.revision(3)
+    assert set(current_labels(wand.project.journal_file)["object_id"]) == before
+    assert iou(wand.stored()[1], rectangle(SHED)) > 0.85
+    wand.press("Control+z")
+    wand.revision(4)
+    assert iou(wand.stored()[1], rectangle(SHED)) < 0.85
 
 
 def test_waiting_is_told_enter_is_remembered_and_stop_stops(wand: Wand):

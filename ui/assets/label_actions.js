@@ -13,6 +13,9 @@ export function makeActions(editor) {
   const some = () => editor.selection.size > 0;
   const area = () => [...editor.selection].some((id) => editor.labels.get(id).kind === 'area');
   const of = (section, entries) => ({ section, entries });
+  const wand = editor.tools.find(({ tool }) => tool === 'wand');
+  const areas = () => [...editor.selection].filter((id) => editor.labels.get(id).kind === 'area');
+  const mode = (name) => { if (editor.active !== wand) editor.useTool('wand'); wand.use(name); };
   return [
     of('Tools', editor.tools.map(({ tool, key, name, hint }) => ({ keys: [key], what: name, more: hint, run: () => editor.useTool(tool) }))),
     of('While drawing', [
@@ -27,6 +30,10 @@ export function makeActions(editor) {
       { keys: [], shown: 'Shift+click', what: 'This does not; a right click too' },
       { keys: [], shown: 'Drag', what: 'A box around it' },
       { keys: ['tab'], what: 'Another possible outline', run: () => Boolean(editor.active.another && editor.active.another()) },
+      { keys: ['shift+e'], what: 'Everything in an area: drag over it, or Enter for the view', run: () => mode('area') },
+      { keys: [], shown: 'Shift+drag', what: 'Everything in this area' },
+      { keys: [',', '.'], what: 'Offer fewer, more of what was found', run: (key) => editor.active === wand && wand.finds.more(key === '.' ? 1 : -1) },
+      { keys: ['shift+r'], what: 'Rough outline: draw around it, it is fitted to the picture', run: () => mode('rough') },
     ]),
     of('Classes', [
       { keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9'], shown: '1 … 9', what: 'Class to draw with or to give', run: (key) => editor.pressedNumber(Number(key)) },
@@ -38,6 +45,8 @@ export function makeActions(editor) {
       { keys: ['q'], action: 'doubtful', icon: 'doubtful', button: 'Doubtful', what: 'Mark as doubtful', enabled: some, run: () => some() && editor.mark('doubtful') },
       { keys: ['ctrl+d'], action: 'duplicate', icon: 'duplicate', button: 'Duplicate', what: 'Duplicate', enabled: some, run: () => some() && duplicate() },
       { keys: ['u'], action: 'merge', icon: 'merge', button: 'Merge', what: 'Merge into one label', enabled: () => editor.selection.size > 1, run: () => editor.selection.size > 1 && editor.merge() },
+      { keys: ['shift+s'], action: 'similar', icon: 'similar', button: 'All like it', what: 'Propose all in view that is like what is chosen', enabled: () => areas().length > 0, run: () => { const like = areas().length ? areas() : wand.examples; return like.length > 0 && wand.similar(like) !== false; } },
+      { keys: ['shift+t'], action: 'refine', icon: 'wand', button: 'Fit', what: 'Fit the outline to the picture', enabled: () => areas().length === 1 && editor.selection.size === 1, run: () => areas().length === 1 && wand.refine(areas()[0]) !== false },
       { keys: ['k'], action: 'square', icon: 'square', button: 'Square', what: 'Make the corners of areas square', enabled: area, run: () => area() && editor.reshape('square') },
       { keys: ['delete', 'backspace'], shown: 'Del', action: 'remove', icon: 'delete', button: 'Delete', what: 'Delete', enabled: some, run: () => some() && editor.remove([...editor.selection], { ask: true }) },
       { keys: ['h'], action: 'history', icon: 'history', button: 'History', what: 'What was done to the label', enabled: () => editor.selection.size === 1, run: () => editor.selection.size === 1 && editor.showHistory() },

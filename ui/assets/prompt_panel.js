@@ -48,6 +48,13 @@ export class PromptPanel {
     this.said.setAttribute('role', 'status');
     this.meter = element('progress', '', this.row);
     this.meter.max = 1;
+    this.modes = {
+      area: bar.button(this.row, 'everything', 'Everything', 'Outline everything in an area (Shift+E); Shift+drag does the same', () => this.wand.use('area')),
+      rough: bar.button(this.row, 'rough', 'Rough outline', 'Draw roughly around a thing; the outline is fitted to the picture (Shift+R)', () => this.wand.use('rough')),
+    };
+    this.view = bar.button(this.row, 'whole', 'All in view', 'Everything that you see (Enter)', () => this.wand.everything());
+    this.alike = bar.button(this.row, 'similar', 'All like it', 'Propose what is like the labels you made last (Shift+S)', () => this.wand.similar(this.wand.examples));
+    this.buildFinds();
     this.buttons = {
       accept: bar.button(this.row, 'done', 'Accept', 'Make it a label (Enter)', () => this.wand.finish()),
       another: bar.button(this.row, 'another', 'Other', 'Another possible outline (Tab)', () => this.wand.another()),
@@ -59,6 +66,21 @@ export class PromptPanel {
     this.menu.hidden = true;
   }
 
+  // Fewer or more of what was found.
+  buildFinds() {
+    const { bar } = this.editor;
+    this.many = element('label', 'tt-prompt-many', this.row);
+    this.many.title = 'Offer fewer or more of what was found (, and .)';
+    element('span', '', this.many, 'Fewer');
+    this.slider = element('input', '', this.many);
+    Object.assign(this.slider, { type: 'range', min: 0, step: 1 });
+    this.slider.setAttribute('aria-label', 'How many to offer');
+    element('span', '', this.many, 'More');
+    this.slider.addEventListener('input', () => this.wand.finds.offer(Number(this.slider.value)));
+    this.slider.addEventListener('change', () => this.slider.blur()); // the keys are the map's again
+    this.none = bar.button(this.row, 'box', 'None', 'Drop all, then click those you want', () => this.wand.finds.none());
+  }
+
   // --- the outline ---------------------------------------------------------------------------------------------------
 
   show() {
@@ -68,18 +90,40 @@ export class PromptPanel {
     this.panel.hidden = this.editor.selection.size > 0;
     const ready = Boolean(last && last.geometry);
     const nothing = Boolean(last && last.answer && !last.geometry);
-    this.panel.dataset.state = waiting ? 'busy' : wand.running ? 'asking' : nothing ? 'nothing' : ready ? 'ready' : 'idle';
+    const { finds } = wand;
+    const many = finds.shown;
+    const kept = finds.kept.length;
+    this.panel.dataset.mode = wand.mode;
+    this.panel.dataset.found = many ? finds.things.length : '';
+    this.panel.dataset.kept = many ? kept : '';
+    this.panel.dataset.state = many ? 'many' : waiting ? 'busy' : wand.running ? 'asking' : nothing ? 'nothing' : ready ? 'ready' : 'idle';
     this.panel.dataset.clicks = last ? last.points.length : 0;
     this.panel.dataset.candidate = ready ? last.candidate : '';
     this.words(waiting ? this.progress(waiting) : nothing ? 'Nothing found here: click once more, or drag a box around it.' : '');
+    const idle = !last && !finds.active;
+    for (const [mode, button] of Object.entries(this.modes)) {
+      button.hidden = !idle;
+      button.setAttribute('aria-pressed', wand.mode === mode);
+      button.classList.toggle('tt-on', wand.mode === mode);
+    }
+    this.view.hidden = !idle || wand.mode !== 'area';
+    this.alike.hidden = !idle || wand.mode !== 'one' || !wand.examples.length;
+    this.many.hidden = this.none.hidden = !many;
+    if (many) {
+      Object.assign(this.slider, { max: finds.things.length, value: finds.count });
+      this.name(this.none, finds.count ? 'None' : 'Again');
+    }
     this.meter.hidden = !waiting;
     if (waiting && waiting.share === null) this.meter.removeAttribute('value');
     else if (waiting) this.meter.value = waiting.share;
-    buttons.accept.hidden = buttons.another.hidden = !ready;
+    buttons.accept.hidden = !ready && !many;
+    buttons.accept.disabled = many && !kept;
+    this.name(buttons.accept, many ? `Accept ${kept}` : 'Accept');
+    buttons.another.hidden = !ready;
     buttons.another.disabled = !ready || last.scores.length < 2;
     if (ready) this.name(buttons.another, `Other ${last.candidate + 1}/${last.scores.length}`);
     buttons.back.hidden = !last || wand.steps.length < 2;
-    buttons.drop.hidden = !last;
+    buttons.drop.hidden = idle;
     this.name(buttons.drop, waiting ? 'Stop' : 'Drop');
   }
 

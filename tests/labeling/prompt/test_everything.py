@@ -24,7 +24,7 @@ class BrightEverywhere(BrightThings):
         seen = {int(things[int(p.y), int(p.x)]) for p in points} - {0}
         for number in sorted(seen):
             progress(0.5)
-            yield Thing(0.9 - 0.01 * number, things == number)
+            yield Thing(0.9 - 0.01 * number, things == number, self.describe(embedding, things == number))
 
     def describe(self, embedding, mask):
         return np.array([mask.sum()], np.float32)
