@@ -169,18 +169,20 @@ class SamModel:
             logits, scores = self._decode(features, *self._sam.prompt_encoder(points=clicks, boxes=None, masks=None))
             data = MaskData(logits=logits[:, 1:].flatten(0, 1), scores=scores[:, 1:].flatten())
             data.filter(data["scores"] > self._predicted_iou)
-            data["logits"] = self._enlarged(embedding, data["logits"])
-            data["stability"] = calculate_stability_score(data["logits"], 0.0, STABILITY_OFFSET)
-            data.filter(data["stability"] >= self._stability)
-            masks = data["logits"] > 0
-            kept.cat(MaskData(scores=data["scores"], stability=data["stability"], boxes=batched_mask_to_box(masks), rles=mask_to_rle_pytorch(masks)))
+            if len(data["scores"]):
+                data["logits"] = self._enlarged(embedding, data["logits"])
+                data["stability"] = calculate_stability_score(data["logits"], 0.0, STABILITY_OFFSET)
+                data.filter(data["stability"] >= self._stability)
+                masks = data["logits"] > 0
+                kept.cat(MaskData(scores=data["scores"], stability=data["stability"], boxes=batched_mask_to_box(masks), rles=mask_to_rle_pytorch(masks)))
             done += len(some)
             progress(done / len(places))
-        if len(points):
-            kept.filter(nms(kept["boxes"].float(), kept["scores"], self._same_box))
-            for number, rle in enumerate(kept["rles"]):
-                mask = rle_to_mask(rle)
-                yield Thing(float(kept["scores"][number] * kept["stability"][number]), mask, self.describe(embedding, mask))
+        if not dict(kept.items()):
+            return
+        kept.filter(nms(kept["boxes"].float(), kept["scores"], self._same_box))
+        for number, rle in enumerate(kept["rles"]):
+            mask = rle_to_mask(rle)
+            yield Thing(float(kept["scores"][number] * kept["stability"][number]), mask, self.describe(embedding, mask))
 
     def describe(self, embedding: Embedding, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `PromptableModel.describe`: the mean of SAM's features inside, as a direction."""

@@ -307,7 +307,7 @@ def test_waiting_is_told_enter_is_remembered_and_stop_stops(wand: Wand):
         else:
             route.continue_()
 
-    wand.page.route(re.compile(r"/prompt(\?.*)?$"), slow)
+    wand.page.route(re.compile(r"/prompt(/find)?(\?.*)?$"), slow)
     wand.select(110, 120)
     expect(wand.panel).to_contain_text("Looking at this part of the picture 40 %")
     wand.press("Enter")
@@ -318,6 +318,11 @@ def test_waiting_is_told_enter_is_remembered_and_stop_stops(wand: Wand):
     expect(wand.panel).to_contain_text("40 %")
     with wand.page.expect_request(lambda request: request.method == "DELETE" and "client=" in request.url):
         wand.panel.get_by_role("button", name="Stop").click()
+    expect(wand.panel).to_have_attribute("data-state", "idle")
+    wand.press("Shift+E", "Enter")
+    expect(wand.panel).to_contain_text("40 %")
+    with wand.page.expect_request(lambda request: request.method == "DELETE" and "client=" in request.url):
+        wand.press("Escape")
     expect(wand.panel).to_have_attribute("data-state", "idle")
     wand.has(1)
 

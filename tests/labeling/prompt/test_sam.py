@@ -118,6 +118,10 @@ def test_everything_is_what_the_official_generator_finds(tmp_path, predicted_iou
     assert sorted(thing.score for thing in mine) == pytest.approx(sorted(scores), abs=5e-3)
     assert np.mean([max(iou(thing.mask, one["segmentation"]) for one in theirs) for thing in mine]) > 0.99
     assert list(model.everything(kept(model, rgb), [], seen.append)) == []
+    model.keeps(predicted_iou=0.99)
+    assert list(model.everything(kept(model, rgb), points, seen.append)) == []
+    model.keeps(predicted_iou=-9, stability=1.1)
+    assert list(model.everything(kept(model, rgb), points, seen.append)) == []
 
 
 def test_likeness_is_the_cosine_of_the_mean_features(model):

@@ -20,6 +20,7 @@ from imagery.grid import Grid
 from imagery.stretch import identity_stretch
 from labeling.prompt.checkpoints import SMART_SELECT
 from labeling.prompt.chips import Picture, Pyramid
+from labeling.prompt.everything import AskAll, Offers
 from labeling.prompt.outline import burnt, to_pixels
 from labeling.prompt.segment import Answer, Ask
 from labeling.prompt.service import PromptService, Waiting
@@ -143,6 +144,51 @@ def test_leaving_stops_the_encode(service, tmp_path, monkeypatch):
     assert begun.wait(10)
     waiting = service.ask(Ask(one, 0.5, (at(one, 50, 50),)), service.checkpoints.tool("sam-file-tiny"), "p/tab", wait_s=0.1)
     assert waiting == Waiting("Looking at this part of the picture", 0.25, 0)
+    service.leave("p/tab")
+    assert stopped.wait(10)
+
+
+def found(service, ask, tool):
+    """What is found, and what was told on the way."""
+    told = []
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        answer = service.find(ask, service.checkpoints.tool(tool), "p/tab", wait_s=0.05)
+        if isinstance(answer, Offers):
+            return answer, told
+        told.append(answer)
+    raise AssertionError("nothing within two minutes")
+
+
+@pytest.mark.parametrize("tool", [SMART_SELECT, "sam-file-tiny"])
+def test_everything_is_looked_for_once_and_its_progress_told(service, tmp_path, tool):
+    one = picture(tmp_path, scene(rows=400, columns=500, seed=12), f"everything {tool}")
+    ask = AskAll(one, 0.5, one.grid.lonlat_bounds)
+    first, told = found(service, ask, tool)
+    assert told and all(0 <= waiting.share <= 1 for waiting in told)
+    again, told = found(service, ask, tool)
+    assert again == first and not told
+    assert len(first.things) > 5 or tool != SMART_SELECT  # a random network is sure of nothing
+
+
+def test_leaving_stops_the_looking(service, tmp_path, monkeypatch):
+    lane = service._lanes["smart"]
+    begun, stopped = threading.Event(), threading.Event()
+
+    def call(job, *, tell, go_on):
+        begun.set()
+        tell("Looking for things", 0.5)
+        while go_on():
+            time.sleep(0.01)
+        stopped.set()
+        raise JobCancelled("stopped")
+
+    monkeypatch.setattr(lane._worker, "call", call)
+    one = picture(tmp_path, scene(seed=13), "left looking")
+    ask, tool = AskAll(one, 0.5, one.grid.lonlat_bounds), service.checkpoints.tool(SMART_SELECT)
+    service.find(ask, tool, "p/tab", wait_s=0.1)
+    assert begun.wait(10)
+    assert service.find(ask, tool, "p/tab", wait_s=0.1) == Waiting("Looking for things", 0.5, 0)
     service.leave("p/tab")
     assert stopped.wait(10)
 
