@@ -51,6 +51,7 @@ class Asked(NamedTuple):
 
 
 AS_TRAINED = Asked()
+QUICK = "after, quick"
 WAYS = {
     "after": AS_TRAINED,
     "after, eight looks": Asked(1.0, True),
@@ -156,9 +157,11 @@ def base_model(work: Path, table: gpd.GeoDataFrame, fold: int, steps: int) -> Pa
     return folder
 
 
-def fine_tuned(work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs: int, share: float) -> tuple[Path, float]:
+def fine_tuned(
+    work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs: int, share: float, *, quick: bool = False
+) -> tuple[Path, float]:
     """The fine-tuned model of a fold and seed, and the seconds it took."""
-    folder = work / f"run-{fold}-{seed}-{epochs}-{share}"
+    folder = work / (f"quick-{fold}-{seed}" if quick else f"run-{fold}-{seed}-{epochs}-{share}")
     train = table[table["fold"] != fold]
     settings = TrainingSettings(
         tiles=str(tile_set(train[train["n_unpaved"] > 0], work / f"tiles-{fold}", 0)),
@@ -167,6 +170,7 @@ def fine_tuned(work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs
         replay_share=share,
         epochs=epochs,
         seed=seed,
+        freeze="all_but_last_layer" if quick else "backbone",
     )
     seconds = folder / "seconds.json"
     if not seconds.exists():
@@ -192,17 +196,20 @@ def main(
     for fold in range(FOLDS):
         base_model(work, table, fold, base_steps)
     before = scores(*pooled(table, [work / f"base-{fold}" for fold in range(FOLDS)], AS_TRAINED))
-    after: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
-    seconds, per_chip = [], []
+    after: dict[str, list[dict[str, float]]] = {name: [] for name in (QUICK, *WAYS)}
+    seconds, quick_seconds, per_chip = [], [], []
     for seed in range(seeds):
         runs = [fine_tuned(work, table, fold, seed, epochs, share) for fold in range(FOLDS)]
+        quick = [fine_tuned(work, table, fold, seed, epochs, share, quick=True) for fold in range(FOLDS)]
+        after[QUICK].append(scores(*pooled(table, [folder for folder, _ in quick], AS_TRAINED)))
+        quick_seconds += [s for _, s in quick]
         for name, asked in WAYS.items():
             counts, has_unpaved = pooled(table, [folder for folder, _ in runs], asked)
             after[name].append(scores(counts, has_unpaved))
             per_chip += [counts] if asked == AS_TRAINED else []
             typer.echo(f"seed {seed}, {name}: {after[name][-1]}")
         seconds += [s for _, s in runs]
-    page = report(table, before, after, seconds, epochs, share, base_steps) + chip_table(table, np.sum(per_chip, axis=0))
+    page = report(table, before, after, seconds, quick_seconds, epochs, share, base_steps) + chip_table(table, np.sum(per_chip, axis=0))
     out.write_text(page + "\n" + LIMITS, encoding="utf-8")
     typer.echo(out.read_text(encoding="utf-8"))
 
@@ -222,6 +229,7 @@ def report(
     before: dict[str, float],
     after: dict[str, list[dict[str, float]]],
     seconds: list[float],
+    quick_seconds: list[float],
     epochs: int,
     share: float,
     base_steps: int,
@@ -237,7 +245,8 @@ def report(
         f"Base model: land cover from generated scenes, then {base_steps} steps on paved roads without the fold's chips. After: frozen backbone, {epochs} epochs, "
         f"reminder share {share}, {len(after['after'])} seeds; mean ± standard deviation over the seeds. 'Find more': the same models, asked to find more "
         f"unpaved roads (their odds times {FIND_MORE:g}). 'Eight looks': the mean of eight answers, the picture turned and mirrored (the Compare page's "
-        "'Look at every place eight times', `inference.predict --test-time-augmentation`).",
+        "'Look at every place eight times', `inference.predict --test-time-augmentation`). 'Quick': only the last layer fitted, all at once "
+        "(`training.run --freeze all_but_last_layer`).",
         "",
         f"| | before | {' | '.join(after)} | aim |",
         "|---|---|" + "---|" * len(after) + "---|",
@@ -246,7 +255,7 @@ def report(
         aim = f"{AIMS[name]:.2f}" if name in AIMS else ""
         measured = " | ".join(spread([seed[name] for seed in seeds]) for seeds in after.values())
         lines.append(f"| {name} | {before[name]:.2f} | {measured} | {aim} |")
-    lines += ["", f"One fine-tune took {statistics.median(seconds):.0f} s (median of {len(seconds)}).", ""]
+    lines += ["", f"One fine-tune took {statistics.median(seconds):.0f} s, a quick one {statistics.median(quick_seconds):.1f} s (medians of {len(seconds)}; one core).", ""]
     return "\n".join(lines)
 
 

@@ -37,6 +37,7 @@ HARDLY_FOUND = 5.0
 FORGOTTEN = 5.0
 """Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
+THOROUGHNESS = {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}
 _FIELDS = TrainingSettings.model_fields
 
 
@@ -157,13 +158,29 @@ def about(card: ModelCard) -> None:
 
 
 def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet | None, usual: TrainingSettings) -> dict[str, Any]:
-    freeze = st.toggle("Freeze the backbone", value=usual.freeze == "backbone", help=_FIELDS["freeze"].description, key=f"{KEY}:freeze")
+    freeze = st.segmented_control(
+        _FIELDS["freeze"].title or "",
+        list(THOROUGHNESS),
+        default=usual.freeze,
+        required=True,
+        format_func=THOROUGHNESS.__getitem__,
+        help=_FIELDS["freeze"].description,
+        key=f"{KEY}:freeze",
+    )
     keep = st.toggle(
         "Keep what the base model knows", value=usual.keep_old_classes, help=_FIELDS["keep_old_classes"].description, key=f"{KEY}:keep"
     )
     epochs, name = st.columns(2)
     with epochs:
-        rounds = st.number_input("Epochs", 1, 1000, usual.epochs, help=_FIELDS["epochs"].description, key=f"{KEY}:epochs")
+        rounds = st.number_input(
+            "Epochs",
+            1,
+            1000,
+            usual.epochs,
+            help=_FIELDS["epochs"].description,
+            disabled=freeze == "all_but_last_layer",
+            key=f"{KEY}:epochs",
+        )
     with name:
         title = st.text_input("Name of the new model", placeholder=suggested_name(project, tiles), max_chars=60, key=f"{KEY}:name")
     replay = choose_replay(tile_sets, tiles)
@@ -181,7 +198,7 @@ def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet |
         )
         share = percent / 100
     return {
-        "freeze": "backbone" if freeze else "nothing",
+        "freeze": freeze,
         "keep_old_classes": keep,
         "epochs": int(rounds),
         "name": title.strip() or suggested_name(project, tiles),
@@ -241,7 +258,7 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> b
         check_enough(tiles)
         if base.card is None:
             return True
-        model_input = input_for(base.card, tiles, frozen=chosen["freeze"] == "backbone")
+        model_input = input_for(base.card, tiles, frozen=chosen["freeze"] != "nothing")
         if chosen["replay_tiles"] and Path(chosen["replay_tiles"]).exists():
             check_replay(open_tile_set(Path(chosen["replay_tiles"])), model_input)
     except TerratuneError as error:
@@ -388,7 +405,9 @@ def result(folder: Path, *, done: bool) -> None:
     held_out = "1 tile" if found["held_out_tiles"] == 1 else f"{found['held_out_tiles']} tiles"
     if done:
         st.success(
-            f"**The new model is ready.** Epoch {found['best_epoch']} was the best and is the one kept.", icon=":material/check_circle:"
+            "**The new model is ready.**"
+            + (f" Epoch {found['best_epoch']} was the best and is the one kept." if found["best_epoch"] else ""),
+            icon=":material/check_circle:",
         )
     else:
         st.caption(f"The best so far is epoch {found['best_epoch']}; its model is kept and can be compared.")
@@ -397,7 +416,7 @@ def result(folder: Path, *, done: bool) -> None:
     missed = [r["Class"] for r in rows if r["Class"] not in found["old_classes"] and (r["Found after"] or 0.0) < HARDLY_FOUND]
     if missed:
         st.warning(
-            f"**{', '.join(missed)}** is hardly found yet. Train for more epochs, or label more of it in different places and export again.",
+            f"**{', '.join(missed)}** is hardly found yet. Train more thoroughly or for more epochs, or label more of it in different places and export again.",
             icon=":material/warning:",
         )
     if rows:

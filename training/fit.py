@@ -16,6 +16,7 @@ from models.card import CARD_FILE, BaseReference, ModelCard, Score
 from models.freezing import learnable_parameters
 from training.checkpoint import FILE as CHECKPOINT
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from training.last_layer import fit_last_layer
 from training.loop import encoder_and_rest, evaluate, replay_per_batch, train_epoch, training_batches
 from training.metrics import iou, mean, scores
 from training.prepare import AGREEMENT, HELD_OUT, REMINDERS, Preparation, only, prepare
@@ -24,6 +25,7 @@ from workspace.files import folder_name, write_json, write_text
 from workspace.jobs import JobReporter
 
 MODEL = "model"
+LEARNT = {"all_but_last_layer": "only its last layer fitted.", "backbone": "backbone frozen.", "nothing": "everything learning."}
 RESULT = "result.json"
 WARM_UP = 0.1
 LAST_RATE = 0.01
@@ -57,7 +59,10 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
         say(f"Going on after epoch {progress.epoch}.")
 
     try:
-        _learn(folder, settings, ready, progress, (optimiser, schedule, random), reporter, say)
+        if settings.freeze == "all_but_last_layer":
+            _fit_at_once(folder, settings, ready, progress, random, reporter, say)
+        else:
+            _learn(folder, settings, ready, progress, (optimiser, schedule, random), reporter, say)
     except JobCancelled:
         if progress.best_epoch:
             publish(folder, settings)
@@ -65,7 +70,25 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
     reporter.progress("Saving the model", 0.99)
     publish(folder, settings)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    say(f"Done: epoch {progress.best_epoch} was the best.")
+    say(f"Done: epoch {progress.best_epoch} was the best." if progress.best_epoch else "Done.")
+
+
+def _fit_at_once(
+    folder: Path,
+    settings: TrainingSettings,
+    ready: Preparation,
+    progress: Progress,
+    random: torch.Generator,
+    reporter: JobReporter,
+    say: Say,
+) -> None:
+    """The last layer alone: no epochs, one model."""
+    ticker = Ticker(reporter)
+    sets = [data for data in (ready.train, ready.replay) if data is not None]
+    fit_last_layer(ready.network, sets, ready.weights, ready.compute, random, lambda: ticker.stage("Fitting the last layer", 1.0))
+    facts, found = score_epoch(ready, ticker.look)
+    keep_best(folder, settings, ready, progress, found)
+    say(_scores_line("The last layer", facts))
 
 
 def _learn(
@@ -191,17 +214,23 @@ def new_card(settings: TrainingSettings, ready: Preparation, progress: Progress,
         name=folder_name(title),
         title=title,
         summary=f"Finds {' and '.join(ready.class_names)}. Fine-tuned from '{base.title}', "
-        + ("backbone frozen." if settings.freeze == "backbone" else "everything learning."),
+        + LEARNT[settings.freeze],
         architecture=base.architecture,
         input=ready.input,
         classes=ready.plan.classes,
         licence=base.licence,
         training_data=f"Tile set '{tile_set.name}': {len(ready.train)} tiles to learn from, {len(ready.validation)} held out.{old}",
-        made_by=f"python -m training.run; epoch {progress.best_epoch} of {settings.epochs}, seed {settings.seed}, "
-        f"learning rate {settings.learning_rate:g}, batches of {settings.batch_size}",
+        made_by=f"python -m training.run; {_how(settings, progress)}, seed {settings.seed}",
         scores=found,
         base=BaseReference(name=base.name, weights_sha256=base.weights_sha256),
     )
+
+
+def _how(settings: TrainingSettings, progress: Progress) -> str:
+    if settings.freeze == "all_but_last_layer":
+        return "last layer fitted at once"
+    rate, size = settings.learning_rate, settings.batch_size
+    return f"epoch {progress.best_epoch} of {settings.epochs}, learning rate {rate:g}, batches of {size}"
 
 
 def rewrite_events(folder: Path, reporter: JobReporter, progress: Progress) -> None:
@@ -245,7 +274,11 @@ def _given_up(progress: Progress, settings: TrainingSettings) -> bool:
 
 
 def _line(facts: dict[str, Any], epochs: int, progress: Progress) -> str:
+    best = "  (best)" if progress.best_epoch == facts["epoch"] else ""
+    return _scores_line(f"epoch {facts['epoch']}/{epochs}  loss {facts['loss']:.3f}", facts) + f"  {facts['seconds']:.1f} s{best}"
+
+
+def _scores_line(what: str, facts: dict[str, Any]) -> str:
     per_class = ", ".join(f"{name} {value:.3f}" for name, value in facts["iou"].items())
     old = "" if facts["old_classes_iou"] is None else f"; old classes {facts['old_classes_iou']:.3f}"
-    best = "  (best)" if progress.best_epoch == facts["epoch"] else ""
-    return f"epoch {facts['epoch']}/{epochs}  loss {facts['loss']:.3f}  validation IoU: {per_class or 'none'}{old}  {facts['seconds']:.1f} s{best}"
+    return f"{what}  validation IoU: {per_class or 'none'}{old}"

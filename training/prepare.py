@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from errors import TrainingError
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
 from models.card import ModelInput, Score
 from models.catalogue import find_encoder, find_model
@@ -20,6 +21,7 @@ from models.weights import fetch_encoder
 from tiles.tile_set import TileSet, open_tile_set
 from training.dataset import TileData
 from training.inputs import check_enough, check_replay, input_for
+from training.last_layer import last_layer
 from training.loop import Compute, answers, choose_compute
 from training.losses import class_weights
 from training.metrics import confusion, scores
@@ -73,7 +75,7 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     tile_set = open_tile_set(Path(settings.tiles))
     check_enough(tile_set)
     base = load_bundle(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
-    frozen = settings.freeze == "backbone"
+    frozen = settings.freeze != "nothing"
     model_input = input_for(base.card, tile_set, frozen=frozen)
     plan = plan_outputs(base.card, tile_set.record.classes, keep_old=settings.keep_old_classes)
     train, validation = (
@@ -90,6 +92,10 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     network = _adapted(base, model_input, plan, settings.seed)
     if frozen:
         freeze(network.encoder)
+    if settings.freeze == "all_but_last_layer":
+        freeze(network.decoder)
+        if last_layer(network) is None:
+            raise TrainingError(f"'{base.card.title}' has no last layer that could be fitted alone.", "Choose 'Thorough'.")
     compute.place(network)
     weights = class_weights(train.pixels_per_output(network.outputs), balance=settings.balance).to(compute.device)
     fingerprint = hashlib.sha256(

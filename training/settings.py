@@ -19,11 +19,12 @@ class TrainingSettings(BaseModel):
         title="Base model",
         description="What training starts from: a name in the list, or a folder.",
     )
-    freeze: Literal["backbone", "nothing"] = Field(
+    freeze: Literal["all_but_last_layer", "backbone", "nothing"] = Field(
         default="backbone",
-        title="Freeze the backbone",
-        description="Only the last layers learn; what the model knows about how the ground looks stays as it is. Fast, and safe with few "
-        "labels. Off: everything learns, which takes longer and wants hundreds of tiles.",
+        title="How thoroughly",
+        description="Quick: only the last layer is fitted, a first map within seconds. Thorough: the last layers learn too, after that; what the "
+        "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Everything: takes longest and wants "
+        "hundreds of tiles.",
     )
     epochs: int = Field(
         default=20, ge=1, le=1000, title="Epochs", description="How often all tiles are gone through. More is slower, seldom worse."

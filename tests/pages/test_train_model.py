@@ -96,7 +96,7 @@ def test_train_starts_a_run_and_shows_what_came_out(project):
     tiles = make_tile_set(project.tiles_folder / "tracks", drawn=(UNPAVED,))
     page = open_page(project)
     assert "6 tiles to learn from, 2 kept" in text_of(page.caption)
-    assert page.toggle(key="train_model:freeze").value is True
+    assert page.button_group(key="train_model:freeze").value == "backbone"
     page.number_input(key="train_model:epochs").set_value(2)
     page.text_input(key="train_model:name").set_value("Fire roads")
     start_button(page).click().run()

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from models.architecture import Architecture
 from models.bundle import load_bundle
 from tests.training.tile_sets import PAVED, UNPAVED, make_base, make_tile_set
 from training.run import main, read_settings, run
@@ -47,6 +48,24 @@ def test_a_frozen_run_leaves_the_encoder_bit_for_bit(place):
     assert {"loss", "validation_loss", "iou", "mean_iou", "old_classes_iou", "seconds"} <= epochs[0].keys()
     assert job_status(folder).state == "done"
     assert not (folder / "checkpoint.pt").exists()
+
+
+def test_a_quick_run_fits_the_last_layer_alone(place):
+    folder = a_run(place, freeze="all_but_last_layer")
+    assert run(folder) == 0
+    before, after = load_file(place / "base" / "model.safetensors"), weights(folder)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"head.0.weight", "head.0.bias"}
+    assert events(folder) == []
+    assert job_status(folder).state == "done"
+    assert json.loads((folder / "result.json").read_text())["best_epoch"] == 0
+    assert "only its last layer" in load_bundle(folder).card.summary
+
+
+def test_a_base_without_a_last_layer_to_fit_is_told(place):
+    make_base(place / "unet", architecture=Architecture(encoder="resnet10t", decoder="unet"))
+    folder = a_run(place, freeze="all_but_last_layer", base=str(place / "unet"))
+    assert run(folder) == 1
+    assert "Thorough" in job_status(folder).remedy
 
 
 def test_the_new_model_carries_its_facts(place):

@@ -61,11 +61,11 @@ def make_tile_set(
                 label[:4, :4] = 255
             statistics.add(image, valid)
             transform = Affine(0.5, 0, 1000 * i, 0, -0.5, 0)
-            name, *paths = writer.add(image, valid, label, transform, "EPSG:32611", None)
+            written = writer.add(image, valid, label, transform, "EPSG:32611", None)
             pixels = {v: int((label == v).sum()) for v in (0, *(c.value for c in classes))}
             records.append(
                 TileRecord(
-                    name=name,
+                    name=written.name,
                     raster="x",
                     column=0,
                     row=0,
@@ -74,9 +74,9 @@ def make_tile_set(
                     place=f"place {i}",
                     split="train" if i < train else "validation",
                     pixels=pixels,
-                    image=paths[0],
-                    label=paths[1],
-                    ignore=paths[2],
+                    image=written.image,
+                    label=written.label,
+                    ignore=written.ignore,
                 )
             )
         return writer.finish(
@@ -101,10 +101,10 @@ def make_base(folder: Path, *, classes=("Paved road",), **changes) -> Path:
     card = ModelCard(
         name=folder.name,
         title="Base",
-        architecture=SMALL,
+        architecture=changes.pop("architecture", SMALL),
         input=ModelInput(band_names=("red", "green", "blue"), mean=(70, 70, 70), std=(40, 40, 40), resolution_m=0.5, tile_size=64),
         classes=tuple(ClassDef(value=i, name=name, colour="#4361ee") for i, name in enumerate(classes, 1)),
         **changes,
     )
-    save_bundle(folder, build_network(SMALL, 3, len(classes) + 1), card)
+    save_bundle(folder, build_network(card.architecture, 3, len(classes) + 1), card)
     return folder
