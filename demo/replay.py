@@ -71,12 +71,10 @@ def _tile(writer: TileSetWriter, scene: Scene, label: NDArray[np.uint8], column:
     """Write one tile; the last scene is kept for validation."""
     part = np.s_[row : row + TILE_SIZE, column : column + TILE_SIZE]
     transform, crs = scene.transform @ Affine.translation(column, row), f"EPSG:{scene.epsg}"
-    name, image, truth, ignore = writer.add(
-        scene.rgb[:, *part], np.ones((TILE_SIZE, TILE_SIZE), dtype=bool), label[part], transform, crs, None
-    )
+    written = writer.add(scene.rgb[:, *part], np.ones((TILE_SIZE, TILE_SIZE), dtype=bool), label[part], transform, crs, None)
     paved = int(label[part].sum())
     return TileRecord(
-        name=name,
+        name=written.name,
         raster=f"scene {FIRST_SEED + number}",
         column=column,
         row=row,
@@ -85,7 +83,7 @@ def _tile(writer: TileSetWriter, scene: Scene, label: NDArray[np.uint8], column:
         place=f"scene-{number}",
         split="validation" if number == SCENES - 1 else "train",
         pixels={0: TILE_SIZE**2 - paved, 1: paved},
-        image=image,
-        label=truth,
-        ignore=ignore,
+        image=written.image,
+        label=written.label,
+        ignore=written.ignore,
     )

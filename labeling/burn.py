@@ -15,6 +15,7 @@ from rasterio.features import rasterize
 from errors import LabelError
 from imagery.grid import Grid
 from tiles.footprints import LONLAT, local_projection
+from tiles.objects import TileObject, object_of, pixels_in
 from workspace.classes import UNCERTAIN_VALUE, ClassSchema
 
 SCALE_TOLERANCE = 0.002
@@ -30,6 +31,8 @@ class Shapes:
     """(n,) shapely polygons (lines and points only where their width is 0)."""
     values: NDArray[np.uint8]
     """(n,) class values; 255 for every class that is not learnt."""
+    features: NDArray[np.int64]
+    """(n,) row of the label that each area is of, or a part of."""
     tree: shapely.STRtree
 
     def __len__(self) -> int:
@@ -67,6 +70,7 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
     if labels.crs is None:
         raise LabelError("The labels do not say which coordinate system they are in.", "Give it when importing them.")
     labels = labels.assign(_rank=_drawing_ranks(labels, schema))
+    labels["_feature"] = np.arange(len(labels))
     labels = labels[~(labels.geometry.isna() | labels.geometry.is_empty)].explode(ignore_index=True)
     labels["_half"] = half_widths_m(labels, buffer_m)
     labels = labels[_may_touch(labels, grid)].sort_values("_rank", kind="stable")
@@ -74,21 +78,94 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
     keep = ~(shapely.is_empty(areas) | shapely.is_missing(areas))
     ignored = [c.value for c in schema.classes if c.ignore]
     values = np.where(labels["class_value"].isin(ignored), UNCERTAIN_VALUE, labels["class_value"]).astype(np.uint8)
-    return Shapes(areas[keep], values[keep], shapely.STRtree(areas[keep]))
+    return Shapes(areas[keep], values[keep], labels["_feature"].to_numpy()[keep], shapely.STRtree(areas[keep]))
 
 
-def burn(shapes: Shapes, grid: Grid) -> NDArray[np.uint8]:
+def shapes_in(shapes: Shapes, grid: Grid, least_share: float = 0.0) -> NDArray[np.int64]:
+    """Places in `shapes`, in drawing order, of what touches a window.
+
+    Args:
+        shapes: On the image.
+        grid: The window.
+        least_share: A label of which less than this share (of its area, or length) lies in the window is left out; areas of
+            classes that are not learnt always stay.
+    """
+    window = outline(grid)
+    chosen = np.sort(shapes.tree.query(window, predicate="intersects"))
+    if least_share == 0 or len(chosen) == 0:
+        return chosen
+    parts = np.flatnonzero(np.isin(shapes.features, shapes.features[chosen]))
+    whole, inside = _sizes(shapes.areas[parts]), _sizes(shapely.intersection(shapes.areas[parts], window))
+    names, of = np.unique(shapes.features[parts], return_inverse=True)
+    share = np.bincount(of, inside) / np.maximum(np.bincount(of, whole), 1e-12)
+    enough = np.isin(shapes.features[chosen], names[share >= least_share - 1e-9])
+    return chosen[enough | ~shapes.learnt[chosen]]
+
+
+def burn(shapes: Shapes, grid: Grid, chosen: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
     """(rows, columns) class values of a window: 0 background, 255 ignore. A pixel belongs to what covers its centre."""
-    chosen = np.sort(shapes.tree.query(outline(grid), predicate="intersects"))
+    chosen = shapes_in(shapes, grid) if chosen is None else chosen
     if len(chosen) == 0:
         return np.zeros(grid.shape, dtype=np.uint8)
     pairs = zip(shapes.areas[chosen], shapes.values[chosen].tolist(), strict=True)
     return rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=np.uint8)
 
 
+def objects_in(
+    shapes: Shapes, grid: Grid, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
+) -> tuple[list[TileObject], dict[int, NDArray[np.integer]]]:
+    """The labelled objects of a window, each label one, however many parts it has.
+
+    Args:
+        shapes: On the image.
+        grid: The window.
+        chosen: From `shapes_in`.
+        valid: (rows, columns): there is imagery. An object around which there is none is left out.
+
+    Returns:
+        The objects in drawing order, cut at the window, and by class value (rows, columns) 1 + the place of the object among those of its
+        class, 0 elsewhere: pixels whose centre it covers, the later object above.
+    """
+    mine = chosen[shapes.learnt[chosen] & (shapely.get_dimensions(shapes.areas[chosen]) == 2)]
+    cut = shapely.intersection(shapes.areas[mine], outline(grid))
+    to_pixels = ~grid.transform
+    found: list[TileObject] = []
+    parts: dict[int, list[tuple[shapely.Geometry, int]]] = {}
+    for feature in dict.fromkeys(shapes.features[mine].tolist()):
+        own = np.flatnonzero(shapes.features[mine] == feature)
+        area = _polygonal(cut[own])
+        if area.is_empty:
+            continue
+        value = int(shapes.values[mine[own[0]]])
+        one = object_of(value, shapely.transform(area, lambda x, y: to_pixels @ (x, y), interleaved=False), grid.shape, area.area)
+        if valid[pixels_in(one.box, grid.shape)].any():
+            number = 1 + sum(other.value == value for other in found)
+            found.append(one)
+            parts.setdefault(value, []).extend((shape, number) for shape in shapes.areas[mine[own]])
+    kinds = {value: np.uint8 if pairs[-1][1] <= 255 else np.uint16 for value, pairs in parts.items()}
+    burnt = {
+        value: rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=kinds[value])
+        for value, pairs in parts.items()
+    }
+    return found, {value: np.where(valid, numbers, 0).astype(numbers.dtype) for value, numbers in burnt.items()}
+
+
 def outline(grid: Grid) -> shapely.Polygon:
     """The outline of a grid in its CRS."""
     return shapely.Polygon(grid.corners())
+
+
+def _sizes(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
+    """(n,) area; length of lines; 1 of a point, 0 of nothing."""
+    dimensions = shapely.get_dimensions(shapes)
+    sizes = np.where(dimensions == 2, shapely.area(shapes), shapely.length(shapes))
+    return np.where((dimensions == 0) & ~shapely.is_empty(shapes), 1.0, sizes)
+
+
+def _polygonal(parts: NDArray[np.object_]) -> shapely.Geometry:
+    """The polygons in some shapes as one polygon or multi-polygon; lines and points where they only touch are left out."""
+    polygons = [p for p in shapely.get_parts(shapely.get_parts(parts)) if p.geom_type == "Polygon" and p.area > 0]
+    return polygons[0] if len(polygons) == 1 else shapely.union_all(polygons) if polygons else shapely.Polygon()
 
 
 def _drawing_ranks(labels: gpd.GeoDataFrame, schema: ClassSchema) -> NDArray[np.int64]:

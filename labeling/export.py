@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,19 +15,20 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from errors import EmptyTileSetError, InputMismatchError, NoLabelsError, NoOverlapError, UnsupportedRasterError
 from imagery.grid import Grid
 from imagery.raster import RasterInfo, inspect_raster
 from imagery.read import Pixels, open_raster, read_window
-from labeling.burn import Shapes, burn, outline, shapes_on
+from labeling.burn import Shapes, burn, objects_in, outline, shapes_in, shapes_on
 from tiles.footprints import LONLAT, footprints_m
+from tiles.formats import FORMATS
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
-from tiles.tile_set import IGNORE_LABEL, TileClass, TileRecord, TileSet, TileSetRecord
+from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, TileClass, TileRecord, TileSet, TileSetRecord
 from tiles.windows import tile_windows
-from tiles.writer import TileSetWriter, require_space
+from tiles.writer import TileSetWriter, WrittenTile, require_space
 from workspace.classes import ClassSchema
 
 Progress = Callable[[str, float], None]
@@ -37,6 +39,11 @@ class ExportSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    metadata_format: str = Field(
+        default=METADATA_FORMAT,
+        title="Kind of labels",
+        description="A class for each pixel is what Terratune trains on. Boxes and outlines of single objects are for other programs.",
+    )
     tile_size: int = Field(
         default=256,
         ge=32,
@@ -68,6 +75,14 @@ class ExportSettings(BaseModel):
         description="Only squares with something labelled (what is not labelled in them is taken as background), or all of the imagery: "
         "only if you labelled everything in it.",
     )
+    min_polygon_overlap_ratio: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Least part of an object in a tile",
+        description="An object of which less than this part lies in a tile is left out of that tile's labels. 0 keeps every sliver; "
+        "0.3 keeps a third of a house and more. What is left out counts as background there.",
+    )
     validation_share: float = Field(
         default=0.2,
         ge=0.05,
@@ -78,6 +93,13 @@ class ExportSettings(BaseModel):
     )
     seed: int = Field(default=0, ge=0, title="Seed", description="Another number draws other places for validation.")
     image_format: Literal["TIFF"] = Field(default="TIFF", title="Image format", description="TIFF keeps all bands as they are.")
+
+    @field_validator("metadata_format")
+    @classmethod
+    def _known_format(cls, name: str) -> str:
+        if name not in FORMATS:
+            raise ValueError(f"'{name}' is not among the metadata formats {', '.join(FORMATS)}.")
+        return name
 
     @model_validator(mode="after")
     def _stride_within_tile(self) -> ExportSettings:
@@ -130,10 +152,7 @@ class _Cut:
     column: int
     row: int
     transform: Affine
-    name: str
-    paths: tuple[str, str, str | None]
-    pixels: dict[int, int]
-    ignored: int
+    written: WrittenTile
 
 
 def export_tiles(
@@ -144,7 +163,7 @@ def export_tiles(
     out: Path,
     progress: Progress | None = None,
 ) -> TileSet:
-    """Cut imagery and labels into a Classified Tiles set, split by place.
+    """Cut imagery and labels into a tile set, split by place.
 
     Args:
         images: Rasters, those with labels (or all, where all is to be cut) with the same bands and type; any CRS each. All bands but alpha are written, in the raster's own values.
@@ -174,7 +193,7 @@ def export_tiles(
     size = settings.tile_size
     statistics = RunningStatistics(len(planned[0].bands), planned[0].info.dtype, settings.seed)
     require_space(out, _bytes(planned, size))
-    with TileSetWriter(out) as writer:
+    with TileSetWriter(out, settings.metadata_format, _tile_classes(schema)) as writer:
         cuts = list(_cut_all(planned, settings, writer, statistics, tell))
         if not cuts:
             raise EmptyTileSetError(
@@ -308,15 +327,16 @@ def _cut_all(
 def _cut(image: _Image, column: int, row: int, pixels: Pixels, settings: ExportSettings, writer: TileSetWriter) -> _Cut | None:
     """Burn and write one window; None when it holds nothing to learn from."""
     grid = image.grid.window(column, row, settings.tile_size, settings.tile_size)
-    label = burn(image.shapes, grid)
+    chosen = shapes_in(image.shapes, grid, settings.min_polygon_overlap_ratio)
+    label = burn(image.shapes, grid, chosen)
     label[~pixels.valid] = IGNORE_LABEL
     counts = pixels_per_class(label)
     if not counts or (settings.tiles == "features_only" and not any(value for value in counts)):
         return None
+    objects, instances = objects_in(image.shapes, grid, chosen, pixels.valid) if writer.format.has_objects else ([], {})
     values = _filled(pixels, image.info.nodata)
-    name, *paths = writer.add(values, pixels.valid, label, grid.transform, _crs(grid), image.info.nodata)
-    ignored = int((label == IGNORE_LABEL).sum())
-    return _Cut(image, column, row, grid.transform, name, (paths[0] or "", paths[1] or "", paths[2]), counts, ignored)
+    written = writer.add(values, pixels.valid, label, grid.transform, _crs(grid), image.info.nodata, objects, instances)
+    return _Cut(image, column, row, grid.transform, written)
 
 
 def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
@@ -328,14 +348,14 @@ def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
 def _split(cuts: Sequence[_Cut], schema: ClassSchema, settings: ExportSettings) -> tuple[list[Any], list[str]]:
     planned = [cut.image for cut in cuts]
     outlines = footprints_m([cut.transform for cut in cuts], [_crs(cut.image.grid) for cut in cuts], settings.tile_size)
-    pixels = np.array([[cut.pixels.get(c.value, 0) for c in schema.learnt] for cut in cuts], dtype=np.int64)
+    pixels = np.array([[cut.written.pixels.get(c.value, 0) for c in schema.learnt] for cut in cuts], dtype=np.int64)
     return split_by_place(outlines, pixels, settings.validation_share, settings.seed, _gap_m(planned, settings))
 
 
 def _record_of(cut: _Cut, split: Any, place: str) -> TileRecord:
     t = cut.transform
     return TileRecord(
-        name=cut.name,
+        **dataclasses.asdict(cut.written),
         raster=cut.image.source.name,
         column=cut.column,
         row=cut.row,
@@ -343,12 +363,11 @@ def _record_of(cut: _Cut, split: Any, place: str) -> TileRecord:
         transform=(t.a, t.b, t.c, t.d, t.e, t.f),
         place=place,
         split=split,
-        pixels=cut.pixels,
-        ignored_pixels=cut.ignored,
-        image=cut.paths[0],
-        label=cut.paths[1],
-        ignore=cut.paths[2],
     )
+
+
+def _tile_classes(schema: ClassSchema) -> tuple[TileClass, ...]:
+    return tuple(TileClass(value=c.value, name=c.name, colour=c.colour) for c in schema.learnt)
 
 
 def _record(
@@ -357,9 +376,10 @@ def _record(
     info = planned[0].info
     used = {tile.raster for tile in tiles}
     return TileSetRecord(
+        metadata_format=settings.metadata_format,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         settings=settings.model_dump(),
-        classes=tuple(TileClass(value=c.value, name=c.name, colour=c.colour) for c in schema.learnt),
+        classes=_tile_classes(schema),
         band_names=tuple(info.band_names[b - 1] for b in planned[0].bands),
         dtype=info.dtype,
         nodata=info.nodata,

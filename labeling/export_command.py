@@ -16,6 +16,7 @@ from errors import LabelFileError, TerratuneError
 from imagery.read import display_name, is_url
 from labeling.exchange import NOTHING, inspect_file, read_labels, suggested_map
 from labeling.export import ExportSettings, ImageSource, export_tiles
+from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import METADATA_FORMAT, TileSet
 from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, starter_schema
 
@@ -43,20 +44,23 @@ def export(
         Path | None, typer.Option(help="classes.json of a project: values, names, colours, drawing order. Else taken from the field.")
     ] = None,
     labels_crs: Annotated[str | None, typer.Option(help="CRS of label files that do not say theirs, for example EPSG:26911.")] = None,
-    format: Annotated[str, typer.Option(help="Metadata format.")] = METADATA_FORMAT,
+    format: Annotated[str, typer.Option(help=f"Metadata format: {', '.join(FORMATS)}.")] = METADATA_FORMAT,
     tile_size: Annotated[int, typer.Option(help=_help("tile_size"))] = _DEFAULTS.tile_size,
     stride: Annotated[int, typer.Option(help=_help("stride"))] = _DEFAULTS.stride,
     buffer_m: Annotated[float, typer.Option(help=_help("buffer_m"))] = _DEFAULTS.buffer_m,
     tiles: Annotated[str, typer.Option(help="features_only or all. " + _help("tiles"))] = _DEFAULTS.tiles,
+    min_polygon_overlap_ratio: Annotated[
+        float, typer.Option(help=_help("min_polygon_overlap_ratio"))
+    ] = _DEFAULTS.min_polygon_overlap_ratio,
     validation_share: Annotated[float, typer.Option(help=_help("validation_share"))] = _DEFAULTS.validation_share,
     seed: Annotated[int, typer.Option(help=_help("seed"))] = _DEFAULTS.seed,
 ) -> None:
-    """Cut imagery and labels into a Classified Tiles folder, split into training and validation by place."""
-    if format != METADATA_FORMAT:
-        raise typer.BadParameter(f"only {METADATA_FORMAT} is written.", param_hint="--format")
+    """Cut imagery and labels into a folder of training tiles, split into training and validation by place."""
     try:
         settings = ExportSettings.model_validate(
             {
+                "metadata_format": format,
+                "min_polygon_overlap_ratio": min_polygon_overlap_ratio,
                 "tile_size": tile_size,
                 "stride": stride,
                 "buffer_m": buffer_m,
@@ -86,8 +90,11 @@ def summary(tile_set: TileSet) -> str:
         f"{counts['train']} for training, {counts['validation']} for validation, {counts['gap']} between them used by neither",
     ]
     for c in record.classes:
-        train, validation = record.class_pixels("train")[c.value], record.class_pixels("validation")[c.value]
-        lines.append(f"{c.value} {c.name}: {train} pixels for training, {validation} for validation")
+        what = "objects" if tile_format(record.metadata_format).has_objects else "pixels"
+        counted = record.class_objects if what == "objects" else record.class_pixels
+        lines.append(
+            f"{c.value} {c.name}: {counted('train')[c.value]} {what} for training, {counted('validation')[c.value]} for validation"
+        )
     return "\n".join(lines)
 
 

@@ -17,9 +17,10 @@ from imagery.library import Raster, list_rasters, raster_source
 from labeling.export import ExportSettings, ImageSource, estimate_tiles
 from labeling.export_job import export_jobs, forget_job, read_job, start_export
 from labeling.label_set import current_labels
-from tiles.preview import overlay, pick_samples, picture, places_geojson
-from tiles.reader import read_tile
-from tiles.tile_set import Split, TileSet, TileSetRecord, list_tile_sets, open_tile_set
+from tiles.formats import FORMATS, tile_format
+from tiles.preview import draw_objects, overlay, pick_samples, picture, places_geojson
+from tiles.reader import read_labelled
+from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, Split, TileSet, TileSetRecord, list_tile_sets, open_tile_set
 from tiles.writer import remove_tile_set
 from ui.canvas import view_map
 from ui.frame import next_step_link, page_frame, tile_token
@@ -103,6 +104,17 @@ def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDat
 def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSettings | None) -> tuple[ExportSettings, list[Raster], str]:
     """Settings as chosen; at first those of the last export."""
     fields, start = ExportSettings.model_fields, last or first_settings()
+    names = list(FORMATS)
+    metadata_format = st.selectbox(
+        fields["metadata_format"].title or "",
+        names,
+        names.index(start.metadata_format),
+        format_func=lambda name: FORMATS[name].title,
+        help=fields["metadata_format"].description,
+        key="metadata_format",
+    )
+    form = FORMATS[metadata_format]
+    st.caption(form.description if form.has_pixels else f"{form.description} Terratune itself cannot train on it.")
     buffer_m = st.number_input(
         fields["buffer_m"].title or "", 0.0, 100.0, float(start.buffer_m), 0.5, help=fields["buffer_m"].description, key="buffer_m"
     )
@@ -131,6 +143,17 @@ def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSetti
         key="tiles",
     )
     with st.expander("More choices", icon=":material/tune:"):
+        least = 0.0
+        if form.has_objects:
+            least = st.slider(
+                fields["min_polygon_overlap_ratio"].title or "",
+                0.0,
+                1.0,
+                start.min_polygon_overlap_ratio,
+                0.05,
+                help=fields["min_polygon_overlap_ratio"].description,
+                key="min_polygon_overlap_ratio",
+            )
         share = st.slider(
             fields["validation_share"].title or "",
             0.05,
@@ -141,10 +164,19 @@ def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSetti
             key="validation_share",
         )
         seed = st.number_input(fields["seed"].title or "", 0, 9999, start.seed, help=fields["seed"].description, key="seed")
-        names = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
-        ids = st.multiselect("Images", list(names), list(names), format_func=lambda i: names.get(i, ""), key=f"images:{project.id}")
+        images = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
+        ids = st.multiselect("Images", list(images), list(images), format_func=lambda i: images.get(i, ""), key=f"images:{project.id}")
         name = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
-    settings = ExportSettings(tile_size=tile_size, stride=stride, buffer_m=buffer_m, tiles=which, validation_share=share, seed=int(seed))
+    settings = ExportSettings(
+        metadata_format=metadata_format,
+        tile_size=tile_size,
+        stride=stride,
+        buffer_m=buffer_m,
+        tiles=which,
+        min_polygon_overlap_ratio=least,
+        validation_share=share,
+        seed=int(seed),
+    )
     return settings, [r for r in rasters if r.id in ids], name
 
 
@@ -220,6 +252,12 @@ def result_panel(project: Project, rasters: Sequence[Raster], sets: Sequence[Pat
     with line[2]:
         next_step_link("export_tiles")
     tile_set = open_tile_set(folder)
+    form = tile_format(tile_set.record.metadata_format)
+    if not form.has_pixels:
+        st.info(
+            f"{form.title}: made for other programs. To train here, export again with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels.",
+            icon=":material/info:",
+        )
     numbers(tile_set.record)
     view = st.segmented_control("View", ["Samples", "Places"], default="Samples", label_visibility="collapsed", key="view")
     with explained():
@@ -263,20 +301,25 @@ def numbers(record: TileSetRecord) -> None:
 
 
 def class_table(record: TileSetRecord) -> pd.DataFrame:
-    """For each class its tiles and pixels on both sides."""
+    """For each class its tiles and its objects, or pixels, on both sides."""
     rows = []
     for c in record.classes:
         row: dict[str, Any] = {"Class": c.name, "Value": c.value}
         for split, title, _, _ in SPLITS[:2]:
             tiles = record.in_split(split)
             row[f"{title} tiles"] = sum(t.pixels.get(c.value, 0) > 0 for t in tiles)
-            row[f"{title} pixels"] = sum(t.pixels.get(c.value, 0) for t in tiles)
+            if tile_format(record.metadata_format).has_objects:
+                row[f"{title} objects"] = record.class_objects(split)[c.value]
+            else:
+                row[f"{title} pixels"] = sum(t.pixels.get(c.value, 0) for t in tiles)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def samples_panel(tile_set: TileSet) -> None:
-    st.caption("Does the colour lie on the roads? If not, correct the labels or the width and export again.")
+    form = tile_format(tile_set.record.metadata_format)
+    asked = "Does each object have its own?" if form.has_objects else "Does the colour lie on what you labelled?"
+    st.caption(f"{asked} If not, correct the labels or the width and export again.")
     pictures = sample_pictures(str(tile_set.folder), (tile_set.folder / "terratune.json").stat().st_mtime)
     for start in range(0, len(pictures), 4):
         for column, (caption, image) in zip(st.columns(4), pictures[start : start + 4], strict=False):
@@ -287,13 +330,19 @@ def samples_panel(tile_set: TileSet) -> None:
 def sample_pictures(folder: str, _made: float) -> list[tuple[str, NDArray[np.uint8]]]:
     """(caption, tile above its overlay) of a few tiles; read again when the set was made anew."""
     tile_set = open_tile_set(Path(folder))
+    classes = tile_set.record.classes
     found = []
     for tile in pick_samples(tile_set.record, SAMPLES):
-        pixels = read_tile(tile_set, tile)
+        pixels, labels = read_labelled(tile_set, tile)
         rgb = picture(pixels, tile_set.record)
+        if tile_format(tile_set.record.metadata_format).has_objects:
+            unsure = np.where(pixels.label == IGNORE_LABEL, pixels.label, 0).astype(np.uint8)
+            below = draw_objects(overlay(rgb, unsure, classes), labels.objects, classes)
+        else:
+            below = overlay(rgb, pixels.label, classes)
         line = np.full((4, rgb.shape[1], 3), 255, dtype=np.uint8)
         title = next(t for s, t, _, _ in SPLITS if s == tile.split)
-        found.append((f"{title}, {tile.place}", np.vstack([rgb, line, overlay(rgb, pixels.label, tile_set.record.classes)])))
+        found.append((f"{title}, {tile.place}", np.vstack([rgb, line, below])))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Classified Tiles folders that another program wrote: work out the record they lack."""
+"""Folders of training tiles that another program wrote: work out the record they lack."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 
 from errors import EmptyTileSetError, SplitError, TileSetFormatError
 from imagery.grid import Grid
 from tiles import layout
 from tiles.footprints import footprints_m
+from tiles.formats import TileFormat, tile_format
+from tiles.formats.base import IMAGE_SUFFIXES, LabelFiles, burnt_boxes
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
-from tiles.tile_set import METADATA_FORMAT, BandStatistics, Split, TileClass, TileRecord, TileSetRecord
+from tiles.tile_set import BandStatistics, Split, TileClass, TileRecord, TileSetRecord
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".mrf")
 VALIDATION_SHARE = 0.2
 SEED = 0
 SAMPLED_IMAGES = 300
@@ -36,14 +36,15 @@ class _Chip:
 
     name: str
     image: str
-    label: str
+    files: LabelFiles
     crs: str
     transform: Affine
     pixels: dict[int, int]
+    objects: dict[int, int]
 
 
 def derive_record(folder: Path) -> TileSetRecord:
-    """The record of a Classified Tiles folder, from its side files, names and pixels.
+    """The record of a folder in one of the known formats, from its side files, names and pixels.
 
     Chips that say where they lie are split by place; others by their number, in runs with a gap between.
 
@@ -52,15 +53,17 @@ def derive_record(folder: Path) -> TileSetRecord:
         EmptyTileSetError: no image has a label.
     """
     accumulated, definition = _side_files(folder)
+    form = tile_format(str(accumulated.get("MetaDataMode")))
     classes = _classes(definition)
-    pairs = _pairs(folder)
+    pairs = _pairs(folder, form, classes)
     first = _facts(folder, pairs[0][0])
-    chips = [_chip(folder, image, label, first.size, {c.value for c in classes}) for image, label in pairs]
+    chips = [_chip(folder, form, image, files, first.size, classes) for image, files in pairs]
     splits, places = _split(chips, first.size, [c.value for c in classes])
     tiles = tuple(_tile_record(chip, split, place) for chip, split, place in zip(chips, splits, places, strict=True))
     placed = chips[0].crs
     grid = Grid(first.size, first.size, chips[0].transform, rasterio.crs.CRS.from_user_input(placed)) if placed else None
     return TileSetRecord(
+        metadata_format=form.name,
         made_elsewhere=True,
         classes=classes,
         band_names=_band_names(definition, accumulated, first.bands),
@@ -82,16 +85,11 @@ def _side_files(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     for name in layout.NEEDED_FILES:
         if not (folder / name).exists():
             raise TileSetFormatError(
-                f"{name} is missing in '{folder.name}', so it is not a complete Classified Tiles folder.",
-                "Choose the folder that holds 'images' and 'labels' directly, or export the tiles again.",
+                f"{name} is missing in '{folder.name}', so it is not a complete folder of training tiles.",
+                "Choose the folder that holds 'images' directly, or export the tiles again.",
             )
     accumulated, definition = (read_side_json(folder / name) for name in (layout.ACCUMULATED_FILE, layout.DEFINITION_FILE))
-    mode = accumulated.get("MetaDataMode")
-    if mode != METADATA_FORMAT:
-        raise TileSetFormatError(
-            f"{layout.ACCUMULATED_FILE} says MetaDataMode '{mode}'; only '{METADATA_FORMAT}' can be used here.",
-            f"Export again with the metadata format {METADATA_FORMAT}.",
-        )
+    tile_format(str(accumulated.get("MetaDataMode")))
     return accumulated, definition
 
 
@@ -134,18 +132,18 @@ def _colour(rgb: Any, number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def _pairs(folder: Path) -> list[tuple[str, str]]:
-    """(image, label) paths of every image that has a label; map.txt only tells how labels are named."""
-    for part in (layout.IMAGES, layout.LABELS):
+def _pairs(folder: Path, form: TileFormat, classes: tuple[TileClass, ...]) -> list[tuple[str, LabelFiles]]:
+    """(image path, its labels) of every image that is labelled; map.txt only tells how labels are named."""
+    for part in filter(None, (layout.IMAGES, form.label_folder)):
         if not (folder / part).is_dir():
             raise TileSetFormatError(
                 f"The folder '{part}' is missing in '{folder.name}'.", "Choose the folder that holds 'images' and 'labels'."
             )
     if not layout.parse_map((folder / layout.MAP_FILE).read_text(encoding="utf-8-sig", errors="replace")):
         raise TileSetFormatError(f"{layout.MAP_FILE} has no line with an image and a label.", "Export the tiles again.")
-    labels = {p.stem: p.name for p in sorted((folder / layout.LABELS).iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
+    labels = form.find(folder, classes)
     images = sorted(p for p in (folder / layout.IMAGES).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    pairs = [(f"{layout.IMAGES}/{p.name}", f"{layout.LABELS}/{labels[p.stem]}") for p in images if p.stem in labels]
+    pairs = [(f"{layout.IMAGES}/{p.name}", labels[p.stem]) for p in images if p.stem in labels]
     if not pairs:
         raise EmptyTileSetError(f"No image in '{folder.name}' has a label of the same name.", "Export the tiles again.")
     return pairs
@@ -173,7 +171,7 @@ def _opened(folder: Path, path: str) -> rasterio.DatasetReader:
         ) from error
 
 
-def _chip(folder: Path, image: str, label: str, size: int, values: set[int]) -> _Chip:
+def _chip(folder: Path, form: TileFormat, image: str, files: LabelFiles, size: int, classes: tuple[TileClass, ...]) -> _Chip:
     with _opened(folder, image) as file:
         if (file.width, file.height) != (size, size):
             raise TileSetFormatError(
@@ -182,20 +180,10 @@ def _chip(folder: Path, image: str, label: str, size: int, values: set[int]) -> 
             )
         crs = file.crs.to_string() if file.crs else ""
         transform = file.transform
-    with _opened(folder, label) as file:
-        pixels = pixels_per_class(_label_values(file.read(1), label, values))
-    return _Chip(Path(image).stem, image, label, crs, transform, pixels)
-
-
-def _label_values(label: NDArray[Any], path: str, values: set[int]) -> NDArray[np.uint8]:
-    strange = sorted({int(v) for v in np.unique(label)} - values - {0})
-    if strange:
-        raise TileSetFormatError(
-            f"{path} holds the value {strange[0]}, which is not a class in {layout.DEFINITION_FILE} "
-            f"(classes: {', '.join(map(str, sorted(values)))}; background: 0).",
-            "Add the class to that file, or export the tiles again.",
-        )
-    return label.astype(np.uint8)
+    labels = form.read(folder, Path(image).stem, files, (size, size), classes)
+    pixels = pixels_per_class(burnt_boxes(labels.objects, (size, size)) if labels.pixels is None else labels.pixels)
+    values = [one.value for one in labels.objects]
+    return _Chip(Path(image).stem, image, files, crs, transform, pixels, {value: values.count(value) for value in sorted(set(values))})
 
 
 def _split(chips: list[_Chip], size: int, values: list[int]) -> tuple[list[Split], list[str]]:
@@ -231,8 +219,10 @@ def _tile_record(chip: _Chip, split: Split, place: str) -> TileRecord:
         place=place,
         split=split,
         pixels=chip.pixels,
+        objects=chip.objects,
         image=chip.image,
-        label=chip.label,
+        label=chip.files.label,
+        masks=dict(chip.files.masks),
     )
 
 

@@ -1,17 +1,19 @@
-"""The side files of an ArcGIS Classified Tiles folder: names, text and JSON. Pure; `writer` and `foreign` do the reading and writing."""
+"""The side files of an ArcGIS training-data folder: names, text and JSON. Pure; `writer` and `foreign` do the reading and writing."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from tiles.tile_set import METADATA_FORMAT, BandStatistics, TileClass, TileRecord, TileSetRecord
+from tiles.objects import TileObject
+from tiles.tile_set import BandStatistics, TileClass, TileRecord, TileSetRecord
 
 IMAGES = "images"
 LABELS = "labels"
@@ -60,7 +62,32 @@ _ARCGIS_BANDS = {
     "pan": "Panchromatic",
 }
 """Our names of bands, and ArcGIS's."""
-_MAP_LINE = re.compile(r"^\s*(\S+)\s+(\S+)\s*$")
+_NOT_IN_FOLDERS = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class SideFacts:
+    """What one metadata format says in the side files, besides the facts of the data."""
+
+    model_type: str
+    counts_pixels: bool = False
+    """ClassPixelStats, and pixels in stats.txt."""
+    counts_features: bool = False
+    """FeatureStats and OutputFeatures, and features in stats.txt."""
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of the .emd."""
+
+
+@dataclass(frozen=True)
+class SideContent:
+    """What the side files are made of."""
+
+    record: TileSetRecord
+    facts: SideFacts
+    names: Mapping[int, str]
+    """Class names as they stand there."""
+    objects: Sequence[Sequence[TileObject]] = ()
+    """Of each tile, in the record's order; empty where the format knows only pixels."""
 
 
 def tile_name(number: int) -> str:
@@ -68,15 +95,29 @@ def tile_name(number: int) -> str:
     return f"{number:09d}"
 
 
+def folder_names(classes: Sequence[TileClass]) -> dict[int, str]:
+    """Class names as folders, by value: letters, digits, `_`, `-` and `.`; no blanks, at which readers of map.txt stumble; distinct."""
+    names: dict[int, str] = {}
+    for c in classes:
+        name = _NOT_IN_FOLDERS.sub("_", c.name).strip("._") or f"class_{c.value}"
+        taken = name.casefold() in {n.casefold() for n in names.values()}
+        names[c.value] = f"{name}_{c.value}" if taken else name
+    return names
+
+
 def map_text(tiles: Sequence[TileRecord]) -> str:
     r"""map.txt: `images\000000000.tif  labels\000000000.tif ` a line: backslashes, two spaces between, one at the end."""
-    return "".join(f"{t.image}  {t.label} \n".replace("/", "\\") for t in tiles)
+    return "".join("  ".join(map_columns(t)).replace("/", "\\") + " \n" for t in tiles)
 
 
-def parse_map(text: str) -> list[tuple[str, str]]:
-    """(image, label) paths with forward slashes, of the lines that hold two."""
-    found = (_MAP_LINE.match(line) for line in text.splitlines())
-    return [(m[1].replace("\\", "/"), m[2].replace("\\", "/")) for m in found if m]
+def map_columns(tile: TileRecord) -> list[str]:
+    """The image and everything that labels it."""
+    return [tile.image, *([tile.label] if tile.label else []), *tile.masks.values()]
+
+
+def parse_map(text: str) -> list[tuple[str, ...]]:
+    """Paths with forward slashes, the image first, of the lines that hold any."""
+    return [tuple(part.replace("\\", "/") for part in line.split()) for line in text.splitlines() if line.strip()]
 
 
 def world_file(transform: Affine) -> str:
@@ -87,27 +128,37 @@ def world_file(transform: Affine) -> str:
     )
 
 
-def stats_text(record: TileSetRecord) -> str:
+def stats_text(content: SideContent) -> str:
     """stats.txt, in the fixed columns that ArcGIS writes."""
-    per_image = _classes_per_image(record)
-    lines = [
-        f"images = {len(record.tiles)} *{len(record.band_names)}*{record.tile_size}*{record.tile_size}",
-        f"classes = {len(record.classes)}",
-        f"classes per image = [min = {per_image['Min']}, mean = {per_image['Mean']:.2f}, max = {per_image['Max']}]",
-        "cls name              cls value     images   pixels      min size   mean size    max size",
-    ]
-    for c in record.classes:
-        counts = _counts(record, c)
-        lines.append(
-            f"{c.name:<22}{c.value:>9}{int((counts > 0).sum()):>11}{int(counts.sum()):>11}"
-            f"{counts.min():>12.2f}{counts.mean():>12.2f}{counts.max():>12.2f}"
-        )
+    record = content.record
+    lines = [f"images = {len(record.tiles)} *{len(record.band_names)}*{record.tile_size}*{record.tile_size}"]
+    head = "cls name              cls value     images   {:<8}    min size   mean size    max size"
+    if content.facts.counts_features:
+        per_image = _spread(np.array([len(one) for one in content.objects]))
+        lines += [
+            f"features = {per_image['Sum']}",
+            f"features per image = [{_min_mean_max(per_image)}]",
+            f"classes = {len(record.classes)}",
+            head.format("features"),
+        ]
+        areas = {c.value: _areas(content, c) for c in record.classes}
+        lines += [_stats_line(content, c, _images_with(content, c), len(areas[c.value]), areas[c.value]) for c in record.classes]
+    if content.facts.counts_pixels:
+        lines += [
+            f"classes = {len(record.classes)}",
+            f"classes per image = [{_min_mean_max(_classes_per_image(record))}]",
+            head.format("pixels"),
+        ]
+        counts = {c.value: _counts(record, c) for c in record.classes}
+        lines += [
+            _stats_line(content, c, int((counts[c.value] > 0).sum()), int(counts[c.value].sum()), counts[c.value]) for c in record.classes
+        ]
     return "\n".join(lines) + "\n"
 
 
-def accumulated_stats(record: TileSetRecord) -> dict[str, Any]:
+def accumulated_stats(content: SideContent) -> dict[str, Any]:
     """esri_accumulated_stats.json; arrays follow the order of Classes."""
-    counts = [_counts(record, c) for c in record.classes]
+    record = content.record
     return {
         "Version": 1,
         "NumBands": len(record.band_names),
@@ -116,40 +167,36 @@ def accumulated_stats(record: TileSetRecord) -> dict[str, Any]:
         "NumClasses": len(record.classes),
         "NumTiles": len(record.tiles),
         "NumTilesAsDouble": len(record.tiles),
-        "OutputFeatures": False,
-        "MetaDataMode": METADATA_FORMAT,
-        "Classes": [{"ClassValue": c.value, "ClassName": c.name} for c in record.classes],
+        "OutputFeatures": content.facts.counts_features,
+        "MetaDataMode": record.metadata_format,
+        "Classes": [{"ClassValue": c.value, "ClassName": content.names[c.value]} for c in record.classes],
         **_cell_sizes(record),
-        "ClassPixelStats": {
-            "NumClasses": len(record.classes),
-            "NumImagesTotal": len(record.tiles),
-            "NumImagesPerClass": [int((n > 0).sum()) for n in counts],
-            "NumPixelsPerClass": [int(n.sum()) for n in counts],
-            "NumClassesPerImage": _classes_per_image(record),
-            "PixelsPerClass": [_spread(n) for n in counts],
-        },
+        **({"FeatureStats": _feature_stats(content)} if content.facts.counts_features else {}),
+        **({"ClassPixelStats": _pixel_stats(record)} if content.facts.counts_pixels else {}),
         "InputRastersProps": _raster_properties(record),
         "BandStatsState": [_band_state(b) for b in record.band_statistics],
     }
 
 
-def model_definition(record: TileSetRecord) -> dict[str, Any]:
+def model_definition(content: SideContent) -> dict[str, Any]:
     """esri_model_definition.emd: the template of an export with the facts of the data."""
+    record = content.record
     return {
         "Framework": "",
         "ModelConfiguration": "",
-        "ModelType": "ImageClassification",
+        "ModelType": content.facts.model_type,
         "ModelFile": "",
         "Description": "",
         "ImageHeight": record.tile_size,
         "ImageWidth": record.tile_size,
         "ExtractBands": list(range(len(record.band_names))),
-        "MetaDataMode": METADATA_FORMAT,
+        "MetaDataMode": record.metadata_format,
         "IsMultidimensional": False,
         "CropTileMode": "Fixed_Size",
         "ImageSpaceUsed": "MAP_SPACE",
+        **content.facts.definition,
         **_cell_sizes(record),
-        "Classes": [{"Value": c.value, "Name": c.name, "Color": list(c.rgb)} for c in record.classes],
+        "Classes": _classes(content),
         "InputRastersProps": _raster_properties(record),
         "AllTilesStats": [
             {"BandName": name, "Min": _plain(b.min), "Max": _plain(_above(b)), "Mean": b.mean, "StdDev": b.std}
@@ -157,6 +204,10 @@ def model_definition(record: TileSetRecord) -> dict[str, Any]:
         ],
         "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": list(WELL_KNOWN_BANDS),
     }
+
+
+def _classes(content: SideContent) -> list[dict[str, Any]]:
+    return [{"Value": c.value, "Name": content.names[c.value], "Color": list(c.rgb)} for c in content.record.classes]
 
 
 def our_band_names(arcgis: Sequence[str]) -> tuple[str, ...]:
@@ -179,6 +230,50 @@ def json_text(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, separators=(",", " : "), ensure_ascii=False) + "\n"
 
 
+def _feature_stats(content: SideContent) -> dict[str, Any]:
+    """Areas are those of the parts in the tiles, in square map units, as in ArcGIS's own files."""
+    areas = [_areas(content, c) for c in content.record.classes]
+    return {
+        "NumClasses": len(areas),
+        "NumImagesTotal": len(content.record.tiles),
+        "NumFeaturesTotal": sum(len(one) for one in areas),
+        "NumImagesPerClass": [_images_with(content, c) for c in content.record.classes],
+        "NumFeaturesPerClass": [len(one) for one in areas],
+        "NumFeaturesPerImage": _spread(np.array([len(one) for one in content.objects])),
+        "FeatureAreaPerClass": [_spread(one) for one in areas],
+    }
+
+
+def _pixel_stats(record: TileSetRecord) -> dict[str, Any]:
+    counts = [_counts(record, c) for c in record.classes]
+    return {
+        "NumClasses": len(record.classes),
+        "NumImagesTotal": len(record.tiles),
+        "NumImagesPerClass": [int((n > 0).sum()) for n in counts],
+        "NumPixelsPerClass": [int(n.sum()) for n in counts],
+        "NumClassesPerImage": _classes_per_image(record),
+        "PixelsPerClass": [_spread(n) for n in counts],
+    }
+
+
+def _stats_line(content: SideContent, cls: TileClass, images: int, total: int, sizes: np.ndarray) -> str:
+    least, mean, most = (sizes.min(), sizes.mean(), sizes.max()) if len(sizes) else (0, 0, 0)
+    return f"{content.names[cls.value]:<22}{cls.value:>9}{images:>11}{total:>11}{least:>12.2f}{mean:>12.2f}{most:>12.2f}"
+
+
+def _min_mean_max(spread: Mapping[str, Any]) -> str:
+    return f"min = {spread['Min']}, mean = {spread['Mean']:.2f}, max = {spread['Max']}"
+
+
+def _areas(content: SideContent, cls: TileClass) -> np.ndarray:
+    """(objects,) areas of a class, all tiles."""
+    return np.array([one.area for tile in content.objects for one in tile if one.value == cls.value], dtype=np.float64)
+
+
+def _images_with(content: SideContent, cls: TileClass) -> int:
+    return sum(any(one.value == cls.value for one in tile) for tile in content.objects)
+
+
 def _counts(record: TileSetRecord, cls: TileClass) -> np.ndarray:
     """(tiles,) pixels of a class."""
     return np.array([t.pixels.get(cls.value, 0) for t in record.tiles], dtype=np.int64)
@@ -190,11 +285,15 @@ def _classes_per_image(record: TileSetRecord) -> dict[str, Any]:
 
 
 def _spread(numbers: np.ndarray) -> dict[str, Any]:
+    """Whole numbers stay whole; zeros for none."""
+    if not len(numbers):
+        return {"Min": 0, "Max": 0, "Mean": 0, "Sum": 0, "Count": 0}
+    kind = int if numbers.dtype.kind in "iu" else float
     return {
-        "Min": int(numbers.min()),
-        "Max": int(numbers.max()),
+        "Min": kind(numbers.min()),
+        "Max": kind(numbers.max()),
         "Mean": float(numbers.mean()),
-        "Sum": int(numbers.sum()),
+        "Sum": kind(numbers.sum()),
         "Count": len(numbers),
     }
 

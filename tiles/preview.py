@@ -9,9 +9,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from rasterio.features import rasterize
 
 from imagery.stretch import Stretch, apply_stretch, identity_stretch
 from tiles.footprints import LONLAT
+from tiles.objects import Box, TileObject, pixels_in
 from tiles.reader import TilePixels
 from tiles.tile_set import IGNORE_LABEL, TileClass, TileRecord, TileSetRecord
 
@@ -62,6 +64,47 @@ def overlay(rgb: NDArray[np.uint8], label: NDArray[np.uint8], classes: Sequence[
     """(rows, columns, 3): the label's colours over the tile, background left clear."""
     share = np.where(label > 0, opacity, 0.0)[..., None]
     return (rgb * (1 - share) + label_colours(label, classes) * share).round().astype(np.uint8)
+
+
+def draw_objects(
+    rgb: NDArray[np.uint8], objects: Sequence[TileObject], classes: Sequence[TileClass], opacity: float = 0.35
+) -> NDArray[np.uint8]:
+    """(rows, columns, 3): the tile with each object in its class colour: filled and outlined where its shape is known, else its box."""
+    drawn = rgb.astype(np.float64)
+    colours = {c.value: np.array(c.rgb, dtype=np.float64) for c in classes}
+    width = max(1, rgb.shape[0] // 128)
+    for one in objects:
+        colour = colours[one.value]
+        mask = shape_of(one, rgb.shape[:2])
+        if mask is None:
+            drawn[_frame(one.box, rgb.shape[:2], width)] = colour
+        else:
+            drawn[mask] = drawn[mask] * (1 - opacity) + colour * opacity
+            drawn[_edge(mask)] = colour
+    return drawn.round().astype(np.uint8)
+
+
+def shape_of(one: TileObject, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """(rows, columns) the pixels of an object; None where only its box is known."""
+    if one.mask is not None or one.outline is None:
+        return one.mask
+    return rasterize([(one.outline, 1)], out_shape=shape, dtype=np.uint8).astype(bool)
+
+
+def _frame(box: Box, shape: tuple[int, int], width: int) -> NDArray[np.bool_]:
+    """(rows, columns): a line of `width` pixels along the inner side of a box."""
+    frame = np.zeros(shape, dtype=bool)
+    rows, columns = pixels_in(box, shape)
+    frame[rows, columns] = True
+    frame[rows.start + width : rows.stop - width, columns.start + width : columns.stop - width] = False
+    return frame
+
+
+def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(rows, columns): pixels of a mask beside one outside it; the tile's side is no edge."""
+    padded = np.pad(mask, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
 
 
 def shown_bands(names: Sequence[str]) -> tuple[int, ...]:

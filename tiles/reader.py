@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 
 from errors import TileSetFormatError
+from tiles.formats import tile_format
+from tiles.formats.base import LabelFiles, TileLabels, read_band, same_shape, unreadable
 from tiles.tile_set import IGNORE_LABEL, TileRecord, TileSet
 
 UNCERTAIN_PIXEL = 1
@@ -34,19 +37,52 @@ def read_tile(tile_set: TileSet, tile: TileRecord) -> TilePixels:
     """Read image, label and ignore mask of a tile.
 
     Raises:
-        TileSetFormatError: a file is missing, damaged, or of another shape than its partner.
+        TileSetFormatError: a file is missing, damaged, or of another shape than its partner; or the format does not say a class for each pixel.
+    """
+    pixels, labels = read_labelled(tile_set, tile)
+    if labels.pixels is None:
+        raise no_pixels(tile_set)
+    return pixels
+
+
+def read_labelled(tile_set: TileSet, tile: TileRecord) -> tuple[TilePixels, TileLabels]:
+    """Read a tile of any format: its arrays, and its labels as the format has them. Errors as `read_tile`.
+
+    The label among the arrays is 0, or 255 for what must not be learnt, where the format does not say a class for each pixel.
     """
     image, image_valid = _read_image(tile_set, tile.image)
-    label = _read_band(tile_set, tile.label)
-    _same_shape(tile.label, label.shape, image.shape[1:])
+    shape = (image.shape[1], image.shape[2])
+    record = tile_set.record
+    files = LabelFiles(tile.label, tile.masks)
+    labels = tile_format(record.metadata_format).read(tile_set.folder, Path(tile.image).stem, files, shape, record.classes)
     if tile.ignore is None:
         valid = image_valid
         ignored = ~valid
     else:
-        ignore = _read_band(tile_set, tile.ignore)
-        _same_shape(tile.ignore, ignore.shape, image.shape[1:])
+        ignore = read_band(tile_set.folder, tile.ignore)
+        same_shape(tile.ignore, ignore.shape, shape)
         valid, ignored = ignore != EMPTY_PIXEL, ignore != 0
-    return TilePixels(image, valid, np.where(ignored, np.uint8(IGNORE_LABEL), label).astype(np.uint8))
+    label = np.zeros(shape, dtype=np.uint8) if labels.pixels is None else labels.pixels
+    return TilePixels(image, valid, np.where(ignored, np.uint8(IGNORE_LABEL), label).astype(np.uint8)), labels
+
+
+def require_pixels(tile_set: TileSet) -> None:
+    """Refuse what a model that tells a class for each pixel cannot learn from.
+
+    Raises:
+        TileSetFormatError: the format has boxes, or a class for each tile; says what to export instead.
+    """
+    if not tile_format(tile_set.record.metadata_format).has_pixels:
+        raise no_pixels(tile_set)
+
+
+def no_pixels(tile_set: TileSet) -> TileSetFormatError:
+    """The error for a set of a format for other programs."""
+    return TileSetFormatError(
+        f"The tiles '{tile_set.name}' are {tile_set.record.metadata_format}, made for other programs: they do not say for each pixel what it is, "
+        "so Terratune cannot train on them.",
+        "On the Tiles page choose 'A class for each pixel' as the kind of labels, export again, and train on that.",
+    )
 
 
 def _read_image(tile_set: TileSet, path: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -56,25 +92,5 @@ def _read_image(tile_set: TileSet, path: str) -> tuple[NDArray[Any], NDArray[np.
             image = file.read()
             valid = file.dataset_mask() > 0 if tile_set.record.made_elsewhere else np.ones(image.shape[1:], dtype=bool)
     except RasterioIOError as error:
-        raise _unreadable(tile_set, path) from error
+        raise unreadable(tile_set.folder, path) from error
     return image, valid
-
-
-def _read_band(tile_set: TileSet, path: str) -> NDArray[Any]:
-    try:
-        with rasterio.open(tile_set.folder / path) as file:
-            return file.read(1)
-    except RasterioIOError as error:
-        raise _unreadable(tile_set, path) from error
-
-
-def _same_shape(path: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if found != expected:
-        raise TileSetFormatError(
-            f"{path} is {found[1]} x {found[0]} pixels, but its image is {expected[1]} x {expected[0]}.", "Export the tiles again."
-        )
-
-
-def _unreadable(tile_set: TileSet, path: str) -> TileSetFormatError:
-    what = "is damaged" if (tile_set.folder / path).exists() else "is missing"
-    return TileSetFormatError(f"The file {path} of the tile set '{tile_set.name}' {what}.", "Export the tiles again.")

@@ -1,4 +1,4 @@
-"""A tile set: a Classified Tiles folder and the record of how it came about (`terratune.json`)."""
+"""A tile set: a folder in one of ArcGIS's metadata formats and the record of how it came about (`terratune.json`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from affine import Affine
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from errors import TileSetFormatError
 from workspace.files import write_text
@@ -74,14 +74,23 @@ class TileRecord(_Strict):
     """Tiles of one place lie together; scores are told per place."""
     split: Split
     pixels: dict[int, int]
-    """Pixels per class value; background (0) included, ignored pixels left out."""
+    """Pixels per class value as burnt; background (0) included, ignored pixels left out. Of a set of boxes made elsewhere: pixels in the boxes."""
     ignored_pixels: int = 0
     """Pixels not to be learnt from: uncertain, or without imagery."""
+    objects: dict[int, int] = {}
+    """Objects written per class value; empty where the format knows only pixels."""
     image: str
     label: str
-    """Paths below the folder, with forward slashes."""
+    """Paths below the folder, with forward slashes; the label's is empty where the format has no single label file."""
+    masks: dict[int, str] = {}
+    """Path of the instance masks of each class value that the tile shows, where the format has such."""
     ignore: str | None = None
     """Path of its ignore mask; None when every pixel counts."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What only some formats have is left out for the others."""
+        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks"}}
 
     @property
     def affine(self) -> Affine:
@@ -123,6 +132,11 @@ class TileSetRecord(_Strict):
         chosen: Sequence[TileRecord] = self.tiles if split is None else self.in_split(split)
         return {v: sum(t.pixels.get(v, 0) for t in chosen) for v in (0, *(c.value for c in self.classes))}
 
+    def class_objects(self, split: Split | None = None) -> dict[int, int]:
+        """Objects per class value over the tiles of one side, or over all; one that lies in several tiles counts in each."""
+        chosen: Sequence[TileRecord] = self.tiles if split is None else self.in_split(split)
+        return {c.value: sum(t.objects.get(c.value, 0) for t in chosen) for c in self.classes}
+
 
 @dataclass(frozen=True)
 class TileSet:
@@ -145,7 +159,7 @@ class TileSet:
 
 
 def open_tile_set(folder: Path) -> TileSet:
-    """Open a tile set: ours, or a Classified Tiles folder that ArcGIS wrote.
+    """Open a tile set: ours, or a folder that ArcGIS wrote in a format known here.
 
     A folder without terratune.json is read through once (every label, a sample of the images); `save_record` keeps the result.
 

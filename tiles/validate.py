@@ -1,66 +1,62 @@
-"""Check a Classified Tiles folder before somebody trains on it: `python -m tiles.validate DIR`."""
+"""Check a folder of training tiles before somebody trains on it: `python -m tiles.validate DIR`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import rasterio
 import typer
 from rasterio.errors import RasterioIOError
 
 from errors import TileSetFormatError
 from tiles import layout
-from tiles.foreign import IMAGE_SUFFIXES, read_side_json
-from tiles.tile_set import METADATA_FORMAT, RECORD_FILE, open_tile_set
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as the format asks."""
-
-    file: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: expected {self.expected}, found {self.found}"
+from tiles.foreign import read_side_json
+from tiles.formats import FORMATS, TileFormat
+from tiles.formats.base import IMAGE_SUFFIXES, Finding
+from tiles.tile_set import RECORD_FILE, TileClass, open_tile_set
 
 
 def validate_tile_set(folder: Path) -> list[Finding]:
-    """Everything wrong with a Classified Tiles folder, ours or another program's; empty when it is as it should be."""
+    """Everything wrong with a folder of training tiles, ours or another program's; empty when it is as its format asks."""
     if not folder.is_dir():
         return [Finding(str(folder), "a folder", "nothing")]
-    findings = list(_missing(folder))
+    findings = list(_missing(folder, layout.SIDE_FILES, (layout.IMAGES,)))
     if findings:
         return findings
     try:
         accumulated, definition = (read_side_json(folder / name) for name in (layout.ACCUMULATED_FILE, layout.DEFINITION_FILE))
     except TileSetFormatError as error:
         return [Finding("side file", "a JSON object", error.fact)]
-    values, wrong_classes = _classes(definition)
+    mode = accumulated.get("MetaDataMode")
+    form = FORMATS.get(str(mode))
+    if form is None:
+        return [Finding(layout.ACCUMULATED_FILE, f"MetaDataMode {' or '.join(FORMATS)}", repr(mode))]
+    findings = list(_missing(folder, (), (form.label_folder,) if form.label_folder else ()))
+    if findings:
+        return findings
+    values, wrong_classes = _classes(definition, form)
     findings += wrong_classes
     findings += _statistics(accumulated, values)
     findings += _map(folder)
-    findings += _chips(folder, accumulated, values)
+    findings += _chips(folder, form, accumulated, values)
+    findings += form.check_set(folder, values)
     findings += _counts(folder, accumulated)
     findings += _record(folder)
     return findings
 
 
-def _missing(folder: Path) -> Iterator[Finding]:
-    for name in layout.SIDE_FILES:
+def _missing(folder: Path, files: Sequence[str], folders: Sequence[str]) -> Iterator[Finding]:
+    for name in files:
         if not (folder / name).is_file():
             yield Finding(name, "this side file in the folder", "no such file")
-    for name in (layout.IMAGES, layout.LABELS):
+    for name in folders:
         if not (folder / name).is_dir():
             yield Finding(name, "this folder", "no such folder")
 
 
-def _classes(definition: Mapping[str, Any]) -> tuple[dict[int, str], list[Finding]]:
+def _classes(definition: Mapping[str, Any], form: TileFormat) -> tuple[dict[int, str], list[Finding]]:
     file = layout.DEFINITION_FILE
     listed = definition.get("Classes")
     if not isinstance(listed, list) or not listed:
@@ -78,16 +74,14 @@ def _classes(definition: Mapping[str, Any]) -> tuple[dict[int, str], list[Findin
             wrong.append(Finding(file, f"a Name for class {value}", repr(name)))
         if not isinstance(colour, list) or len(colour) != 3:
             wrong.append(Finding(file, f"a Color [red, green, blue] for class {value}", repr(colour)))
-    mode = definition.get("MetaDataMode", METADATA_FORMAT)
-    if mode != METADATA_FORMAT:
-        wrong.append(Finding(file, f"MetaDataMode {METADATA_FORMAT}", repr(mode)))
+    mode = definition.get("MetaDataMode", form.name)
+    if mode != form.name:
+        wrong.append(Finding(file, f"MetaDataMode {form.name}, as in {layout.ACCUMULATED_FILE}", repr(mode)))
     return values, wrong
 
 
 def _statistics(accumulated: Mapping[str, Any], values: Mapping[int, str]) -> Iterator[Finding]:
     file = layout.ACCUMULATED_FILE
-    if accumulated.get("MetaDataMode") != METADATA_FORMAT:
-        yield Finding(file, f"MetaDataMode {METADATA_FORMAT}", repr(accumulated.get("MetaDataMode")))
     listed = accumulated.get("Classes")
     found = [c.get("ClassValue") for c in listed if isinstance(c, dict)] if isinstance(listed, list) else None
     if found is not None and values and found != list(values):
@@ -95,54 +89,55 @@ def _statistics(accumulated: Mapping[str, Any], values: Mapping[int, str]) -> It
 
 
 def _map(folder: Path) -> Iterator[Finding]:
-    pairs = layout.parse_map((folder / layout.MAP_FILE).read_text(encoding="utf-8-sig", errors="replace"))
-    if not pairs:
+    lines = layout.parse_map((folder / layout.MAP_FILE).read_text(encoding="utf-8-sig", errors="replace"))
+    if not lines:
         yield Finding(layout.MAP_FILE, r"lines as images\000000000.tif  labels\000000000.tif", "none")
-    for image, label in pairs:
-        for path in (image, label):
+    seen: set[str] = set()
+    for paths in lines:
+        for path in paths:
             if not (folder / path).is_file():
                 yield Finding(layout.MAP_FILE, f"only files that exist, but it lists {path}", "no such file")
+        if paths[0] in seen:
+            yield Finding(layout.MAP_FILE, f"one line for {paths[0]}", "two")
+        seen.add(paths[0])
 
 
-def _chips(folder: Path, accumulated: Mapping[str, Any], values: Mapping[int, str]) -> Iterator[Finding]:
-    labels = {p.stem: p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
+def _chips(folder: Path, form: TileFormat, accumulated: Mapping[str, Any], values: dict[int, str]) -> Iterator[Finding]:
+    labels = form.find(folder, [TileClass(value=v, name=n, colour="#000000") for v, n in values.items() if v])
     images = sorted(p for p in (folder / layout.IMAGES).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         yield Finding(layout.IMAGES, "at least one image", "none")
+    stems = [p.stem for p in images]
     for image in images:
         name = f"{layout.IMAGES}/{image.name}"
+        if stems.count(image.stem) > 1:
+            yield Finding(name, "one image of this name", f"{stems.count(image.stem)}, with different endings")
+        shape = yield from _image(folder, name, accumulated)
         if image.stem not in labels:
-            yield Finding(name, "a label of the same name", "none")
-            continue
-        yield from _pair(name, image, labels.pop(image.stem), accumulated, values)
-    for label in labels.values():
-        yield Finding(f"{layout.LABELS}/{label.name}", "an image of the same name", "none")
+            if form.label_needed:
+                yield Finding(name, "a label of the same name", "none")
+        elif shape is not None:
+            yield from form.check(folder, image.stem, labels[image.stem], shape, values)
+    for stem in sorted(set(labels) - set(stems)):
+        for path in (labels[stem].label, *labels[stem].masks.values()):
+            if path:
+                yield Finding(path, "an image of the same name", "none")
 
 
-def _pair(name: str, image: Path, label: Path, accumulated: Mapping[str, Any], values: Mapping[int, str]) -> Iterator[Finding]:
-    label_name = f"{layout.LABELS}/{label.name}"
+def _image(folder: Path, name: str, accumulated: Mapping[str, Any]) -> Generator[Finding, None, tuple[int, int] | None]:
+    """(rows, columns) of an image; None where it cannot be read."""
+    try:
+        with rasterio.open(folder / name) as file:
+            rows, columns, bands = file.height, file.width, file.count
+    except RasterioIOError:
+        yield Finding(name, "a readable raster", "a damaged file, or no raster")
+        return None
+    if accumulated.get("NumBands") not in {None, bands}:
+        yield Finding(name, f"{accumulated['NumBands']} bands (NumBands in {layout.ACCUMULATED_FILE})", str(bands))
     size = (accumulated.get("TileSizeX"), accumulated.get("TileSizeY"))
-    shapes = []
-    for path, shown in ((image, name), (label, label_name)):
-        try:
-            with rasterio.open(path) as file:
-                shapes.append((file.width, file.height))
-                bands = file.count
-                pixels = file.read(1) if path is label else None
-        except RasterioIOError:
-            yield Finding(shown, "a readable raster", "a damaged file, or no raster")
-            return
-        if path is image and accumulated.get("NumBands") not in {None, bands}:
-            yield Finding(shown, f"{accumulated['NumBands']} bands (NumBands in {layout.ACCUMULATED_FILE})", str(bands))
-    if None not in size and shapes[0] != size:
-        yield Finding(name, f"{size[0]} x {size[1]} pixels (TileSize in {layout.ACCUMULATED_FILE})", f"{shapes[0][0]} x {shapes[0][1]}")
-    if shapes[1] != shapes[0]:
-        yield Finding(label_name, f"{shapes[0][0]} x {shapes[0][1]} pixels, as its image", f"{shapes[1][0]} x {shapes[1][1]}")
-    if bands != 1:
-        yield Finding(label_name, "one band", str(bands))
-    strange = sorted({int(v) for v in np.unique(np.asarray(pixels))} - set(values) - {0})
-    if strange:
-        yield Finding(label_name, f"only the values 0, {', '.join(map(str, sorted(set(values) - {0})))}", f"the value {strange[0]}")
+    if None not in size and (columns, rows) != size:
+        yield Finding(name, f"{size[0]} x {size[1]} pixels (TileSize in {layout.ACCUMULATED_FILE})", f"{columns} x {rows}")
+    return rows, columns
 
 
 def _counts(folder: Path, accumulated: Mapping[str, Any]) -> Iterator[Finding]:
@@ -162,8 +157,8 @@ def _record(folder: Path) -> Iterator[Finding]:
         yield Finding(RECORD_FILE, "a record that can be read", error.fact)
         return
     for tile in record.tiles:
-        for path in (tile.image, tile.label, tile.ignore):
-            if path is not None and not (folder / path).is_file():
+        for path in (tile.image, tile.label, *tile.masks.values(), tile.ignore):
+            if path and not (folder / path).is_file():
                 yield Finding(RECORD_FILE, f"only files that exist, but it lists {path}", "no such file")
 
 
@@ -171,8 +166,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 @app.command()
-def validate(folder: Annotated[Path, typer.Argument(help="A Classified Tiles folder: the one that holds images and labels.")]) -> None:
-    """Name every file that is not as the Classified Tiles format asks, with what was expected and what was found."""
+def validate(folder: Annotated[Path, typer.Argument(help="A folder of training tiles: the one that holds images and labels.")]) -> None:
+    """Name every file that is not as its format asks, with what was expected and what was found."""
     findings = validate_tile_set(folder)
     for finding in findings:
         typer.echo(str(finding))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,11 +17,45 @@ from rasterio.io import MemoryFile
 
 from errors import DiskFullError, EmptyTileSetError, TileSetError
 from tiles import layout
+from tiles.formats import tile_format
+from tiles.formats.base import TileContent
+from tiles.layout import SideContent
+from tiles.objects import TileObject
 from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL
-from tiles.tile_set import IGNORE_LABEL, RECORD_FILE, TileSet, TileSetRecord, save_record
+from tiles.statistics import pixels_per_class
+from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, RECORD_FILE, TileClass, TileSet, TileSetRecord, save_record
 from workspace.files import disk_full_explained, size_in_words
 
 SPARE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class WrittenTile:
+    """What was written of one tile: the parts of its record of the same names."""
+
+    name: str
+    image: str
+    label: str
+    masks: dict[int, str]
+    ignore: str | None
+    pixels: dict[int, int]
+    ignored_pixels: int
+    objects: dict[int, int]
+
+
+@dataclass(frozen=True)
+class _Sink:
+    """Where a format writes the labels of one tile."""
+
+    folder: Path
+    transform: Affine
+    crs: str
+
+    def raster(self, path: str, values: NDArray[Any]) -> None:
+        _write_raster(self.folder / path, values[None], self.transform, self.crs, None)
+
+    def text(self, path: str, text: str) -> None:
+        _write_text(self.folder / path, text)
 
 
 class TileSetWriter:
@@ -28,20 +63,29 @@ class TileSetWriter:
 
     Leaving the block without `finish`, by an error or otherwise, removes what was written and leaves `folder` as it was.
 
+    Args:
+        folder: To be made; an older tile set there is replaced at the end.
+        metadata_format: Name of a format in `tiles.formats`.
+        classes: In drawing order; needed by the formats that name folders by them.
+
     Raises:
         TileSetError: `folder` holds something that is not a tile set.
+        TileSetFormatError: the format is not known.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metadata_format: str = METADATA_FORMAT, classes: Sequence[TileClass] = ()) -> None:
         if folder.exists() and not _may_replace(folder):
             raise TileSetError(f"The folder '{folder.name}' already holds other files.", "Choose a new name, or an empty folder.")
         self.folder = folder
+        self.format = tile_format(metadata_format)
+        self._classes = classes
+        self._objects: list[tuple[TileObject, ...]] = []
         self._temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
         self._count = 0
 
     def __enter__(self) -> TileSetWriter:
         with disk_full_explained(self.folder):
-            for part in (layout.IMAGES, layout.LABELS):
+            for part in filter(None, (layout.IMAGES, self.format.label_folder)):
                 (self._temporary / part).mkdir(parents=True)
         return self
 
@@ -49,8 +93,16 @@ class TileSetWriter:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add(
-        self, image: NDArray[Any], valid: NDArray[np.bool_], label: NDArray[np.uint8], transform: Affine, crs: str, nodata: float | None
-    ) -> tuple[str, str, str, str | None]:
+        self,
+        image: NDArray[Any],
+        valid: NDArray[np.bool_],
+        label: NDArray[np.uint8],
+        transform: Affine,
+        crs: str,
+        nodata: float | None,
+        objects: Sequence[TileObject] = (),
+        instances: Mapping[int, NDArray[np.integer]] | None = None,
+    ) -> WrittenTile:
         """Write one tile.
 
         Args:
@@ -60,25 +112,37 @@ class TileSetWriter:
             transform: Of the tile.
             crs: As text.
             nodata: The raster's own, noted in the image file.
-
-        Returns:
-            Name, and paths of image, label and ignore mask (None when every pixel counts).
+            objects: What is in the tile, for formats of objects.
+            instances: For formats with masks: see `tiles.formats.base.TileContent`.
 
         Raises:
             DiskFullError: the disk filled up.
         """
         name = layout.tile_name(self._count)
-        paths = [f"{part}/{name}.tif" for part in (layout.IMAGES, layout.LABELS, layout.IGNORE)]
+        image_path, ignore_path = f"{layout.IMAGES}/{name}.tif", f"{layout.IGNORE}/{name}.tif"
         ignored = (label == IGNORE_LABEL) | ~valid
+        sink = _Sink(self._temporary, transform, crs)
+        known = np.where(ignored, np.uint8(0), label)
+        content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes)
         with disk_full_explained(self.folder):
-            self._write(paths[0], image, transform, crs, nodata)
-            self._write(paths[1], np.where(ignored, np.uint8(0), label)[None], transform, crs, None)
+            _write_raster(self._temporary / image_path, image, transform, crs, nodata)
+            files, written = self.format.write(sink, content)
             if ignored.any():
-                (self._temporary / layout.IGNORE).mkdir(exist_ok=True)
                 mask = np.where(valid, np.where(ignored, UNCERTAIN_PIXEL, 0), EMPTY_PIXEL).astype(np.uint8)
-                self._write(paths[2], mask[None], transform, crs, None, world=False)
+                _write_raster(self._temporary / ignore_path, mask[None], transform, crs, None, world=False)
         self._count += 1
-        return name, paths[0], paths[1], paths[2] if ignored.any() else None
+        self._objects.append(written)
+        values = [one.value for one in written]
+        return WrittenTile(
+            name=name,
+            image=image_path,
+            label=files.label,
+            masks=dict(files.masks),
+            ignore=ignore_path if ignored.any() else None,
+            pixels=pixels_per_class(np.where(ignored, np.uint8(IGNORE_LABEL), label)),
+            ignored_pixels=int(ignored.sum()),
+            objects={value: values.count(value) for value in sorted(set(values))},
+        )
 
     def finish(self, record: TileSetRecord) -> TileSet:
         """Write the side files and put the set in place, instead of an older one of this name.
@@ -89,23 +153,20 @@ class TileSetWriter:
         """
         if not record.tiles:
             raise EmptyTileSetError("There is no tile to write.", "Label something on the imagery first.")
+        content = SideContent(record, self.format.side, self.format.class_names(record.classes), self._objects)
+        texts = {
+            layout.MAP_FILE: layout.map_text(record.tiles),
+            layout.STATS_FILE: layout.stats_text(content),
+            layout.ACCUMULATED_FILE: layout.json_text(layout.accumulated_stats(content)),
+            layout.DEFINITION_FILE: layout.json_text(layout.model_definition(content)),
+            **self.format.more_files(record, self._objects),
+        }
         with disk_full_explained(self.folder):
-            self._text(layout.MAP_FILE, layout.map_text(record.tiles))
-            self._text(layout.STATS_FILE, layout.stats_text(record))
-            self._text(layout.ACCUMULATED_FILE, layout.json_text(layout.accumulated_stats(record)))
-            self._text(layout.DEFINITION_FILE, layout.json_text(layout.model_definition(record)))
+            for name, text in texts.items():
+                _write_text(self._temporary / name, text)
             save_record(TileSet(self._temporary, record))
             _swap_in(self._temporary, self.folder)
         return TileSet(self.folder, record)
-
-    def _text(self, name: str, text: str) -> None:
-        (self._temporary / name).write_text(text, encoding="utf-8", newline="\n")
-
-    def _write(self, path: str, values: NDArray[Any], transform: Affine, crs: str, nodata: float | None, *, world: bool = True) -> None:
-        target = self._temporary / path
-        target.write_bytes(_geotiff(values, transform, crs, nodata))
-        if world:
-            target.with_suffix(".tfw").write_text(layout.world_file(transform), encoding="ascii", newline="\n")
 
 
 def require_space(folder: Path, wanted: int) -> None:
@@ -121,6 +182,18 @@ def require_space(folder: Path, wanted: int) -> None:
             f"The tiles need about {size_in_words(wanted)} and {size_in_words(SPARE_BYTES)} must stay free, but only {size_in_words(free)} are free on the disk.",
             "Free some space, choose a larger step, or export only the tiles with labels.",
         )
+
+
+def _write_text(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _write_raster(target: Path, values: NDArray[Any], transform: Affine, crs: str, nodata: float | None, *, world: bool = True) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(_geotiff(values, transform, crs, nodata))
+    if world:
+        target.with_suffix(".tfw").write_text(layout.world_file(transform), encoding="ascii", newline="\n")
 
 
 def _geotiff(values: NDArray[Any], transform: Affine, crs: str, nodata: float | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errors import InputMismatchError, TooFewTilesError
 from models.card import ModelCard, ModelInput, band_order
+from tiles.reader import require_pixels
 from tiles.tile_set import TileSet
 
 
@@ -52,7 +53,9 @@ def check_enough(tile_set: TileSet) -> None:
 
     Raises:
         TooFewTilesError: with what to label.
+        TileSetFormatError: its format is for other programs; with what to export instead.
     """
+    require_pixels(tile_set)
     if not tile_set.train or not tile_set.validation:
         side = "training" if not tile_set.train else "validation"
         raise TooFewTilesError(
@@ -74,7 +77,9 @@ def check_replay(replay: TileSet, model_input: ModelInput) -> None:
     Raises:
         InputMismatchError: other bands or another type of numbers.
         TooFewTilesError: it has no training tile.
+        TileSetFormatError: its format is for other programs.
     """
+    require_pixels(replay)
     band_order(model_input, replay.record.band_names)
     if replay.record.dtype != model_input.dtype:
         raise InputMismatchError(

@@ -109,7 +109,7 @@ def test_several_label_files_and_a_class_list(scene, tmp_path):
     ("more", "code", "said"),
     [
         (["--class-field", "surface"], 1, "no field 'surface'"),
-        (["--format", "KITTI_rectangles"], 2, "only Classified_Tiles"),
+        (["--format", "CycleGAN"], 2, "not among the metadata formats"),
         (["--tile-size", "100"], 2, "tile_size"),
         (["--stride", "128"], 2, "larger than the tile size"),
     ],

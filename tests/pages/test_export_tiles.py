@@ -188,3 +188,22 @@ def test_labels_that_are_all_uncertain(project, tmp_path):
     assert wait(project) == "done"
     page = open_page(project)
     assert "No tile shows a class" in text_of(page.warning)
+
+
+def test_boxes_for_other_programs(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    page = open_page(project)
+    page.selectbox(key="metadata_format").set_value("PASCAL_VOC_rectangles").run()
+    assert "Terratune itself cannot train on it" in text_of(page.caption)
+    page.slider(key="min_polygon_overlap_ratio").set_value(0.25).run()
+    click(page, "export")
+    assert wait(project) == "done"
+    tile_set = open_tile_set(list_tile_sets(project.tiles_folder)[0])
+    assert tile_set.record.metadata_format == "PASCAL_VOC_rectangles"
+    assert tile_set.record.settings["min_polygon_overlap_ratio"] == 0.25
+    page = open_page(project)
+    assert page.selectbox(key="metadata_format").value == "PASCAL_VOC_rectangles", "the last choice is on disk"
+    assert "made for other programs" in text_of(page.info)
+    assert "Does each object have its own?" in text_of(page.caption)
+    assert page.dataframe[0].value["Training objects"].tolist() == [tile_set.record.class_objects("train")[2], 0]

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from demo.replay import TITLE as REPLAY_TITLE
 from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
+from tiles.tile_set import TileSet, save_record
 from training.run import read_settings
 from training.settings import TrainingSettings
 from ui import frame
@@ -222,3 +223,12 @@ def test_other_numbers_do_not_hide_the_other_warnings(project):
     assert "measured anew" in text_of(page.caption)
     assert "much coarser" in text_of(page.warning)
     assert not start_button(page).disabled
+
+
+def test_tiles_made_for_other_programs_say_what_to_export_instead(project):
+    tiles = make_tile_set(project.tiles_folder / "boxes")
+    save_record(TileSet(tiles.folder, tiles.record.model_copy(update={"metadata_format": "PASCAL_VOC_rectangles"})))
+    page = open_page(project)
+    assert "Terratune cannot train on them" in text_of(page.error)
+    assert "A class for each pixel" in text_of(page.error)
+    assert start_button(page).disabled

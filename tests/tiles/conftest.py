@@ -36,11 +36,11 @@ def write_tile_set(folder: Path) -> TileSet:
         for number in range(4):
             transform = Affine(0.5, 0, 500_000 + 1000 * number, 0, -0.5, 4_000_000)
             image, valid, label = tile_arrays(number)
-            name, image_path, label_path, ignore_path = writer.add(image, valid, label, transform, "EPSG:32611", None)
+            written = writer.add(image, valid, label, transform, "EPSG:32611", None)
             statistics.add(image, valid)
             tiles.append(
                 TileRecord(
-                    name=name,
+                    name=written.name,
                     raster="scene",
                     column=2000 * number,
                     row=0,
@@ -50,9 +50,9 @@ def write_tile_set(folder: Path) -> TileSet:
                     split="train" if number < 2 else "validation",
                     pixels=pixels_per_class(np.where(valid, label, 255).astype(np.uint8)),
                     ignored_pixels=1,
-                    image=image_path,
-                    label=label_path,
-                    ignore=ignore_path,
+                    image=written.image,
+                    label=written.label,
+                    ignore=written.ignore,
                 )
             )
         record = TileSetRecord(

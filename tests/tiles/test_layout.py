@@ -6,6 +6,8 @@ import pytest
 from affine import Affine
 
 from tiles import layout
+from tiles.layout import SideContent, SideFacts
+from tiles.objects import TileObject
 from tiles.tile_set import BandStatistics, TileClass, TileRecord, TileSetRecord
 
 
@@ -42,6 +44,12 @@ def genuine_record() -> TileSetRecord:
     )
 
 
+def content(record: TileSetRecord, facts: SideFacts | None = None, objects=()) -> SideContent:
+    """As the writer gives it to the side files; pixels, unless other facts are given."""
+    facts = facts or SideFacts("ImageClassification", counts_pixels=True)
+    return SideContent(record, facts, {c.value: c.name for c in record.classes}, objects)
+
+
 def test_map_lines_have_backslashes_two_spaces_and_a_trailing_one():
     assert layout.map_text(genuine_record().tiles).split("\n")[0] == "images\\000000000.tif  labels\\000000000.tif "
 
@@ -52,7 +60,7 @@ def test_map_is_read_with_either_slash_and_line_end():
 
 
 def test_stats_text_has_the_columns_of_the_genuine_file():
-    lines = layout.stats_text(genuine_record()).splitlines()
+    lines = layout.stats_text(content(genuine_record())).splitlines()
     assert lines[0] == "images = 2 *3*400*400"
     assert lines[1] == "classes = 2"
     assert lines[2] == "classes per image = [min = 1, mean = 1.50, max = 2]"
@@ -64,7 +72,7 @@ def test_stats_text_has_the_columns_of_the_genuine_file():
 @pytest.mark.shared_data
 def test_stats_of_the_genuine_set_are_written_as_it_has_them(shared_data):
     genuine = (shared_data / "arcgis_artefacts/classified_tiles_buildings/stats.txt").read_text().splitlines()
-    ours = layout.stats_text(genuine_record()).splitlines()
+    ours = layout.stats_text(content(genuine_record())).splitlines()
     assert [len(line) for line in ours[3:]] == [len(line) for line in genuine[3:]]
     assert ours[3] == genuine[3]
     pairs = layout.parse_map((shared_data / "arcgis_artefacts/classified_tiles_buildings/map.txt").read_text())
@@ -79,17 +87,17 @@ def test_our_side_files_have_the_keys_of_genuine_ones(shared_data, genuine_set):
     record = genuine_record()
     accumulated = json.loads((folder / layout.ACCUMULATED_FILE).read_text())
     only_elsewhere = {"NextTileIndex", "FeatureStats", "InputRastersProps2", "BandStatsState2"}
-    assert set(accumulated) - only_elsewhere <= set(layout.accumulated_stats(record))
+    assert set(accumulated) - only_elsewhere <= set(layout.accumulated_stats(content(record)))
     if "ClassPixelStats" in accumulated:
-        ours = layout.accumulated_stats(record)["ClassPixelStats"]
+        ours = layout.accumulated_stats(content(record))["ClassPixelStats"]
         assert list(ours) == list(accumulated["ClassPixelStats"])
         assert list(ours["PixelsPerClass"][0]) == list(accumulated["ClassPixelStats"]["PixelsPerClass"][0])
     else:
-        assert set(accumulated["BandStatsState"][0]) == set(layout.accumulated_stats(record)["BandStatsState"][0])
+        assert set(accumulated["BandStatsState"][0]) == set(layout.accumulated_stats(content(record))["BandStatsState"][0])
 
 
 def test_class_statistics_follow_the_order_of_the_classes():
-    stats = layout.accumulated_stats(genuine_record())["ClassPixelStats"]
+    stats = layout.accumulated_stats(content(genuine_record()))["ClassPixelStats"]
     assert stats["NumImagesPerClass"] == [2, 1]
     assert stats["NumPixelsPerClass"] == [256568, 63432]
     assert stats["NumClassesPerImage"] == {"Min": 1, "Max": 2, "Mean": 1.5, "Sum": 3, "Count": 2}
@@ -97,7 +105,7 @@ def test_class_statistics_follow_the_order_of_the_classes():
 
 
 def test_definition_holds_what_the_reader_needs():
-    definition = layout.model_definition(genuine_record())
+    definition = layout.model_definition(content(genuine_record()))
     assert definition["MetaDataMode"] == "Classified_Tiles"
     assert definition["Classes"][0] == {"Value": 1, "Name": "1", "Color": [255, 0, 0]}
     assert definition["InputRastersProps"]["BandNames"] == ["Red", "Green", "NearInfrared"]
@@ -110,7 +118,7 @@ def test_definition_holds_what_the_reader_needs():
 
 
 def test_band_state_gives_back_the_deviation():
-    state = layout.accumulated_stats(genuine_record())["BandStatsState"][0]
+    state = layout.accumulated_stats(content(genuine_record()))["BandStatsState"][0]
     assert (state["M2"] / state["Num"]) ** 0.5 == pytest.approx(38.8)
 
 
@@ -124,3 +132,66 @@ def test_world_file_tells_the_centre_of_the_first_pixel():
 def test_band_names_are_translated_both_ways():
     assert layout.our_band_names(["Red", "NearInfrared", "Band_1", "Band 1", ""]) == ("red", "nir", "band_1", "band_4", "band_5")
     assert layout.arcgis_band_names(["red", "nir", "band_4"]) == ["Red", "NearInfrared", "band_4"]
+
+
+BOXES = SideFacts("ObjectDetection", counts_features=True)
+
+
+def palms() -> tuple[TileSetRecord, list[tuple[TileObject, ...]]]:
+    """Two tiles with three palms, whose numbers make the layout of the genuine stats.txt."""
+    box = (0.0, 0.0, 1.0, 1.0)
+    record = genuine_record().model_copy(
+        update={"metadata_format": "PASCAL_VOC_rectangles", "classes": (TileClass(value=1, name="Palm", colour="#ff0000"),)}
+    )
+    return record, [(TileObject(1, box, area=0.0029),), (TileObject(1, box, area=40.8), TileObject(1, box, area=5.5))]
+
+
+@pytest.mark.shared_data
+def test_side_files_of_boxes_are_as_arcgis_writes_them(shared_data):
+    folder = shared_data / "arcgis_artefacts/pascal_voc_palms"
+    record, objects = palms()
+    genuine = json.loads((folder / layout.ACCUMULATED_FILE).read_text())
+    ours = layout.accumulated_stats(content(record, BOXES, objects))
+    assert set(genuine) <= set(ours)
+    assert "ClassPixelStats" not in ours
+    for key in ("OutputFeatures", "MetaDataMode", "Classes", "Version"):
+        assert ours[key] == genuine[key]
+    assert list(ours["FeatureStats"]) == list(genuine["FeatureStats"])
+    assert list(ours["FeatureStats"]["FeatureAreaPerClass"][0]) == list(genuine["FeatureStats"]["FeatureAreaPerClass"][0])
+    stats = layout.stats_text(content(record, BOXES, objects)).splitlines()
+    theirs = (folder / layout.STATS_FILE).read_text().splitlines()
+    assert [line.split(" = ")[0] for line in stats] == [line.split(" = ")[0] for line in theirs[:-1]] + [stats[-1]]
+    assert stats[4] == theirs[4]
+    assert len(stats[5]) == len(theirs[5])
+    definition = json.loads((folder / layout.DEFINITION_FILE).read_text())
+    assert set(definition) - set(layout.model_definition(content(record, BOXES, objects))) == {
+        "DataRange",
+        "ModelPadding",
+        "BatchSize",
+        "PerProcessGPUMemoryFraction",
+        "WellKnownBandNames (FYI, these band names can be used in ExtractBands)",
+    } - {k for k in definition if k.startswith("WellKnown")}
+
+
+def test_features_are_counted_per_tile_and_class():
+    record, objects = palms()
+    stats = layout.accumulated_stats(content(record, BOXES, objects))["FeatureStats"]
+    assert stats == {
+        "NumClasses": 1,
+        "NumImagesTotal": 2,
+        "NumFeaturesTotal": 3,
+        "NumImagesPerClass": [2],
+        "NumFeaturesPerClass": [3],
+        "NumFeaturesPerImage": {"Min": 1, "Max": 2, "Mean": 1.5, "Sum": 3, "Count": 2},
+        "FeatureAreaPerClass": [{"Min": 0.0029, "Max": 40.8, "Mean": pytest.approx(15.4343), "Sum": pytest.approx(46.3029), "Count": 3}],
+    }
+    lines = layout.stats_text(content(record, BOXES, objects)).splitlines()
+    assert lines[1:4] == ["features = 3", "features per image = [min = 1, mean = 1.50, max = 2]", "classes = 1"]
+    assert lines[5] == "Palm                          1          2          3        0.00       15.43       40.80"
+
+
+def test_class_names_become_folders_without_blanks_and_without_twins():
+    named = [
+        TileClass(value=v, name=n, colour="#000000") for v, n in ((1, "Paved road"), (2, "paved/road"), (3, "..."), (4, "Wege & Straßen"))
+    ]
+    assert layout.folder_names(named) == {1: "Paved_road", 2: "paved_road_2", 3: "class_3", 4: "Wege_Straßen"}

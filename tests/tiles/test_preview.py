@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import shapely
 from shapely.geometry import shape
 
-from tiles.preview import label_colours, overlay, pick_samples, picture, places_geojson, shown_bands
+from tiles.objects import TileObject
+from tiles.preview import draw_objects, label_colours, overlay, pick_samples, picture, places_geojson, shown_bands
 from tiles.reader import TilePixels, read_tile
+from tiles.tile_set import TileClass
 
 
 def test_samples_are_distinct_seeded_and_from_used_tiles(tile_set):
@@ -65,3 +68,20 @@ def test_places_on_the_ground(tile_set):
     assert 36.14 < south < north < 36.15
     nowhere = tile_set.record.model_copy(update={"tiles": tuple(t.model_copy(update={"crs": ""}) for t in tile_set.record.tiles)})
     assert places_geojson(nowhere)["features"] == []
+
+
+def test_objects_are_framed_or_filled():
+    """A box only has its frame drawn; a mask is tinted and edged, except along the side of the tile."""
+    classes = (TileClass(value=1, name="House", colour="#ff0000"),)
+    rgb = np.zeros((16, 16, 3), dtype=np.uint8)
+    framed = draw_objects(rgb, [TileObject(1, (2.0, 3.0, 6.2, 8.0))], classes)
+    red = framed[..., 0] == 255
+    assert red.sum() == 5 * 5 - 3 * 3
+    assert red[3:8, 2:7].sum() == red.sum()
+    mask = np.zeros((16, 16), dtype=bool)
+    mask[4:9, :5] = True
+    filled = draw_objects(rgb, [TileObject(1, (0.0, 4.0, 5.0, 9.0), mask=mask)], classes)[..., 0]
+    assert (filled[4:9, :5] == 255).sum() == 5 + 4 + 4
+    assert filled[6, 0] == round(0.35 * 255)
+    outline = TileObject(1, (0.0, 4.0, 5.0, 9.0), outline=shapely.box(0, 4, 5, 9))
+    assert np.array_equal(draw_objects(rgb, [outline], classes)[..., 0], filled)

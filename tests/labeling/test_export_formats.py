@@ -1,0 +1,282 @@
+"""Each metadata format: objects land on the right pixels, side files agree, and what was written is read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.features import rasterize
+from shapely.geometry import LineString, MultiPolygon, Point, box
+
+from errors import TileSetFormatError
+from labeling.export import ExportSettings, ImageSource, export_tiles
+from tests.labeling.test_export import X0, Y0, table, write_scene
+from tiles.formats import FORMATS
+from tiles.reader import read_labelled, read_tile, require_pixels
+from tiles.tile_set import TileSet, open_tile_set
+from tiles.validate import validate_tile_set
+from workspace.classes import ClassDef, ClassSchema
+
+HOUSE, TREE = 7, 3
+SCHEMA = ClassSchema(
+    classes=(
+        ClassDef(value=HOUSE, name="House", colour="#e71d36"),
+        ClassDef(value=TREE, name="Old tree", colour="#2ec4b6"),
+        ClassDef(value=255, name="Uncertain", colour="#9aa0a6", ignore=True),
+    )
+)
+
+
+def at(left: float, top: float, right: float, bottom: float):
+    """A rectangle in pixels of the scene (1 m each)."""
+    return box(X0 + left, Y0 - bottom, X0 + right, Y0 - top)
+
+
+def village() -> gpd.GeoDataFrame:
+    """Four tiles of 64 px with objects, in two places. Whole pixels except where it says so."""
+    return table(
+        (HOUSE, at(10, 10, 20, 30)),
+        (HOUSE, at(18, 20, 30, 40)),  # over the first one: the later house wins its pixels
+        (TREE, at(15, 25, 25, 35)),  # over both, of another class
+        (HOUSE, at(60, 50, 70.25, 60.5)),  # 4 of 10.25 columns in the first tile
+        (TREE, MultiPolygon([at(40, 2, 44, 6), at(50, 2, 54, 6)])),  # one object of two parts
+        (255, at(0, 55, 30, 64)),
+        (HOUSE, at(580, 10, 600, 30)),
+        (TREE, at(610, 10, 620, 20)),
+    )
+
+
+def export(tmp_path: Path, metadata_format: str, labels=None, name: str = "out", images=None, **chosen) -> TileSet:
+    images = images or [write_scene(tmp_path / "scene.tif")]
+    settings = ExportSettings(metadata_format=metadata_format, tile_size=64, stride=64, **chosen)
+    return export_tiles(images, village() if labels is None else labels, SCHEMA, settings, tmp_path / name)
+
+
+def tile_at(tile_set: TileSet, column: int):
+    return next(t for t in tile_set.record.tiles if (t.column, t.row) == (column, 0))
+
+
+def boxes(tile_set: TileSet, column: int) -> list[tuple[int, tuple[float, float, float, float]]]:
+    return [(one.value, one.box) for one in read_labelled(tile_set, tile_at(tile_set, column))[1].objects]
+
+
+def side_json(tile_set: TileSet, name: str):
+    return json.loads((tile_set.folder / name).read_text())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file; of the record without the time it was made."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        if path.name == "terratune.json":
+            data = json.dumps(json.loads(data) | {"created": ""}).encode()
+        found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+EVERY = sorted(FORMATS)
+FIRST_TILE = [
+    (HOUSE, (10.0, 10.0, 20.0, 30.0)),
+    (HOUSE, (18.0, 20.0, 30.0, 40.0)),
+    (HOUSE, (60.0, 50.0, 64.0, 60.5)),
+    (TREE, (15.0, 25.0, 25.0, 35.0)),
+    (TREE, (40.0, 2.0, 54.0, 6.0)),
+]
+
+
+@pytest.mark.parametrize("metadata_format", EVERY)
+def test_what_was_written_is_valid_and_reads_back(tmp_path, metadata_format):
+    made = export(tmp_path, metadata_format)
+    assert validate_tile_set(made.folder) == []
+    assert open_tile_set(made.folder) == made
+    for name in ("esri_accumulated_stats.json", "esri_model_definition.emd"):
+        assert side_json(made, name)["MetaDataMode"] == metadata_format
+    assert made.record.settings["metadata_format"] == metadata_format
+
+
+@pytest.mark.parametrize("metadata_format", EVERY)
+def test_two_exports_are_the_same_byte_for_byte(tmp_path, metadata_format):
+    first, second = (export(tmp_path, metadata_format, name=name) for name in ("one", "two"))
+    assert digests(first.folder) == digests(second.folder)
+
+
+@pytest.mark.parametrize("metadata_format", EVERY)
+def test_without_the_record_it_reads_as_another_program_s(tmp_path, metadata_format):
+    made = export(tmp_path, metadata_format, tiles="all")
+    ours = {t.image: [(o.value, o.box) for o in read_labelled(made, t)[1].objects] for t in made.record.tiles}
+    (made.folder / "terratune.json").unlink()
+    found = open_tile_set(made.folder)
+    assert found.record.made_elsewhere
+    assert found.record.metadata_format == metadata_format
+    assert {c.value for c in found.record.classes} == {HOUSE, TREE}
+    for tile in found.record.tiles:
+        assert [(o.value, o.box) for o in read_labelled(found, tile)[1].objects] == ours[tile.image]
+
+
+@pytest.mark.parametrize("metadata_format", [n for n in EVERY if FORMATS[n].has_pixels])
+def test_pixels_are_those_of_classified_tiles(tmp_path, metadata_format):
+    plain, other = export(tmp_path, "Classified_Tiles", name="plain"), export(tmp_path, metadata_format)
+    assert [t.image for t in plain.record.tiles] == [t.image for t in other.record.tiles]
+    for one, two in zip(plain.record.tiles, other.record.tiles, strict=True):
+        assert np.array_equal(read_tile(plain, one).label, read_tile(other, two).label)
+        assert one.pixels == two.pixels
+    require_pixels(other)
+
+
+@pytest.mark.parametrize("metadata_format", [n for n in EVERY if not FORMATS[n].has_pixels])
+def test_what_a_pixel_model_cannot_learn_from_says_what_to_do(tmp_path, metadata_format):
+    made = export(tmp_path, metadata_format)
+    for refused in (lambda: require_pixels(made), lambda: read_tile(made, made.record.tiles[0])):
+        with pytest.raises(TileSetFormatError, match="cannot train") as caught:
+            refused()
+        assert "A class for each pixel" in caught.value.remedy
+
+
+def test_voc_boxes_are_where_the_objects_are(tmp_path):
+    made = export(tmp_path, "PASCAL_VOC_rectangles")
+    assert boxes(made, 0) == FIRST_TILE
+    assert boxes(made, 64) == [(HOUSE, (0.0, 50.0, 6.25, 60.5))]
+    assert tile_at(made, 0).objects == {TREE: 2, HOUSE: 3}
+    text = (made.folder / "labels/000000000.xml").read_text()
+    assert "<filename>000000000.tif</filename>" in text
+    assert "<depth>3</depth>" in text
+    assert text.count("<name>7</name>") == 3, "the class value, not its name"
+    assert "<ymax>60.50</ymax>" in text
+    assert (made.folder / "map.txt").read_text().splitlines()[0] == "images\\000000000.tif  labels\\000000000.xml "
+
+
+def test_feature_statistics(tmp_path):
+    made = export(tmp_path, "PASCAL_VOC_rectangles")
+    accumulated = side_json(made, "esri_accumulated_stats.json")
+    assert accumulated["OutputFeatures"] is True
+    stats = accumulated["FeatureStats"]
+    assert [c["ClassValue"] for c in accumulated["Classes"]] == [HOUSE, TREE]
+    assert stats["NumFeaturesPerClass"] == [5, 3]
+    assert stats["NumFeaturesTotal"] == 8
+    assert stats["NumImagesPerClass"] == [3, 2]
+    assert stats["FeatureAreaPerClass"][0]["Min"] == pytest.approx(4 * 10.5)
+    assert stats["FeatureAreaPerClass"][1]["Sum"] == pytest.approx(100 + 32 + 100)
+    assert (made.folder / "stats.txt").read_text().splitlines()[1] == "features = 8"
+
+
+def test_slivers_are_left_out_when_asked(tmp_path):
+    """39 % of the house on the border lies in the first tile, 61 % in the next."""
+    kept = export(tmp_path, "PASCAL_VOC_rectangles", min_polygon_overlap_ratio=0.4)
+    assert boxes(kept, 0) == [b for b in FIRST_TILE if b[1][0] != 60.0]
+    assert boxes(kept, 64) == [(HOUSE, (0.0, 50.0, 6.25, 60.5))]
+    none = export(tmp_path, "PASCAL_VOC_rectangles", name="none", min_polygon_overlap_ratio=0.62)
+    assert {t.column for t in none.record.tiles} == {0, 576}
+    pixels = export(tmp_path, "Classified_Tiles", name="pixels", min_polygon_overlap_ratio=0.4)
+    assert not (read_tile(pixels, tile_at(pixels, 0)).label[50:60, 60:] == HOUSE).any()
+
+
+def test_rcnn_masks_are_the_whole_scene_cut_at_the_window(tmp_path):
+    """Instance numbers differ by tile, so pixels are compared object by object; class by class nothing hides anything."""
+    labels = village()
+    made = export(tmp_path, "RCNN_Masks", labels)
+    scene = {"out_shape": (192, 640), "transform": Affine(1, 0, X0, 0, -1, Y0)}
+    for value, folder in ((HOUSE, "House"), (TREE, "Old_tree")):
+        shapes = [(g, i + 1) for i, g in enumerate(labels.geometry[labels["class_value"] == value])]
+        whole = rasterize(shapes, dtype="uint8", **scene)
+        for tile in made.record.tiles:
+            cut = whole[tile.row : tile.row + 64, tile.column : tile.column + 64]
+            assert (value in tile.masks) == bool(cut.any())
+            if value in tile.masks:
+                assert tile.masks[value] == f"labels/{folder}/{tile.name}.tif"
+                with rasterio.open(made.folder / tile.masks[value]) as file:
+                    mask = file.read(1)
+                    assert file.transform == tile.affine
+                    assert file.crs == "EPSG:32611"
+                seen, numbers = np.unique(cut, return_inverse=True)
+                assert np.array_equal(mask, numbers.reshape(cut.shape) + (0 if seen[0] == 0 else 1))
+                assert tile.objects[value] == mask.max()
+
+
+def test_rcnn_side_files_name_classes_as_the_folders(tmp_path):
+    made = export(tmp_path, "RCNN_Masks")
+    assert sorted(p.name for p in (made.folder / "labels").iterdir()) == ["House", "Old_tree"]
+    assert [c["Name"] for c in side_json(made, "esri_model_definition.emd")["Classes"]] == ["House", "Old_tree"]
+    assert [c.name for c in made.record.classes] == ["House", "Old tree"]
+    first = (made.folder / "map.txt").read_text().splitlines()[0]
+    assert first == r"images\000000000.tif  labels\Old_tree\000000000.tif  labels\House\000000000.tif "
+
+
+def test_an_object_under_another_of_its_class_is_not_counted(tmp_path):
+    labels = table((HOUSE, at(10, 10, 20, 20)), (HOUSE, at(5, 5, 25, 25)), (HOUSE, at(30, 30, 31, 31)), (HOUSE, at(580, 5, 590, 15)))
+    made = export(tmp_path, "RCNN_Masks", labels)
+    mask = rasterio.open(made.folder / tile_at(made, 0).masks[HOUSE]).read(1)
+    assert set(np.unique(mask)) == {0, 1, 2}
+    assert (mask == 2).sum() == 1
+    assert tile_at(made, 0).objects == {HOUSE: 2}
+
+
+def test_more_than_255_objects_need_16_bits(tmp_path):
+    dots = [(HOUSE, at(c, r, c + 1, r + 1)) for r in range(0, 60, 2) for c in range(0, 60, 2)]
+    made = export(tmp_path, "RCNN_Masks", table(*dots, (HOUSE, at(580, 5, 590, 15))))
+    with rasterio.open(made.folder / tile_at(made, 0).masks[HOUSE]) as file:
+        assert file.dtypes == ("uint16",)
+        assert np.array_equal(np.unique(file.read(1)), np.arange(901))
+    with rasterio.open(made.folder / tile_at(made, 576).masks[HOUSE]) as file:
+        assert file.dtypes == ("uint8",)
+    assert validate_tile_set(made.folder) == []
+
+
+def test_lines_and_points_are_widened_into_objects(tmp_path):
+    labels = table((HOUSE, LineString([(X0 + 10, Y0 - 20), (X0 + 30, Y0 - 20)])), (TREE, Point(X0 + 600, Y0 - 32)))
+    made = export(tmp_path, "PASCAL_VOC_rectangles", labels, buffer_m=3.0)
+    assert boxes(made, 0) == [(HOUSE, (7.0, 17.0, 33.0, 23.0))]
+    assert boxes(made, 576) == [(TREE, (21.0, 29.0, 27.0, 35.0))]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_labels_in_another_crs_land_to_the_pixel(tmp_path, crs):
+    made = export(tmp_path, "PASCAL_VOC_rectangles", village().to_crs(crs))
+    for (value, found), (wanted, expected) in zip(boxes(made, 0), FIRST_TILE, strict=True):
+        assert value == wanted
+        assert found == pytest.approx(expected, abs=0.011)
+    masks = export(tmp_path, "RCNN_Masks", village().to_crs(crs), "masks"), export(tmp_path, "RCNN_Masks", name="same")
+    for one, two in zip(*(m.record.tiles for m in masks), strict=True):
+        assert np.array_equal(read_tile(masks[0], one).label, read_tile(masks[1], two).label)
+
+
+def test_objects_where_there_is_no_imagery_are_left_out(tmp_path):
+    image = write_scene(tmp_path / "holes.tif", nodata=0, empty=(slice(0, 8), slice(0, 64)))
+    made = export(tmp_path, "PASCAL_VOC_rectangles", images=[image])
+    assert boxes(made, 0) == FIRST_TILE[:4]
+    masks = export(tmp_path, "RCNN_Masks", name="masks", images=[image])
+    assert tile_at(masks, 0).objects == {HOUSE: 3, TREE: 1}
+    assert read_tile(masks, tile_at(masks, 0)).label[3, 42] == 255
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("metadata_format", ["PASCAL_VOC_rectangles", "RCNN_Masks"])
+def test_real_footprints(shared_data, tmp_path, metadata_format):
+    """Four neighbouring pictures of Banepa: as many objects as footprints touch the tiles, each box around its footprint."""
+    folder = shared_data / "buildings_oam_banepa"
+    names = [f"OAM-{x}-{y}-19" for x in (386690, 386692) for y in (220241, 220243)]
+    images = [ImageSource(name=n, source=str(folder / "images" / f"{n}.tif")) for n in names]
+    footprints = gpd.read_file(folder / "labels.geojson").assign(class_value=HOUSE)
+    settings = ExportSettings(metadata_format=metadata_format, tile_size=128, stride=128)
+    made = export_tiles(images, footprints, SCHEMA, settings, tmp_path / "out")
+    assert validate_tile_set(made.folder) == []
+    assert sum(made.record.class_objects().values()) > 20
+    by_crs: dict[str, gpd.GeoDataFrame] = {}
+    for tile in made.record.tiles:
+        local = by_crs.setdefault(tile.crs, footprints.to_crs(tile.crs))
+        corner, far = tile.affine @ (0, 0), tile.affine @ (128, 128)
+        inside = local.geometry.intersection(box(corner[0], far[1], far[0], corner[1]))
+        inside = inside[shapely.area(inside.to_numpy()) > 0]
+        if metadata_format == "PASCAL_VOC_rectangles":
+            expected = sorted((~tile.affine @ (b[0], b[3])) + (~tile.affine @ (b[2], b[1])) for b in inside.bounds.to_numpy())
+            found = sorted(one.box for one in read_labelled(made, tile)[1].objects)
+            assert np.allclose(found, expected, atol=0.011)
+        else:
+            assert 0 < tile.objects[HOUSE] <= len(inside)

@@ -1,0 +1,27 @@
+"""The metadata formats of ArcGIS's training-data export: how the labels of one tile are written, counted, read and checked."""
+
+from errors import TileSetFormatError
+from tiles.formats.base import TileFormat
+from tiles.formats.classified_tiles import ClassifiedTiles
+from tiles.formats.pascal_voc import PascalVoc
+from tiles.formats.rcnn_masks import RcnnMasks
+
+FORMATS: dict[str, TileFormat] = {f.name: f for f in (ClassifiedTiles(), PascalVoc(), RcnnMasks())}
+"""By the name that stands as MetaDataMode in the side files."""
+
+
+def tile_format(name: str) -> TileFormat:
+    """The format of this name.
+
+    Raises:
+        TileSetFormatError: it is not known here.
+    """
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise TileSetFormatError(
+            f"The metadata format '{name}' is not known here.", f"Export the tiles again as one of {', '.join(FORMATS)}."
+        ) from None
+
+
+__all__ = ["FORMATS", "TileFormat", "tile_format"]

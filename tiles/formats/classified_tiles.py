@@ -1,0 +1,62 @@
+"""Classified_Tiles: one raster per tile, the class value in each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tiles import layout
+from tiles.formats.base import (
+    IMAGE_SUFFIXES,
+    Finding,
+    LabelFiles,
+    LabelSink,
+    TileContent,
+    TileFormat,
+    TileLabels,
+    check_raster,
+    read_band,
+    same_shape,
+    strange_value,
+)
+from tiles.layout import SideFacts
+from tiles.objects import TileObject
+from tiles.tile_set import TileClass
+
+
+class ClassifiedTiles(TileFormat):
+    """0 is background, and what must not be learnt from."""
+
+    name = "Classified_Tiles"
+    title = "A class for each pixel"
+    description = "What Terratune trains on: for roads, fields, water, any area."
+    has_objects = False
+    has_pixels = True
+    side = SideFacts(model_type="ImageClassification", counts_pixels=True)
+
+    def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
+        path = f"{layout.LABELS}/{tile.name}.tif"
+        sink.raster(path, tile.label)
+        return LabelFiles(path), ()
+
+    def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
+        labels = sorted(p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in labels}
+
+    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+        label = read_band(folder, files.label)
+        same_shape(files.label, label.shape, shape)
+        strange = sorted({int(v) for v in np.unique(label)} - {c.value for c in classes} - {0})
+        if strange:
+            raise strange_value(files.label, strange[0], classes)
+        return TileLabels(label.astype(np.uint8))
+
+    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+        pixels, findings = check_raster(folder, files.label, shape)
+        yield from findings
+        strange = [] if pixels is None else sorted({int(v) for v in np.unique(pixels)} - set(values) - {0})
+        if strange:
+            allowed = ", ".join(map(str, sorted(set(values) - {0})))
+            yield Finding(files.label, f"only the values 0, {allowed}", f"the value {strange[0]}")
