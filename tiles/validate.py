@@ -103,7 +103,11 @@ def _map(folder: Path) -> Iterator[Finding]:
 
 
 def _chips(folder: Path, form: TileFormat, accumulated: Mapping[str, Any], values: dict[int, str]) -> Iterator[Finding]:
-    labels = form.find(folder, [TileClass(value=v, name=n, colour="#000000") for v, n in values.items() if v])
+    try:
+        labels = form.find(folder, [TileClass(value=v, name=n, colour="#000000") for v, n in values.items() if v])
+    except TileSetFormatError as error:
+        yield Finding("labels", f"labels as {form.name} asks", error.fact)
+        return
     images = sorted(p for p in (folder / layout.IMAGES).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         yield Finding(layout.IMAGES, "at least one image", "none")
@@ -121,7 +125,7 @@ def _chips(folder: Path, form: TileFormat, accumulated: Mapping[str, Any], value
     for stem in sorted(set(labels) - set(stems)):
         for path in (labels[stem].label, *labels[stem].masks.values()):
             if path:
-                yield Finding(path, "an image of the same name", "none")
+                yield Finding(path, "an image of the same name", f"none named {stem}")
 
 
 def _image(folder: Path, name: str, accumulated: Mapping[str, Any]) -> Generator[Finding, None, tuple[int, int] | None]:

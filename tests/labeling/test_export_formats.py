@@ -19,6 +19,7 @@ from errors import TileSetFormatError
 from labeling.export import ExportSettings, ImageSource, export_tiles
 from tests.labeling.test_export import X0, Y0, table, write_scene
 from tiles.formats import FORMATS
+from tiles.preview import shape_of
 from tiles.reader import read_labelled, read_tile, require_pixels
 from tiles.tile_set import TileSet, open_tile_set
 from tiles.validate import validate_tile_set
@@ -140,11 +141,56 @@ def test_what_a_pixel_model_cannot_learn_from_says_what_to_do(tmp_path, metadata
         assert "A class for each pixel" in caught.value.remedy
 
 
-def test_voc_boxes_are_where_the_objects_are(tmp_path):
-    made = export(tmp_path, "PASCAL_VOC_rectangles")
+BOXES = ["PASCAL_VOC_rectangles", "KITTI_rectangles", "COCO_rectangles", "YOLO_rectangles"]
+
+
+@pytest.mark.parametrize("metadata_format", BOXES)
+def test_boxes_read_back_are_those_of_the_objects(tmp_path, metadata_format):
+    made = export(tmp_path, metadata_format)
     assert boxes(made, 0) == FIRST_TILE
     assert boxes(made, 64) == [(HOUSE, (0.0, 50.0, 6.25, 60.5))]
+    assert boxes(made, 576) == [(HOUSE, (4.0, 10.0, 24.0, 30.0)), (TREE, (34.0, 10.0, 44.0, 20.0))]
     assert tile_at(made, 0).objects == {TREE: 2, HOUSE: 3}
+
+
+def test_kitti_lines(tmp_path):
+    made = export(tmp_path, "KITTI_rectangles")
+    lines = (made.folder / "labels/000000001.txt").read_text()
+    assert lines == "7 0.00 0 0.00 0.00 50.00 6.25 60.50 0.00 0.00 0.00 0.00 0.00 0.00 0.00\n"
+    assert (made.folder / "map.txt").read_text().splitlines()[1] == "images\\000000001.tif  labels\\000000001.txt "
+
+
+def test_yolo_lines_and_the_file_for_a_trainer(tmp_path):
+    made = export(tmp_path, "YOLO_rectangles")
+    assert (made.folder / "labels/000000001.txt").read_text() == "0 0.048828 0.863281 0.097656 0.164062\n"
+    assert (made.folder / "data.yaml").read_text() == 'train: train.txt\nval: val.txt\nnames:\n  0: "House"\n  1: "Old tree"\n'
+    for name, tiles in (("train", made.train), ("val", made.validation)):
+        assert tiles
+        assert (made.folder / f"{name}.txt").read_text().split() == [f"./{t.image}" for t in tiles]
+
+
+def test_coco_has_outlines_and_run_lengths_for_holes(tmp_path):
+    ring = at(10, 10, 20, 20).difference(at(12, 12, 18, 18))
+    labels = table((HOUSE, ring), (TREE, MultiPolygon([at(40, 2, 44, 6), at(50, 2, 54, 6)])), (HOUSE, at(580, 10, 600, 30)))
+    made = export(tmp_path, "COCO_rectangles", labels)
+    content = side_json(made, "labels.json")
+    assert content["categories"] == [{"id": 7, "name": "House", "supercategory": ""}, {"id": 3, "name": "Old tree", "supercategory": ""}]
+    assert content["images"][0] == {"id": 1, "file_name": "000000000.tif", "width": 64, "height": 64}
+    house, tree, other = content["annotations"]
+    assert (house["id"], house["image_id"], house["bbox"], house["area"], house["iscrowd"]) == (1, 1, [10, 10, 10, 10], 64, 0)
+    assert house["segmentation"]["counts"][:4] == [64 * 10 + 10, 10, 54, 10]
+    assert (tree["category_id"], tree["area"], len(tree["segmentation"])) == (3, 32, 2)
+    assert sorted(map(tuple, np.reshape(other["segmentation"][0], (4, 2)))) == [(4, 10), (4, 30), (24, 10), (24, 30)]
+    read = read_labelled(made, tile_at(made, 0))[1].objects
+    wanted = np.zeros((64, 64), dtype=bool)
+    wanted[10:20, 10:20] = True
+    wanted[12:18, 12:18] = False
+    assert np.array_equal(shape_of(read[0], (64, 64)), wanted)
+    assert shape_of(read[1], (64, 64)).sum() == 32
+
+
+def test_voc_annotations(tmp_path):
+    made = export(tmp_path, "PASCAL_VOC_rectangles")
     text = (made.folder / "labels/000000000.xml").read_text()
     assert "<filename>000000000.tif</filename>" in text
     assert "<depth>3</depth>" in text
@@ -257,7 +303,7 @@ def test_objects_where_there_is_no_imagery_are_left_out(tmp_path):
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("metadata_format", ["PASCAL_VOC_rectangles", "RCNN_Masks"])
+@pytest.mark.parametrize("metadata_format", ["PASCAL_VOC_rectangles", "RCNN_Masks", "COCO_rectangles"])
 def test_real_footprints(shared_data, tmp_path, metadata_format):
     """Four neighbouring pictures of Banepa: as many objects as footprints touch the tiles, each box around its footprint."""
     folder = shared_data / "buildings_oam_banepa"
@@ -274,7 +320,7 @@ def test_real_footprints(shared_data, tmp_path, metadata_format):
         corner, far = tile.affine @ (0, 0), tile.affine @ (128, 128)
         inside = local.geometry.intersection(box(corner[0], far[1], far[0], corner[1]))
         inside = inside[shapely.area(inside.to_numpy()) > 0]
-        if metadata_format == "PASCAL_VOC_rectangles":
+        if metadata_format != "RCNN_Masks":
             expected = sorted((~tile.affine @ (b[0], b[3])) + (~tile.affine @ (b[2], b[1])) for b in inside.bounds.to_numpy())
             found = sorted(one.box for one in read_labelled(made, tile)[1].objects)
             assert np.allclose(found, expected, atol=0.011)

@@ -3,10 +3,13 @@
 from errors import TileSetFormatError
 from tiles.formats.base import TileFormat
 from tiles.formats.classified_tiles import ClassifiedTiles
+from tiles.formats.coco import Coco
+from tiles.formats.kitti import Kitti
 from tiles.formats.pascal_voc import PascalVoc
 from tiles.formats.rcnn_masks import RcnnMasks
+from tiles.formats.yolo import Yolo
 
-FORMATS: dict[str, TileFormat] = {f.name: f for f in (ClassifiedTiles(), PascalVoc(), RcnnMasks())}
+FORMATS: dict[str, TileFormat] = {f.name: f for f in (ClassifiedTiles(), RcnnMasks(), PascalVoc(), Coco(), Yolo(), Kitti())}
 """By the name that stands as MetaDataMode in the side files."""
 
 

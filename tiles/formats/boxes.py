@@ -1,16 +1,105 @@
-"""What the formats with boxes share. Pure."""
+"""What the formats with a file of boxes per tile share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from tiles.formats.base import Finding
-from tiles.objects import Box
+from errors import TileSetFormatError
+from tiles import layout
+from tiles.formats.base import Finding, LabelFiles, LabelSink, TileContent, TileFormat, TileLabels, strange_value, unreadable
+from tiles.layout import SideFacts
+from tiles.objects import Box, TileObject
+from tiles.tile_set import TileClass
 
 ROUNDING = 0.01
 """Boxes are written with two decimals."""
+
+Entry = tuple[str, Box]
+"""What a file calls the class, and the box in pixels."""
+
+
+class BoxFormat(TileFormat):
+    """Boxes in pixels from the outer corner of the first pixel, clipped to the tile."""
+
+    suffix: ClassVar[str]
+    side = SideFacts(model_type="ObjectDetection", counts_features=True)
+
+    @abc.abstractmethod
+    def text(self, tile: TileContent) -> str:
+        """The label file of a tile."""
+
+    @abc.abstractmethod
+    def entries(self, folder: Path, path: str, shape: tuple[int, int]) -> list[Entry]:
+        """What stands in a label file; `shape`: (rows, columns) of the image.
+
+        Raises:
+            TileSetFormatError: the file is missing or damaged.
+        """
+
+    def keys(self, values: Sequence[int]) -> dict[str, int]:
+        """Class values, in the order of the side files, by what the label files call them: the value as text."""
+        return {str(value): value for value in values}
+
+    def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
+        path = f"{layout.LABELS}/{tile.name}{self.suffix}"
+        sink.text(path, self.text(tile))
+        return LabelFiles(path), tuple(tile.objects)
+
+    def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
+        labels = sorted(p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() == self.suffix and ".aux" not in p.suffixes)
+        return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in labels}
+
+    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+        entries, keys = self.entries(folder, files.label, shape), self.keys([c.value for c in classes])
+        for key, _ in entries:
+            if key not in keys:
+                raise strange_value(files.label, repr(key), classes)
+        return TileLabels(None, tuple(TileObject(keys[key], inside(box, shape)) for key, box in entries))
+
+    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+        try:
+            entries = self.entries(folder, files.label, shape)
+        except TileSetFormatError as error:
+            yield Finding(files.label, f"a label file as {self.name} asks", error.fact)
+            return
+        known = self.keys([v for v in values if v])
+        for key, _ in entries:
+            if key not in known:
+                yield Finding(files.label, f"a class of the set ({', '.join(known)})", repr(key))
+        yield from check_boxes(files.label, [box for _, box in entries], shape)
+
+
+def read_lines(folder: Path, path: str) -> list[list[str]]:
+    """The words of each line that has any.
+
+    Raises:
+        TileSetFormatError: the file is missing or no text.
+    """
+    try:
+        text = (folder / path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(folder, path) from error
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+def numbers(path: str, line: int, words: Sequence[str], columns: str) -> list[float]:
+    """Words as numbers.
+
+    Raises:
+        TileSetFormatError: one is none; names the line and what its columns should be.
+    """
+    try:
+        found = [float(word) for word in words]
+    except ValueError:
+        found = []
+    if not found or not np.isfinite(found).all():
+        raise TileSetFormatError(f"Line {line} in {path} is not '{columns}'.", "Correct it, or export the tiles again.")
+    return found
 
 
 def inside(box: Box, shape: tuple[int, int]) -> Box:

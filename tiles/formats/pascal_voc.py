@@ -2,64 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from errors import TileSetFormatError
-from tiles import layout
-from tiles.formats.base import Finding, LabelFiles, LabelSink, TileContent, TileFormat, TileLabels, strange_value, unreadable
-from tiles.formats.boxes import check_boxes, inside
-from tiles.layout import SideFacts
-from tiles.objects import Box, TileObject
-from tiles.tile_set import TileClass
+from tiles.formats.base import Finding, LabelFiles, TileContent, unreadable
+from tiles.formats.boxes import BoxFormat, Entry
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class PascalVoc(TileFormat):
-    """Pixels as floats with two decimals, from the outer corner of the first pixel, clipped to the tile."""
+class PascalVoc(BoxFormat):
+    """Floats with two decimals."""
 
     name = "PASCAL_VOC_rectangles"
     title = "A box around each object (PASCAL VOC)"
     description = "For programs that find and count things: ArcGIS object detection and many others."
-    side = SideFacts(model_type="ObjectDetection", counts_features=True)
+    suffix = ".xml"
 
-    def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
-        path = f"{layout.LABELS}/{tile.name}.xml"
+    def text(self, tile: TileContent) -> str:
         entries = [(str(one.value), one.box) for one in tile.objects]
-        sink.text(path, annotation(Path(tile.image).name, tile.label.shape, tile.bands, entries))
-        return LabelFiles(path), tuple(tile.objects)
+        return annotation(Path(tile.image).name, tile.label.shape, tile.bands, entries)
 
-    def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
-        labels = sorted(p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() == ".xml" and not p.name.endswith(".aux.xml"))
-        return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in labels}
-
-    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
-        entries = read_annotation(folder, files.label)[1]
-        values = {str(c.value): c.value for c in classes}
-        for name, _ in entries:
-            if name not in values:
-                raise strange_value(files.label, repr(name), classes)
-        found = [TileObject(values[name], inside(box, shape)) for name, box in entries]
-        return TileLabels(None, tuple(found))
+    def entries(self, folder: Path, path: str, shape: tuple[int, int]) -> list[Entry]:
+        return read_annotation(folder, path)[1]
 
     def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
-        try:
-            size, entries = read_annotation(folder, files.label)
-        except TileSetFormatError as error:
-            yield Finding(files.label, "an annotation whose objects have a name and a bndbox", error.fact)
-            return
-        if size is not None and size != shape:
-            yield Finding(files.label, f"the size {shape[1]} x {shape[0]} of its image", f"{size[1]} x {size[0]}")
-        known = {str(value) for value in values}
-        for name, _ in entries:
-            if name not in known:
-                yield Finding(files.label, f"as name a class value ({', '.join(sorted(known))})", repr(name))
-        yield from check_boxes(files.label, [box for _, box in entries], shape)
+        yield from super().check(folder, stem, files, shape, values)
+        with contextlib.suppress(TileSetFormatError):  # was told already
+            size = read_annotation(folder, files.label)[0]
+            if size is not None and size != shape:
+                yield Finding(files.label, f"the size {shape[1]} x {shape[0]} of its image", f"{size[1]} x {size[0]}")
 
 
-def annotation(filename: str, shape: tuple[int, ...], bands: int, entries: Sequence[tuple[str, Box]]) -> str:
+def annotation(filename: str, shape: tuple[int, ...], bands: int, entries: Sequence[Entry]) -> str:
     """The text of one annotation, laid out as ArcGIS does.
 
     Args:
@@ -84,7 +62,7 @@ def annotation(filename: str, shape: tuple[int, ...], bands: int, entries: Seque
     return '<?xml version="1.0"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def read_annotation(folder: Path, path: str) -> tuple[tuple[int, int] | None, list[tuple[str, Box]]]:
+def read_annotation(folder: Path, path: str) -> tuple[tuple[int, int] | None, list[Entry]]:
     """((rows, columns) where it says so, name and box of each object).
 
     Raises:
