@@ -42,9 +42,9 @@ $(UV):
 	$(BIN)/pip install --quiet uv
 
 $(VENV)/.app-ready: requirements.txt requirements.lock | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --requirements requirements.txt --constraints requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --requirements requirements.txt --constraints requirements.lock
 	@touch $@
 
 $(VENV)/.test-ready: requirements.lock | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --requirements requirements-dev.txt --constraints requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --requirements requirements-dev.txt --constraints requirements.lock
 	@touch $@ $(VENV)/.app-ready
