@@ -313,14 +313,15 @@ def matched(found: list[shapely.Geometry], truths: list[shapely.Geometry]) -> tu
     return len(right), len(found), len(truths)
 
 
-def median_ms(work: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.process_time) -> float:
+def median_ms(work: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.process_time, quantile: float = 0.5) -> float:
+    """Milliseconds of `work`: the median, or another quantile."""
     work()
     times = []
     for _ in range(repeats):
         began = clock()
         work()
         times.append(clock() - began)
-    return round(1e3 * statistics.median(times), 1)
+    return round(1e3 * float(np.quantile(times, quantile)), 1)
 
 
 def sam(repeats: int) -> None:
@@ -356,8 +357,10 @@ def measured(model: Any, rgb: NDArray[np.uint8], features: NDArray[np.float16], 
     found = model.predict(embedding, prompt)
     facts = {
         "encode_s": median_ms(lambda: model.encode(rgb, valid, lambda share: None), 1) / 1e3,
+        "encode_wall_s": median_ms(lambda: model.encode(rgb, valid, lambda share: None), 3, time.perf_counter) / 1e3,
         "decode_ms": median_ms(lambda: model.predict(embedding, prompt), repeats),
         "decode_wall_ms": median_ms(lambda: model.predict(embedding, prompt), repeats, time.perf_counter),
+        "decode_wall_p95_ms": median_ms(lambda: model.predict(embedding, prompt), repeats, time.perf_counter, 0.95),
         "mask_ms": median_ms(lambda: model.mask(embedding, found.logits[0]), repeats),
     }
     return facts, [model.mask(embedding, one) for one in found.logits[np.argsort(found.logits.mean(axis=(1, 2)))]]
