@@ -331,7 +331,8 @@ def _cut(image: _Image, column: int, row: int, pixels: Pixels, settings: ExportS
     label = burn(image.shapes, grid, chosen)
     label[~pixels.valid] = IGNORE_LABEL
     counts = pixels_per_class(label)
-    if not counts or (settings.tiles == "features_only" and not any(value for value in counts)):
+    only_labelled = settings.tiles == "features_only" or writer.format.needs_class
+    if not counts or (only_labelled and not any(value for value in counts)):
         return None
     objects, instances = objects_in(image.shapes, grid, chosen, pixels.valid) if writer.format.has_objects else ([], {})
     values = _filled(pixels, image.info.nodata)

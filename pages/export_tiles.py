@@ -17,7 +17,7 @@ from imagery.library import Raster, list_rasters, raster_source
 from labeling.export import ExportSettings, ImageSource, estimate_tiles
 from labeling.export_job import export_jobs, forget_job, read_job, start_export
 from labeling.label_set import current_labels
-from tiles.formats import FORMATS, tile_format
+from tiles.formats import FORMATS, TileFormat, tile_format
 from tiles.preview import draw_objects, overlay, pick_samples, picture, places_geojson
 from tiles.reader import read_labelled
 from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, Split, TileSet, TileSetRecord, list_tile_sets, open_tile_set
@@ -318,12 +318,21 @@ def class_table(record: TileSetRecord) -> pd.DataFrame:
 
 def samples_panel(tile_set: TileSet) -> None:
     form = tile_format(tile_set.record.metadata_format)
-    asked = "Does each object have its own?" if form.has_objects else "Does the colour lie on what you labelled?"
+    asked = question(form)
     st.caption(f"{asked} If not, correct the labels or the width and export again.")
     pictures = sample_pictures(str(tile_set.folder), (tile_set.folder / "terratune.json").stat().st_mtime)
     for start in range(0, len(pictures), 4):
         for column, (caption, image) in zip(st.columns(4), pictures[start : start + 4], strict=False):
             column.image(image, caption=caption, width="stretch")
+
+
+def question(form: TileFormat) -> str:
+    """What to look for in the samples of a format."""
+    if form.has_objects:
+        return f"Does each object have its own {'outline' if form.has_outlines else 'box'}?"
+    if form.has_pixels:
+        return "Does the colour lie on what you labelled?"
+    return "Does each tile show what is named below it?" if form.has_classes else "Are these the tiles you want?"
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -342,7 +351,10 @@ def sample_pictures(folder: str, _made: float) -> list[tuple[str, NDArray[np.uin
             below = overlay(rgb, pixels.label, classes)
         line = np.full((4, rgb.shape[1], 3), 255, dtype=np.uint8)
         title = next(t for s, t, _, _ in SPLITS if s == tile.split)
-        found.append((f"{title}, {tile.place}", np.vstack([rgb, line, below])))
+        shown = ", ".join(c.name for c in classes if c.value in labels.classes)
+        caption = f"{title}, {tile.place}" + (f": {shown}" if shown else "")
+        labelled = labels.pixels is not None or labels.objects
+        found.append((caption, np.vstack([rgb, line, below]) if labelled else rgb))
     return found
 
 

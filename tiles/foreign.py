@@ -18,7 +18,7 @@ from imagery.grid import Grid
 from tiles import layout
 from tiles.footprints import footprints_m
 from tiles.formats import TileFormat, tile_format
-from tiles.formats.base import IMAGE_SUFFIXES, LabelFiles, burnt_boxes
+from tiles.formats.base import LabelFiles, rough_pixels
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
 from tiles.tile_set import BandStatistics, Split, TileClass, TileRecord, TileSetRecord
@@ -54,7 +54,7 @@ def derive_record(folder: Path) -> TileSetRecord:
     """
     accumulated, definition = _side_files(folder)
     form = tile_format(str(accumulated.get("MetaDataMode")))
-    classes = _classes(definition)
+    classes = _classes(definition, form)
     pairs = _pairs(folder, form, classes)
     first = _facts(folder, pairs[0][0])
     chips = [_chip(folder, form, image, files, first.size, classes) for image, files in pairs]
@@ -108,8 +108,10 @@ def read_side_json(path: Path) -> Mapping[str, Any]:
     return value
 
 
-def _classes(definition: Mapping[str, Any]) -> tuple[TileClass, ...]:
+def _classes(definition: Mapping[str, Any], form: TileFormat) -> tuple[TileClass, ...]:
     listed = definition.get("Classes")
+    if not listed and not form.has_classes:
+        return ()
     if not isinstance(listed, list) or not listed:
         raise TileSetFormatError(f"{layout.DEFINITION_FILE} lists no Classes.", "Export the tiles again with a class field.")
     found = []
@@ -142,8 +144,7 @@ def _pairs(folder: Path, form: TileFormat, classes: tuple[TileClass, ...]) -> li
     if not layout.parse_map((folder / layout.MAP_FILE).read_text(encoding="utf-8-sig", errors="replace")):
         raise TileSetFormatError(f"{layout.MAP_FILE} has no line with an image and a label.", "Export the tiles again.")
     labels = form.find(folder, classes)
-    images = sorted(p for p in (folder / layout.IMAGES).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    pairs = [(f"{layout.IMAGES}/{p.name}", labels[p.stem]) for p in images if p.stem in labels]
+    pairs = [(p.relative_to(folder).as_posix(), labels[p.stem]) for p in form.images(folder) if p.stem in labels]
     if not pairs:
         raise EmptyTileSetError(f"No image in '{folder.name}' has a label of the same name.", "Export the tiles again.")
     return pairs
@@ -180,8 +181,8 @@ def _chip(folder: Path, form: TileFormat, image: str, files: LabelFiles, size: i
             )
         crs = file.crs.to_string() if file.crs else ""
         transform = file.transform
-    labels = form.read(folder, Path(image).stem, files, (size, size), classes)
-    pixels = pixels_per_class(burnt_boxes(labels.objects, (size, size)) if labels.pixels is None else labels.pixels)
+    labels = form.read(folder, image, files, (size, size), classes)
+    pixels = pixels_per_class(rough_pixels(labels, (size, size)) if labels.pixels is None else labels.pixels)
     values = [one.value for one in labels.objects]
     return _Chip(Path(image).stem, image, files, crs, transform, pixels, {value: values.count(value) for value in sorted(set(values))})
 
@@ -191,7 +192,7 @@ def _split(chips: list[_Chip], size: int, values: list[int]) -> tuple[list[Split
         outlines = footprints_m([c.transform for c in chips], [c.crs for c in chips], size)
         bounds = np.array([o.bounds for o in outlines])
         gap = float(np.median(np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])))
-        pixels = np.array([[c.pixels.get(v, 0) for v in values] for c in chips], dtype=np.int64)
+        pixels = np.array([[c.pixels.get(v, 0) for v in values or [0]] for c in chips], dtype=np.int64)
         return split_by_place(outlines, pixels, VALIDATION_SHARE, SEED, gap)
     return _split_by_number(len(chips))
 

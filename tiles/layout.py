@@ -74,8 +74,6 @@ class SideFacts:
     """ClassPixelStats, and pixels in stats.txt."""
     counts_features: bool = False
     """FeatureStats and OutputFeatures, and features in stats.txt."""
-    definition: Mapping[str, Any] = field(default_factory=dict)
-    """Further keys of the .emd."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,14 @@ class SideContent:
 
     record: TileSetRecord
     facts: SideFacts
+    classes: Sequence[TileClass]
+    """As listed there."""
     names: Mapping[int, str]
     """Class names as they stand there."""
     objects: Sequence[Sequence[TileObject]] = ()
     """Of each tile, in the record's order; empty where the format knows only pixels."""
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of the .emd."""
 
 
 def tile_name(number: int) -> str:
@@ -132,26 +134,29 @@ def stats_text(content: SideContent) -> str:
     """stats.txt, in the fixed columns that ArcGIS writes."""
     record = content.record
     lines = [f"images = {len(record.tiles)} *{len(record.band_names)}*{record.tile_size}*{record.tile_size}"]
+    several = content.facts.counts_features and (content.facts.counts_pixels or not content.classes)
     head = "cls name              cls value     images   {:<8}    min size   mean size    max size"
     if content.facts.counts_features:
         per_image = _spread(np.array([len(one) for one in content.objects]))
+        lines += ["", "Class feature statistics:"] if several else []
         lines += [
             f"features = {per_image['Sum']}",
             f"features per image = [{_min_mean_max(per_image)}]",
-            f"classes = {len(record.classes)}",
-            head.format("features"),
+            f"classes = {len(content.classes)}",
+            *([head.format("features")] if content.classes else []),
         ]
-        areas = {c.value: _areas(content, c) for c in record.classes}
-        lines += [_stats_line(content, c, _images_with(content, c), len(areas[c.value]), areas[c.value]) for c in record.classes]
+        areas = {c.value: _areas(content, c) for c in content.classes}
+        lines += [_stats_line(content, c, _images_with(content, c), len(areas[c.value]), areas[c.value]) for c in content.classes]
     if content.facts.counts_pixels:
+        lines += ["", "Class pixel statistics:"] if several else []
         lines += [
-            f"classes = {len(record.classes)}",
+            f"classes = {len(content.classes)}",
             f"classes per image = [{_min_mean_max(_classes_per_image(record))}]",
             head.format("pixels"),
         ]
-        counts = {c.value: _counts(record, c) for c in record.classes}
+        counts = {c.value: _counts(record, c) for c in content.classes}
         lines += [
-            _stats_line(content, c, int((counts[c.value] > 0).sum()), int(counts[c.value].sum()), counts[c.value]) for c in record.classes
+            _stats_line(content, c, int((counts[c.value] > 0).sum()), int(counts[c.value].sum()), counts[c.value]) for c in content.classes
         ]
     return "\n".join(lines) + "\n"
 
@@ -164,12 +169,12 @@ def accumulated_stats(content: SideContent) -> dict[str, Any]:
         "NumBands": len(record.band_names),
         "TileSizeX": record.tile_size,
         "TileSizeY": record.tile_size,
-        "NumClasses": len(record.classes),
+        "NumClasses": len(content.classes),
         "NumTiles": len(record.tiles),
         "NumTilesAsDouble": len(record.tiles),
         "OutputFeatures": content.facts.counts_features,
         "MetaDataMode": record.metadata_format,
-        "Classes": [{"ClassValue": c.value, "ClassName": content.names[c.value]} for c in record.classes],
+        **({"Classes": [{"ClassValue": c.value, "ClassName": content.names[c.value]} for c in content.classes]} if content.classes else {}),
         **_cell_sizes(record),
         **({"FeatureStats": _feature_stats(content)} if content.facts.counts_features else {}),
         **({"ClassPixelStats": _pixel_stats(record)} if content.facts.counts_pixels else {}),
@@ -191,12 +196,13 @@ def model_definition(content: SideContent) -> dict[str, Any]:
         "ImageWidth": record.tile_size,
         "ExtractBands": list(range(len(record.band_names))),
         "MetaDataMode": record.metadata_format,
+        "BlackenAroundFeature": bool(record.settings.get("blacken_around_feature", False)),
         "IsMultidimensional": False,
         "CropTileMode": "Fixed_Size",
         "ImageSpaceUsed": "MAP_SPACE",
-        **content.facts.definition,
+        **content.definition,
         **_cell_sizes(record),
-        "Classes": _classes(content),
+        "Classes": definition_classes(content.classes, content.names),
         "InputRastersProps": _raster_properties(record),
         "AllTilesStats": [
             {"BandName": name, "Min": _plain(b.min), "Max": _plain(_above(b)), "Mean": b.mean, "StdDev": b.std}
@@ -206,8 +212,9 @@ def model_definition(content: SideContent) -> dict[str, Any]:
     }
 
 
-def _classes(content: SideContent) -> list[dict[str, Any]]:
-    return [{"Value": c.value, "Name": content.names[c.value], "Color": list(c.rgb)} for c in content.record.classes]
+def definition_classes(classes: Sequence[TileClass], names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Classes as the .emd lists them."""
+    return [{"Value": c.value, "Name": names[c.value], "Color": list(c.rgb)} for c in classes]
 
 
 def our_band_names(arcgis: Sequence[str]) -> tuple[str, ...]:
@@ -232,12 +239,12 @@ def json_text(value: dict[str, Any]) -> str:
 
 def _feature_stats(content: SideContent) -> dict[str, Any]:
     """Areas are those of the parts in the tiles, in square map units, as in ArcGIS's own files."""
-    areas = [_areas(content, c) for c in content.record.classes]
+    areas = [_areas(content, c) for c in content.classes]
     return {
         "NumClasses": len(areas),
         "NumImagesTotal": len(content.record.tiles),
         "NumFeaturesTotal": sum(len(one) for one in areas),
-        "NumImagesPerClass": [_images_with(content, c) for c in content.record.classes],
+        "NumImagesPerClass": [_images_with(content, c) for c in content.classes],
         "NumFeaturesPerClass": [len(one) for one in areas],
         "NumFeaturesPerImage": _spread(np.array([len(one) for one in content.objects])),
         "FeatureAreaPerClass": [_spread(one) for one in areas],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ def read_labelled(tile_set: TileSet, tile: TileRecord) -> tuple[TilePixels, Tile
     shape = (image.shape[1], image.shape[2])
     record = tile_set.record
     files = LabelFiles(tile.label, tile.masks)
-    labels = tile_format(record.metadata_format).read(tile_set.folder, Path(tile.image).stem, files, shape, record.classes)
+    labels = tile_format(record.metadata_format).read(tile_set.folder, tile.image, files, shape, record.classes)
     if tile.ignore is None:
         valid = image_valid
         ignored = ~valid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from errors import TileSetFormatError
 from tiles import layout
 from tiles.foreign import read_side_json
 from tiles.formats import FORMATS, TileFormat
-from tiles.formats.base import IMAGE_SUFFIXES, Finding
+from tiles.formats.base import Finding
 from tiles.tile_set import RECORD_FILE, TileClass, open_tile_set
 
 
@@ -42,7 +43,7 @@ def validate_tile_set(folder: Path) -> list[Finding]:
     findings += _map(folder)
     findings += _chips(folder, form, accumulated, values)
     findings += form.check_set(folder, values)
-    findings += _counts(folder, accumulated)
+    findings += _counts(folder, form, accumulated)
     findings += _record(folder)
     return findings
 
@@ -59,6 +60,8 @@ def _missing(folder: Path, files: Sequence[str], folders: Sequence[str]) -> Iter
 def _classes(definition: Mapping[str, Any], form: TileFormat) -> tuple[dict[int, str], list[Finding]]:
     file = layout.DEFINITION_FILE
     listed = definition.get("Classes")
+    if not listed and not form.has_classes:
+        return {}, []
     if not isinstance(listed, list) or not listed:
         return {}, [Finding(file, "a list of Classes", repr(listed))]
     values: dict[int, str] = {}
@@ -108,21 +111,21 @@ def _chips(folder: Path, form: TileFormat, accumulated: Mapping[str, Any], value
     except TileSetFormatError as error:
         yield Finding("labels", f"labels as {form.name} asks", error.fact)
         return
-    images = sorted(p for p in (folder / layout.IMAGES).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    images = form.images(folder)
     if not images:
         yield Finding(layout.IMAGES, "at least one image", "none")
-    stems = [p.stem for p in images]
+    twins = collections.Counter(p.with_suffix("") for p in images)
     for image in images:
-        name = f"{layout.IMAGES}/{image.name}"
-        if stems.count(image.stem) > 1:
-            yield Finding(name, "one image of this name", f"{stems.count(image.stem)}, with different endings")
+        name = image.relative_to(folder).as_posix()
+        if twins[image.with_suffix("")] > 1:
+            yield Finding(name, "one image of this name", f"{twins[image.with_suffix('')]}, with different endings")
         shape = yield from _image(folder, name, accumulated)
         if image.stem not in labels:
             if form.label_needed:
                 yield Finding(name, "a label of the same name", "none")
         elif shape is not None:
-            yield from form.check(folder, image.stem, labels[image.stem], shape, values)
-    for stem in sorted(set(labels) - set(stems)):
+            yield from form.check(folder, name, labels[image.stem], shape, values)
+    for stem in sorted(set(labels) - {p.stem for p in images}):
         for path in (labels[stem].label, *labels[stem].masks.values()):
             if path:
                 yield Finding(path, "an image of the same name", f"none named {stem}")
@@ -144,8 +147,8 @@ def _image(folder: Path, name: str, accumulated: Mapping[str, Any]) -> Generator
     return rows, columns
 
 
-def _counts(folder: Path, accumulated: Mapping[str, Any]) -> Iterator[Finding]:
-    count = sum(p.suffix.lower() in IMAGE_SUFFIXES for p in (folder / layout.IMAGES).iterdir())
+def _counts(folder: Path, form: TileFormat, accumulated: Mapping[str, Any]) -> Iterator[Finding]:
+    count = len(form.images(folder))
     told = accumulated.get("NumTiles", accumulated.get("NumTilesAsDouble"))
     if told is not None and told != count:
         yield Finding(layout.ACCUMULATED_FILE, f"NumTiles {count}, the images there are", str(told))

@@ -119,10 +119,10 @@ class TileSetWriter:
             DiskFullError: the disk filled up.
         """
         name = layout.tile_name(self._count)
-        image_path, ignore_path = f"{layout.IMAGES}/{name}.tif", f"{layout.IGNORE}/{name}.tif"
         ignored = (label == IGNORE_LABEL) | ~valid
         sink = _Sink(self._temporary, transform, crs)
         known = np.where(ignored, np.uint8(0), label)
+        image_path, ignore_path = self.format.image_path(name, known, objects, self._classes), f"{layout.IGNORE}/{name}.tif"
         content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes)
         with disk_full_explained(self.folder):
             _write_raster(self._temporary / image_path, image, transform, crs, nodata)
@@ -153,7 +153,9 @@ class TileSetWriter:
         """
         if not record.tiles:
             raise EmptyTileSetError("There is no tile to write.", "Label something on the imagery first.")
-        content = SideContent(record, self.format.side, self.format.class_names(record.classes), self._objects)
+        classes, names = self.format.listed(record.classes), self.format.class_names(record.classes)
+        more = self.format.definition(layout.definition_classes(classes, names))
+        content = SideContent(record, self.format.side, classes, names, self._objects, more)
         texts = {
             layout.MAP_FILE: layout.map_text(record.tiles),
             layout.STATS_FILE: layout.stats_text(content),

@@ -68,6 +68,12 @@ def boxes(tile_set: TileSet, column: int) -> list[tuple[int, tuple[float, float,
     return [(one.value, one.box) for one in read_labelled(tile_set, tile_at(tile_set, column))[1].objects]
 
 
+def in_words(tile_set: TileSet, tile) -> tuple:
+    """What the labels of a tile say, apart from pixels."""
+    labels = read_labelled(tile_set, tile)[1]
+    return [(one.value, one.box) for one in labels.objects], labels.classes
+
+
 def side_json(tile_set: TileSet, name: str):
     return json.loads((tile_set.folder / name).read_text())
 
@@ -112,14 +118,15 @@ def test_two_exports_are_the_same_byte_for_byte(tmp_path, metadata_format):
 @pytest.mark.parametrize("metadata_format", EVERY)
 def test_without_the_record_it_reads_as_another_program_s(tmp_path, metadata_format):
     made = export(tmp_path, metadata_format, tiles="all")
-    ours = {t.image: [(o.value, o.box) for o in read_labelled(made, t)[1].objects] for t in made.record.tiles}
+    ours = {t.image: in_words(made, t) for t in made.record.tiles}
     (made.folder / "terratune.json").unlink()
     found = open_tile_set(made.folder)
     assert found.record.made_elsewhere
     assert found.record.metadata_format == metadata_format
-    assert {c.value for c in found.record.classes} == {HOUSE, TREE}
+    assert {c.value for c in found.record.classes} == ({HOUSE, TREE} if FORMATS[metadata_format].has_classes else set())
+    assert found.record.tiles
     for tile in found.record.tiles:
-        assert [(o.value, o.box) for o in read_labelled(found, tile)[1].objects] == ours[tile.image]
+        assert in_words(found, tile) == ours[tile.image]
 
 
 @pytest.mark.parametrize("metadata_format", [n for n in EVERY if FORMATS[n].has_pixels])
@@ -187,6 +194,49 @@ def test_coco_has_outlines_and_run_lengths_for_holes(tmp_path):
     wanted[12:18, 12:18] = False
     assert np.array_equal(shape_of(read[0], (64, 64)), wanted)
     assert shape_of(read[1], (64, 64)).sum() == 32
+
+
+def test_multi_labelled_tiles_name_their_classes(tmp_path):
+    made = export(tmp_path, "MultiLabeled_Tiles", tiles="all")
+    named = {t.column: read_labelled(made, t)[1].classes for t in made.record.tiles}
+    assert named == {0: (HOUSE, TREE), 64: (HOUSE,), 576: (HOUSE, TREE)}, "tiles without a class are left out"
+    text = (made.folder / "labels/000000000.xml").read_text()
+    assert text.count("<object>") == 1
+    assert "<name>House,Old tree</name>" in text
+    assert side_json(made, "esri_accumulated_stats.json")["ClassPixelStats"]["NumImagesPerClass"] == [3, 2]
+
+
+@pytest.mark.shared_data
+def test_images_only_have_the_side_files_of_genuine_ones(tmp_path, shared_data):
+    made = export(tmp_path, "Export_Tiles")
+    genuine = shared_data / "arcgis_artefacts/export_tiles_roads"
+    assert sorted(p.name for p in made.folder.iterdir() if p.is_dir()) == ["ignore", "images"]
+    ours, theirs = side_json(made, "esri_accumulated_stats.json"), json.loads((genuine / "esri_accumulated_stats.json").read_text())
+    second_image = {"InputRastersProps2", "BandStatsState2", "NextTileIndex"}
+    assert set(ours) == set(theirs) - second_image
+    assert ours["FeatureStats"].keys() == theirs["FeatureStats"].keys()
+    for key in ("NumClasses", "OutputFeatures", "MetaDataMode"):
+        assert ours[key] == theirs[key]
+    assert (made.folder / "stats.txt").read_text().splitlines()[1:] == (genuine / "stats.txt").read_text().splitlines()[1:]
+    assert (made.folder / "map.txt").read_text().splitlines()[0] == "images\\000000000.tif "
+
+
+def test_panoptic_has_pixels_and_instances(tmp_path):
+    made = export(tmp_path, "Panoptic_Segmentation")
+    masks = export(tmp_path, "RCNN_Masks", name="masks")
+    listed = side_json(made, "esri_model_definition.emd")
+    assert listed["Panoptic_Segmentation_Instance_Classes"] == listed["Classes"]
+    for one, two in zip(made.record.tiles, masks.record.tiles, strict=True):
+        assert one.objects == two.objects
+        for value, path in one.masks.items():
+            assert path == two.masks[value].replace("labels/", "labels2/")
+            assert (made.folder / path).read_bytes() == (masks.folder / two.masks[value]).read_bytes()
+    assert (made.folder / "map.txt").read_text().splitlines()[1] == (
+        r"images\000000001.tif  labels\000000001.tif  labels2\House\000000001.tif "
+    )
+    text = (made.folder / "stats.txt").read_text()
+    assert "Class feature statistics:" in text
+    assert "Class pixel statistics:" in text
 
 
 def test_voc_annotations(tmp_path):

@@ -47,7 +47,7 @@ def genuine_record() -> TileSetRecord:
 def content(record: TileSetRecord, facts: SideFacts | None = None, objects=()) -> SideContent:
     """As the writer gives it to the side files; pixels, unless other facts are given."""
     facts = facts or SideFacts("ImageClassification", counts_pixels=True)
-    return SideContent(record, facts, {c.value: c.name for c in record.classes}, objects)
+    return SideContent(record, facts, record.classes, {c.value: c.name for c in record.classes}, objects)
 
 
 def test_map_lines_have_backslashes_two_spaces_and_a_trailing_one():

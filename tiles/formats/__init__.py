@@ -4,12 +4,28 @@ from errors import TileSetFormatError
 from tiles.formats.base import TileFormat
 from tiles.formats.classified_tiles import ClassifiedTiles
 from tiles.formats.coco import Coco
+from tiles.formats.export_tiles import ExportTiles
 from tiles.formats.kitti import Kitti
+from tiles.formats.multi_labeled_tiles import MultiLabeledTiles
+from tiles.formats.panoptic_segmentation import PanopticSegmentation
 from tiles.formats.pascal_voc import PascalVoc
 from tiles.formats.rcnn_masks import RcnnMasks
 from tiles.formats.yolo import Yolo
 
-FORMATS: dict[str, TileFormat] = {f.name: f for f in (ClassifiedTiles(), RcnnMasks(), PascalVoc(), Coco(), Yolo(), Kitti())}
+FORMATS: dict[str, TileFormat] = {
+    f.name: f
+    for f in (
+        ClassifiedTiles(),
+        RcnnMasks(),
+        PanopticSegmentation(),
+        PascalVoc(),
+        Coco(),
+        Yolo(),
+        Kitti(),
+        MultiLabeledTiles(),
+        ExportTiles(),
+    )
+}
 """By the name that stands as MetaDataMode in the side files."""
 
 

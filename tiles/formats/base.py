@@ -69,6 +69,8 @@ class TileLabels:
     pixels: NDArray[np.uint8] | None
     """(rows, columns) class values, 0 background; None where the format does not say a class for each pixel."""
     objects: tuple[TileObject, ...] = ()
+    classes: tuple[int, ...] = ()
+    """Class values of the tile as a whole, where the format has such."""
 
 
 class LabelSink(Protocol):
@@ -92,14 +94,20 @@ class TileFormat(abc.ABC):
     """What it is for, in plain words."""
     has_objects: ClassVar[bool] = True
     """Single objects are written; else only pixels."""
-    has_masks: ClassVar[bool] = False
-    """Objects are written with a mask each."""
+    has_outlines: ClassVar[bool] = False
+    """Objects are written with their shape; else with a box."""
     has_pixels: ClassVar[bool] = False
     """The class of each pixel can be read back, so that a model of Terratune can learn from it."""
+    has_classes: ClassVar[bool] = True
+    """Labels have classes; else there are only images."""
     named_folders: ClassVar[bool] = False
     """Folders are named by class, so names have to be fit for folders."""
     label_folder: ClassVar[str | None] = layout.LABELS
     """The folder of labels, None where there is none."""
+    per_object: ClassVar[bool] = False
+    """A tile is cut around each object; else in rows and columns."""
+    needs_class: ClassVar[bool] = False
+    """A tile that shows no class cannot be written, so it is left out."""
     label_needed: ClassVar[bool] = True
     """Every image has a label file, even where nothing is labelled."""
     side: ClassVar[SideFacts]
@@ -107,6 +115,22 @@ class TileFormat(abc.ABC):
     def class_names(self, classes: Sequence[TileClass]) -> dict[int, str]:
         """Names as they stand in the side files, by class value."""
         return layout.folder_names(classes) if self.named_folders else {c.value: c.name for c in classes}
+
+    def listed(self, classes: Sequence[TileClass]) -> Sequence[TileClass]:
+        """The classes that the side files list."""
+        return classes if self.has_classes else ()
+
+    def definition(self, classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Further keys of the .emd; `classes` as its key Classes holds them."""
+        return {}
+
+    def image_path(self, name: str, label: NDArray[np.uint8], objects: Sequence[TileObject], classes: Sequence[TileClass]) -> str:
+        """Where the image of a tile belongs, below the folder."""
+        return f"{layout.IMAGES}/{name}.tif"
+
+    def images(self, folder: Path) -> list[Path]:
+        """The images that lie in a folder."""
+        return images_in(folder / layout.IMAGES)
 
     @abc.abstractmethod
     def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
@@ -121,12 +145,12 @@ class TileFormat(abc.ABC):
         """The labels that lie in a folder, by the stem of their image."""
 
     @abc.abstractmethod
-    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+    def read(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
         """Read the labels of one tile.
 
         Args:
             folder: Of the set.
-            stem: Of the tile's image.
+            image: Path of the tile's image below the folder.
             files: From `find`, or from the record.
             shape: (rows, columns) of the image.
             classes: Of the set.
@@ -136,12 +160,17 @@ class TileFormat(abc.ABC):
         """
 
     @abc.abstractmethod
-    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+    def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
         """What is wrong with the labels of one tile; `values`: class names, by value, as the side files say them."""
 
     def check_set(self, folder: Path, values: Mapping[int, str]) -> Iterator[Finding]:
         """What is wrong with a set beyond its single tiles."""
         return iter(())
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Pictures in a folder, by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def read_band(folder: Path, path: str) -> NDArray[Any]:
@@ -196,9 +225,9 @@ def check_raster(folder: Path, path: str, shape: tuple[int, int]) -> tuple[NDArr
     return pixels, findings
 
 
-def burnt_boxes(objects: Sequence[TileObject], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """(rows, columns): the pixels that boxes touch, later ones above. A rough count where only boxes are known."""
-    label = np.zeros(shape, dtype=np.uint8)
-    for one in objects:
+def rough_pixels(labels: TileLabels, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """(rows, columns) class values: the pixels that boxes touch, later ones above; all pixels, where only the tile as a whole has a class."""
+    label = np.full(shape, labels.classes[0] if labels.classes and not labels.objects else 0, dtype=np.uint8)
+    for one in labels.objects:
         label[pixels_in(one.box, shape)] = one.value
     return label

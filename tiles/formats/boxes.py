@@ -51,17 +51,16 @@ class BoxFormat(TileFormat):
         return LabelFiles(path), tuple(tile.objects)
 
     def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
-        labels = sorted(p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() == self.suffix and ".aux" not in p.suffixes)
-        return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in labels}
+        return find_files(folder, self.suffix)
 
-    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+    def read(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
         entries, keys = self.entries(folder, files.label, shape), self.keys([c.value for c in classes])
         for key, _ in entries:
             if key not in keys:
                 raise strange_value(files.label, repr(key), classes)
         return TileLabels(None, tuple(TileObject(keys[key], inside(box, shape)) for key, box in entries))
 
-    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+    def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
         try:
             entries = self.entries(folder, files.label, shape)
         except TileSetFormatError as error:
@@ -72,6 +71,12 @@ class BoxFormat(TileFormat):
             if key not in known:
                 yield Finding(files.label, f"a class of the set ({', '.join(known)})", repr(key))
         yield from check_boxes(files.label, [box for _, box in entries], shape)
+
+
+def find_files(folder: Path, suffix: str) -> dict[str, LabelFiles]:
+    """Label files of one ending, by stem; the .aux.xml that other programs leave about are none."""
+    labels = sorted(p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() == suffix and ".aux" not in p.suffixes)
+    return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in labels}
 
 
 def read_lines(folder: Path, path: str) -> list[list[str]]:

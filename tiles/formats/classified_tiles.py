@@ -9,7 +9,6 @@ import numpy as np
 
 from tiles import layout
 from tiles.formats.base import (
-    IMAGE_SUFFIXES,
     Finding,
     LabelFiles,
     LabelSink,
@@ -17,6 +16,7 @@ from tiles.formats.base import (
     TileFormat,
     TileLabels,
     check_raster,
+    images_in,
     read_band,
     same_shape,
     strange_value,
@@ -42,10 +42,9 @@ class ClassifiedTiles(TileFormat):
         return LabelFiles(path), ()
 
     def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
-        labels = sorted(p for p in (folder / layout.LABELS).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in labels}
+        return {p.stem: LabelFiles(f"{layout.LABELS}/{p.name}") for p in images_in(folder / layout.LABELS)}
 
-    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+    def read(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
         label = read_band(folder, files.label)
         same_shape(files.label, label.shape, shape)
         strange = sorted({int(v) for v in np.unique(label)} - {c.value for c in classes} - {0})
@@ -53,7 +52,7 @@ class ClassifiedTiles(TileFormat):
             raise strange_value(files.label, strange[0], classes)
         return TileLabels(label.astype(np.uint8))
 
-    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+    def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
         pixels, findings = check_raster(folder, files.label, shape)
         yield from findings
         strange = [] if pixels is None else sorted({int(v) for v in np.unique(pixels)} - set(values) - {0})

@@ -43,6 +43,7 @@ class Coco(TileFormat):
     title = "A box and an outline of each object (COCO)"
     description = "One file of the kind that most programs for finding things read (Detectron2, MMDetection, FiftyOne and others)."
     label_folder = None
+    has_outlines = True
     side = SideFacts(model_type="ObjectDetection", counts_features=True)
 
     def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
@@ -61,21 +62,22 @@ class Coco(TileFormat):
     def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
         return {stem: LabelFiles(LABELS_FILE) for stem in _read(folder).by_stem}
 
-    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+    def read(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
         values = {c.value for c in classes}
         found = []
-        for one in _read(folder).by_stem.get(stem, ()):
+        for one in _read(folder).by_stem.get(Path(image).stem, ()):
             if one["category_id"] not in values:
                 raise strange_value(files.label, one["category_id"], classes)
             outline, mask = _shape(one.get("segmentation"), shape)
             found.append(TileObject(int(one["category_id"]), inside(_corners(one), shape), outline, mask))
         return TileLabels(None, tuple(found))
 
-    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+    def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
         try:
             content = _read(folder)
         except TileSetFormatError:  # told once, by check_set
             return
+        stem = Path(image).stem
         if content.sizes[stem] != shape:
             found = f"{content.sizes[stem][1]} x {content.sizes[stem][0]}"
             yield Finding(LABELS_FILE, f"the size {shape[1]} x {shape[0]} of the image {stem}", found)

@@ -29,8 +29,8 @@ class PascalVoc(BoxFormat):
     def entries(self, folder: Path, path: str, shape: tuple[int, int]) -> list[Entry]:
         return read_annotation(folder, path)[1]
 
-    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
-        yield from super().check(folder, stem, files, shape, values)
+    def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+        yield from super().check(folder, image, files, shape, values)
         with contextlib.suppress(TileSetFormatError):  # was told already
             size = read_annotation(folder, files.label)[0]
             if size is not None and size != shape:

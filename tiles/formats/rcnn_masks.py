@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tiles import layout
 from tiles.formats.base import (
-    IMAGE_SUFFIXES,
     Finding,
     LabelFiles,
     LabelSink,
@@ -18,6 +17,7 @@ from tiles.formats.base import (
     TileFormat,
     TileLabels,
     check_raster,
+    images_in,
     read_band,
     same_shape,
 )
@@ -32,7 +32,7 @@ class RcnnMasks(TileFormat):
     name = "RCNN_Masks"
     title = "An outline of each object (RCNN masks)"
     description = "For programs that find and outline single things, such as ArcGIS MaskRCNN. Terratune can train on it, too."
-    has_masks = True
+    has_outlines = True
     has_pixels = True
     named_folders = True
     label_needed = False
@@ -44,7 +44,7 @@ class RcnnMasks(TileFormat):
     def find(self, folder: Path, classes: Sequence[TileClass]) -> dict[str, LabelFiles]:
         return {stem: LabelFiles(masks=masks) for stem, masks in find_masks(folder, layout.LABELS, classes).items()}
 
-    def read(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
+    def read(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
         pixels = np.zeros(shape, dtype=np.uint8)
         objects: list[TileObject] = []
         for c in classes:  # in drawing order: the later class lies above
@@ -54,7 +54,7 @@ class RcnnMasks(TileFormat):
                 objects += objects_of(numbers, c.value)
         return TileLabels(pixels, tuple(objects))
 
-    def check(self, folder: Path, stem: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+    def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
         for path in files.masks.values():
             yield from check_mask(folder, path, shape)
 
@@ -86,9 +86,8 @@ def find_masks(folder: Path, parent: str, classes: Sequence[TileClass]) -> dict[
     found: dict[str, dict[int, str]] = {}
     for c in classes:
         here = next((d for name in (c.name, fit[c.value]) if (d := folder / parent / name).is_dir()), None)
-        for path in sorted(here.iterdir()) if here is not None else ():
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                found.setdefault(path.stem, {})[c.value] = f"{parent}/{path.parent.name}/{path.name}"
+        for path in images_in(here) if here is not None else ():
+            found.setdefault(path.stem, {})[c.value] = f"{parent}/{path.parent.name}/{path.name}"
     return found
 
 

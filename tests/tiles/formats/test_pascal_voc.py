@@ -29,12 +29,12 @@ def test_genuine_annotations_come_out_as_they_were(shared_data):
         assert size == (448, 448)
         ours = annotation(f"{path.stem}.jpg", size, 3, entries)
         assert ours == path.read_text().replace("ArcGIS Pro 2.1", "Terratune")
-        assert list(PascalVoc().check(folder, path.stem, LabelFiles(f"labels/{path.name}"), size, {1: "Palm"})) == []
+        assert list(PascalVoc().check(folder, f"images/{path.stem}.jpg", LabelFiles(f"labels/{path.name}"), size, {1: "Palm"})) == []
 
 
 def test_boxes_are_read_by_class_value_and_clipped(tmp_path):
     write(tmp_path, annotation("1.tif", (32, 64), 4, [("1", (-2.0, 3.5, 70.0, 9.25))]))
-    (one,) = PascalVoc().read(tmp_path, "1", FILES, (32, 64), PALM).objects
+    (one,) = PascalVoc().read(tmp_path, "images/1.tif", FILES, (32, 64), PALM).objects
     assert (one.value, one.box) == (1, (0.0, 3.5, 64.0, 9.25))
 
 
@@ -51,7 +51,7 @@ def test_boxes_are_read_by_class_value_and_clipped(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, text, found):
     folder = write(tmp_path, text)
-    findings = list(PascalVoc().check(folder, "1", FILES, (32, 64), {1: "Palm"}))
+    findings = list(PascalVoc().check(folder, "images/1.tif", FILES, (32, 64), {1: "Palm"}))
     assert len(findings) == 1
     assert findings[0].file == "labels/1.xml"
     assert found in findings[0].found
@@ -60,4 +60,4 @@ def test_what_is_wrong_is_named(tmp_path, text, found):
 def test_a_name_in_place_of_the_value_is_refused(tmp_path):
     folder = write(tmp_path, annotation("1.tif", (32, 64), 3, [("Palm", (0, 0, 5, 5))]))
     with pytest.raises(TileSetFormatError, match=r"labels/1\.xml holds the value 'Palm'"):
-        PascalVoc().read(folder, "1", FILES, (32, 64), PALM)
+        PascalVoc().read(folder, "images/1.tif", FILES, (32, 64), PALM)
