@@ -32,6 +32,10 @@ from tiles.writer import TileSetWriter, WrittenTile, require_space
 from workspace.classes import ClassSchema
 
 Progress = Callable[[str, float], None]
+LARGEST_CROP = 4096
+"""Pixels: a tile as large as its object is no larger."""
+EDGE = 0.01
+"""Pixels: an object that ends this little beyond a pixel's edge ends there."""
 
 
 class ExportSettings(BaseModel):
@@ -83,6 +87,16 @@ class ExportSettings(BaseModel):
         description="An object of which less than this part lies in a tile is left out of that tile's labels. 0 keeps every sliver; "
         "0.3 keeps a third of a house and more. What is left out counts as background there.",
     )
+    crop_mode: Literal["fixed_size", "bounding_box"] = Field(
+        default="fixed_size",
+        title="Size of a tile",
+        description="For tiles around single objects: all of the tile size with the object in the middle, or each just as large as its object.",
+    )
+    blacken_around_feature: bool = Field(
+        default=False,
+        title="Black around the object",
+        description="For labelled tiles: what lies around the object is made black, so that only the object itself can be learnt from.",
+    )
     validation_share: float = Field(
         default=0.2,
         ge=0.05,
@@ -105,6 +119,15 @@ class ExportSettings(BaseModel):
     def _stride_within_tile(self) -> ExportSettings:
         if self.stride > self.tile_size:
             raise ValueError(f"The step ({self.stride}) is larger than the tile size ({self.tile_size}), so parts would be skipped.")
+        return self
+
+    @model_validator(mode="after")
+    def _only_around_objects(self) -> ExportSettings:
+        form = FORMATS[self.metadata_format]
+        if self.crop_mode == "bounding_box" and not form.per_object:
+            raise ValueError(f"{self.metadata_format} tiles are cut in rows, so crop_mode has to be fixed_size.")
+        if self.blacken_around_feature and not form.may_blacken:
+            raise ValueError(f"Around objects in {self.metadata_format} tiles nothing can be made black; Labeled_Tiles can.")
         return self
 
 
@@ -132,6 +155,18 @@ class TileEstimate:
 
 
 @dataclass(frozen=True)
+class _Window:
+    """Where to cut a raster, pixels."""
+
+    column: int
+    row: int
+    columns: int
+    rows: int
+    feature: int | None = None
+    """Label that the window is around, where a tile has one object: its row."""
+
+
+@dataclass(frozen=True)
 class _Image:
     """One raster with the labels on it and the windows to cut."""
 
@@ -141,7 +176,7 @@ class _Image:
     bands: tuple[int, ...]
     """1-based numbers of the bands to write."""
     shapes: Shapes
-    windows: list[tuple[int, int]]
+    windows: list[_Window]
 
 
 @dataclass(frozen=True)
@@ -149,8 +184,7 @@ class _Cut:
     """One tile as written."""
 
     image: _Image
-    column: int
-    row: int
+    window: _Window
     transform: Affine
     written: WrittenTile
 
@@ -190,9 +224,8 @@ def export_tiles(
     tell("Reading what the images are", 0.0)
     planned = _plan(images, labels, schema, settings)
     _refuse_hopeless(planned, settings)
-    size = settings.tile_size
     statistics = RunningStatistics(len(planned[0].bands), planned[0].info.dtype, settings.seed)
-    require_space(out, _bytes(planned, size))
+    require_space(out, _bytes(planned))
     with TileSetWriter(out, settings.metadata_format, _tile_classes(schema)) as writer:
         cuts = list(_cut_all(planned, settings, writer, statistics, tell))
         if not cuts:
@@ -202,22 +235,22 @@ def export_tiles(
             )
         tell("Keeping training and validation places apart", 0.97)
         splits, places = _split(cuts, schema, settings)
-        tiles = tuple(_record_of(cut, split, place) for cut, split, place in zip(cuts, splits, places, strict=True))
+        tiles = tuple(_record_of(cut, split, place, settings) for cut, split, place in zip(cuts, splits, places, strict=True))
         tell("Writing the lists", 0.99)
         return writer.finish(_record(planned, schema, settings, statistics, tiles))
 
 
 def estimate_tiles(infos: Sequence[RasterInfo], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> TileEstimate:
     """How many tiles an export would make. Pure: no image is opened."""
-    count = band_bytes = 0
+    count = area = 0
     learnable = False
     for info in infos:
         shapes = shapes_on(info.grid, labels, schema, settings.buffer_m)
-        here = len(_windows(info.grid, shapes, settings))
-        count += here
-        band_bytes += here * (len(info.image_bands) * np.dtype(info.dtype).itemsize + 1)
+        windows = _windows(info.grid, shapes, settings)
+        count += len(windows)
+        area += sum(w.columns * w.rows for w in windows) * (len(info.image_bands) * np.dtype(info.dtype).itemsize + 1)
         learnable = learnable or bool(shapes.learnt[shapes.tree.query(outline(info.grid), predicate="intersects")].any())
-    return TileEstimate(count, band_bytes * settings.tile_size**2, learnable)
+    return TileEstimate(count, area, learnable)
 
 
 def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> list[_Image]:
@@ -244,8 +277,45 @@ def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: Class
     return [_Image(images[i], infos[i], infos[i].grid, own, shapes[i], windows[i]) for i, own in zip(cut, bands, strict=True)]
 
 
-def _windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[tuple[int, int]]:
-    """Windows to cut: all, or those that something to be learnt touches."""
+def _windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[_Window]:
+    """Windows to cut: one around each object, or all, or those that something to be learnt touches."""
+    if FORMATS[settings.metadata_format].per_object:
+        return _windows_around(grid, shapes, settings)
+    return [_Window(column, row, settings.tile_size, settings.tile_size) for column, row in _rows_of_windows(grid, shapes, settings)]
+
+
+def _windows_around(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[_Window]:
+    """A window for each label to be learnt, in their order: around the part of it that lies on the raster."""
+    mine = np.flatnonzero(shapes.learnt)
+    inside = shapely.intersection(shapes.areas[mine], outline(grid))
+    to_pixels = ~grid.transform
+    boxes = shapely.bounds(shapely.transform(inside, lambda x, y: to_pixels @ (x, y), interleaved=False))
+    found = []
+    for feature in np.unique(shapes.features[mine]):
+        own = boxes[(shapes.features[mine] == feature) & ~shapely.is_empty(inside)]
+        if len(own):
+            box = (*own[:, :2].min(axis=0), *own[:, 2:].max(axis=0))
+            columns, rows = (_around(box[i], box[i + 2], side, settings) for i, side in ((0, grid.width), (1, grid.height)))
+            found.append(_Window(columns[0], rows[0], columns[1], rows[1], int(feature)))
+    return found
+
+
+def _around(low: float, high: float, side: int, settings: ExportSettings) -> tuple[int, int]:
+    """(start, length) in pixels along one side of a raster: the object's own, or the tile size with the object in the middle, moved to
+    lie on the raster where that is large enough. Of an object longer than LARGEST_CROP the middle is taken.
+    """
+    length = settings.tile_size
+    if settings.crop_mode == "bounding_box":
+        first, last = max(math.floor(low + EDGE), 0), min(math.ceil(high - EDGE), side)
+        if last - first <= LARGEST_CROP:
+            return min(first, side - 1), max(last - first, 1)
+        length = LARGEST_CROP
+    start = round((low + high - length) / 2)
+    return max(min(start, side - length), 0), length
+
+
+def _rows_of_windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[tuple[int, int]]:
+    """Upper left corners of windows row by row: all, or those that something to be learnt touches."""
     every = tile_windows(grid.width, grid.height, settings.tile_size, settings.stride)
     if settings.tiles == "all":
         return every
@@ -286,9 +356,9 @@ def _bands(names: Sequence[str], infos: Sequence[RasterInfo]) -> list[tuple[int,
 
 def _refuse_hopeless(planned: Sequence[_Image], settings: ExportSettings) -> None:
     """Find out before the long part whether training and validation can be kept apart at all."""
-    windows = [(image.grid.window(c, r, settings.tile_size, settings.tile_size)) for image in planned for c, r in image.windows]
+    windows = [image.grid.window(w.column, w.row, w.columns, w.rows) for image in planned for w in image.windows]
     if windows:
-        outlines = footprints_m([w.transform for w in windows], [_crs(w) for w in windows], settings.tile_size)
+        outlines = footprints_m([w.transform for w in windows], [_crs(w) for w in windows], [(w.width, w.height) for w in windows])
         split_by_place(
             outlines, np.zeros((len(windows), 1), dtype=np.int64), settings.validation_share, settings.seed, _gap_m(planned, settings)
         )
@@ -297,12 +367,13 @@ def _refuse_hopeless(planned: Sequence[_Image], settings: ExportSettings) -> Non
 def _gap_m(planned: Sequence[_Image], settings: ExportSettings) -> float:
     """A little more than a tile's side on the ground; its diagonal where tiles overlap."""
     side = settings.tile_size * max(image.info.resolution_m for image in planned)
-    return side * (math.sqrt(2) if settings.stride < settings.tile_size else 1.001)
+    overlap = settings.stride < settings.tile_size or FORMATS[settings.metadata_format].per_object
+    return side * (math.sqrt(2) if overlap else 1.001)
 
 
-def _bytes(planned: Sequence[_Image], size: int) -> int:
+def _bytes(planned: Sequence[_Image]) -> int:
     """Uncompressed; the label and a possible ignore mask included."""
-    return sum(len(i.windows) * (len(i.bands) * np.dtype(i.info.dtype).itemsize + 2) * size * size for i in planned)
+    return sum(w.columns * w.rows * (len(i.bands) * np.dtype(i.info.dtype).itemsize + 2) for i in planned for w in i.windows)
 
 
 def _cut_all(
@@ -314,20 +385,23 @@ def _cut_all(
         if not image.windows:
             continue
         with open_raster(image.source.source) as dataset:
-            for column, row in image.windows:
+            for window in image.windows:
                 tell(f"Cutting tile {done + 1} of {total} ({image.source.name})", 0.01 + 0.95 * done / total)
-                pixels = read_window(dataset, column, row, settings.tile_size, settings.tile_size, image.bands)
-                cut = _cut(image, column, row, pixels, settings, writer)
+                pixels = read_window(dataset, window.column, window.row, window.columns, window.rows, image.bands)
+                cut = _cut(image, window, pixels, settings, writer, statistics)
                 if cut is not None:
-                    statistics.add(pixels.values, pixels.valid)
                     yield cut
                 done += 1
 
 
-def _cut(image: _Image, column: int, row: int, pixels: Pixels, settings: ExportSettings, writer: TileSetWriter) -> _Cut | None:
+def _cut(
+    image: _Image, window: _Window, pixels: Pixels, settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics
+) -> _Cut | None:
     """Burn and write one window; None when it holds nothing to learn from."""
-    grid = image.grid.window(column, row, settings.tile_size, settings.tile_size)
+    grid = image.grid.window(window.column, window.row, window.columns, window.rows)
     chosen = shapes_in(image.shapes, grid, settings.min_polygon_overlap_ratio)
+    if window.feature is not None:
+        chosen = chosen[image.shapes.features[chosen] == window.feature]
     label = burn(image.shapes, grid, chosen)
     label[~pixels.valid] = IGNORE_LABEL
     counts = pixels_per_class(label)
@@ -335,9 +409,15 @@ def _cut(image: _Image, column: int, row: int, pixels: Pixels, settings: ExportS
     if not counts or (only_labelled and not any(value for value in counts)):
         return None
     objects, instances = objects_in(image.shapes, grid, chosen, pixels.valid) if writer.format.has_objects else ([], {})
-    values = _filled(pixels, image.info.nodata)
-    written = writer.add(values, pixels.valid, label, grid.transform, _crs(grid), image.info.nodata, objects, instances)
-    return _Cut(image, column, row, grid.transform, written)
+    if window.feature is not None and not objects:
+        return None
+    valid, values = pixels.valid, _filled(pixels, image.info.nodata)
+    if settings.blacken_around_feature:
+        valid = valid & (label > 0)
+        values = np.where(valid, values, 0).astype(values.dtype)
+    statistics.add(values, valid)
+    written = writer.add(values, valid, label, grid.transform, _crs(grid), image.info.nodata, objects, instances)
+    return _Cut(image, window, grid.transform, written)
 
 
 def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
@@ -348,18 +428,21 @@ def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
 
 def _split(cuts: Sequence[_Cut], schema: ClassSchema, settings: ExportSettings) -> tuple[list[Any], list[str]]:
     planned = [cut.image for cut in cuts]
-    outlines = footprints_m([cut.transform for cut in cuts], [_crs(cut.image.grid) for cut in cuts], settings.tile_size)
+    outlines = footprints_m(
+        [cut.transform for cut in cuts], [_crs(cut.image.grid) for cut in cuts], [(cut.window.columns, cut.window.rows) for cut in cuts]
+    )
     pixels = np.array([[cut.written.pixels.get(c.value, 0) for c in schema.learnt] for cut in cuts], dtype=np.int64)
     return split_by_place(outlines, pixels, settings.validation_share, settings.seed, _gap_m(planned, settings))
 
 
-def _record_of(cut: _Cut, split: Any, place: str) -> TileRecord:
+def _record_of(cut: _Cut, split: Any, place: str, settings: ExportSettings) -> TileRecord:
     t = cut.transform
     return TileRecord(
         **dataclasses.asdict(cut.written),
         raster=cut.image.source.name,
-        column=cut.column,
-        row=cut.row,
+        column=cut.window.column,
+        row=cut.window.row,
+        size=None if settings.crop_mode == "fixed_size" else (cut.window.columns, cut.window.rows),
         crs=_crs(cut.image.grid),
         transform=(t.a, t.b, t.c, t.d, t.e, t.f),
         place=place,

@@ -52,6 +52,8 @@ def export(
     min_polygon_overlap_ratio: Annotated[
         float, typer.Option(help=_help("min_polygon_overlap_ratio"))
     ] = _DEFAULTS.min_polygon_overlap_ratio,
+    crop_mode: Annotated[str, typer.Option(help="fixed_size or bounding_box. " + _help("crop_mode"))] = _DEFAULTS.crop_mode,
+    blacken_around_feature: Annotated[bool, typer.Option(help=_help("blacken_around_feature"))] = _DEFAULTS.blacken_around_feature,
     validation_share: Annotated[float, typer.Option(help=_help("validation_share"))] = _DEFAULTS.validation_share,
     seed: Annotated[int, typer.Option(help=_help("seed"))] = _DEFAULTS.seed,
 ) -> None:
@@ -61,6 +63,8 @@ def export(
             {
                 "metadata_format": format,
                 "min_polygon_overlap_ratio": min_polygon_overlap_ratio,
+                "crop_mode": crop_mode,
+                "blacken_around_feature": blacken_around_feature,
                 "tile_size": tile_size,
                 "stride": stride,
                 "buffer_m": buffer_m,

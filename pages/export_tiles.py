@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -123,25 +123,29 @@ def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSetti
     tile_size = first.selectbox(
         fields["tile_size"].title or "", sizes, sizes.index(start.tile_size), help=fields["tile_size"].description, key="tile_size"
     )
+    layout: dict[str, Any] = object_fields(form, start) if form.per_object else {}
     strides = [tile_size // 4, tile_size // 2, tile_size]
     wanted = tile_size * start.stride // start.tile_size
-    stride = second.selectbox(
-        fields["stride"].title or "",
-        strides,
-        strides.index(wanted) if wanted in strides else 1,
-        format_func=lambda s: f"{s} ({'no' if s == tile_size else f'{100 - 100 * s // tile_size} %'} overlap)",
-        help=fields["stride"].description,
-        key=f"stride:{tile_size}",  # another size has other steps: a box keeps the words it was made with
-    )
-    which: Literal["features_only", "all"] = st.radio(
-        fields["tiles"].title or "",
-        ["features_only", "all"],
-        ["features_only", "all"].index(start.tiles),
-        format_func={"features_only": "Only where something is labelled", "all": "All of the imagery"}.get,
-        help=fields["tiles"].description,
-        horizontal=True,
-        key="tiles",
-    )
+    if form.per_object:
+        layout["stride"] = tile_size // 2
+    else:
+        layout["stride"] = second.selectbox(
+            fields["stride"].title or "",
+            strides,
+            strides.index(wanted) if wanted in strides else 1,
+            format_func=lambda s: f"{s} ({'no' if s == tile_size else f'{100 - 100 * s // tile_size} %'} overlap)",
+            help=fields["stride"].description,
+            key=f"stride:{tile_size}",  # another size has other steps: a box keeps the words it was made with
+        )
+        layout["tiles"] = st.radio(
+            fields["tiles"].title or "",
+            ["features_only", "all"],
+            ["features_only", "all"].index(start.tiles),
+            format_func={"features_only": "Only where something is labelled", "all": "All of the imagery"}.get,
+            help=fields["tiles"].description,
+            horizontal=True,
+            key="tiles",
+        )
     with st.expander("More choices", icon=":material/tune:"):
         least = 0.0
         if form.has_objects:
@@ -170,14 +174,38 @@ def settings_form(project: Project, rasters: Sequence[Raster], last: ExportSetti
     settings = ExportSettings(
         metadata_format=metadata_format,
         tile_size=tile_size,
-        stride=stride,
         buffer_m=buffer_m,
-        tiles=which,
+        **layout,
         min_polygon_overlap_ratio=least,
         validation_share=share,
         seed=int(seed),
     )
     return settings, [r for r in rasters if r.id in ids], name
+
+
+def object_fields(form: TileFormat, start: ExportSettings) -> dict[str, Any]:
+    """What there is to choose where a tile is cut around each object."""
+    fields, modes = (
+        ExportSettings.model_fields,
+        {"fixed_size": "The tile size, object in the middle", "bounding_box": "As large as its object"},
+    )
+    chosen: dict[str, Any] = {}
+    chosen["crop_mode"] = st.radio(
+        fields["crop_mode"].title or "",
+        list(modes),
+        list(modes).index(start.crop_mode),
+        format_func=modes.get,
+        help=fields["crop_mode"].description,
+        key="crop_mode",
+    )
+    if form.may_blacken:
+        chosen["blacken_around_feature"] = st.checkbox(
+            fields["blacken_around_feature"].title or "",
+            start.blacken_around_feature,
+            help=fields["blacken_around_feature"].description,
+            key="blacken_around_feature",
+        )
+    return chosen
 
 
 def first_settings() -> ExportSettings:
@@ -328,7 +356,7 @@ def samples_panel(tile_set: TileSet) -> None:
 
 def question(form: TileFormat) -> str:
     """What to look for in the samples of a format."""
-    if form.has_objects:
+    if form.has_objects and not form.per_object:
         return f"Does each object have its own {'outline' if form.has_outlines else 'box'}?"
     if form.has_pixels:
         return "Does the colour lie on what you labelled?"

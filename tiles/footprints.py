@@ -24,19 +24,21 @@ def local_projection(lon: Sequence[float] | NDArray[np.float64], lat: Sequence[f
     return CRS.from_proj4(f"+proj=aeqd +lat_0={lat0:.9f} +lon_0={lon0:.9f} +datum=WGS84 +units=m +no_defs")
 
 
-def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], tile_size: int) -> NDArray[np.object_]:
+def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], sizes: int | Sequence[tuple[int, int]]) -> NDArray[np.object_]:
     """Outlines of tiles in one common local projection, metres.
 
     Args:
         transforms: Affine of each tile.
         crs: CRS of each tile, as text; none may be empty.
-        tile_size: Side of a tile, pixels.
+        sizes: Side of all tiles, or (columns, rows) of each; pixels.
 
     Returns:
         (n,) shapely polygons.
     """
-    pixel_corners = np.array([(0, 0), (tile_size, 0), (tile_size, tile_size), (0, tile_size)], dtype=float)
-    corners = np.array([[t @ (c, r) for c, r in pixel_corners] for t in transforms]).reshape(-1, 4, 2)
+    each = [(sizes, sizes)] * len(transforms) if isinstance(sizes, int) else sizes
+    corners = np.array(
+        [[t @ corner for corner in ((0, 0), (c, 0), (c, r), (0, r))] for t, (c, r) in zip(transforms, each, strict=True)], dtype=float
+    ).reshape(-1, 4, 2)
     lonlat = np.empty_like(corners)
     names = np.asarray(crs, dtype=object)
     for name in dict.fromkeys(crs):

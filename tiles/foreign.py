@@ -39,6 +39,10 @@ class _Chip:
     files: LabelFiles
     crs: str
     transform: Affine
+    size: tuple[int, int]
+    """(columns, rows)"""
+    own_size: bool
+    """Another tile may have another size."""
     pixels: dict[int, int]
     objects: dict[int, int]
 
@@ -57,8 +61,9 @@ def derive_record(folder: Path) -> TileSetRecord:
     classes = _classes(definition, form)
     pairs = _pairs(folder, form, classes)
     first = _facts(folder, pairs[0][0])
-    chips = [_chip(folder, form, image, files, first.size, classes) for image, files in pairs]
-    splits, places = _split(chips, first.size, [c.value for c in classes])
+    size = None if definition.get("CropTileMode") == layout.VARIABLE_SIZE else first.size
+    chips = [_chip(folder, form, image, files, size, classes) for image, files in pairs]
+    splits, places = _split(chips, [c.value for c in classes])
     tiles = tuple(_tile_record(chip, split, place) for chip, split, place in zip(chips, splits, places, strict=True))
     placed = chips[0].crs
     grid = Grid(first.size, first.size, chips[0].transform, rasterio.crs.CRS.from_user_input(placed)) if placed else None
@@ -172,24 +177,25 @@ def _opened(folder: Path, path: str) -> rasterio.DatasetReader:
         ) from error
 
 
-def _chip(folder: Path, form: TileFormat, image: str, files: LabelFiles, size: int, classes: tuple[TileClass, ...]) -> _Chip:
+def _chip(folder: Path, form: TileFormat, image: str, files: LabelFiles, size: int | None, classes: tuple[TileClass, ...]) -> _Chip:
     with _opened(folder, image) as file:
-        if (file.width, file.height) != (size, size):
+        if size is not None and (file.width, file.height) != (size, size):
             raise TileSetFormatError(
                 f"{image} is {file.width} x {file.height} pixels, but the first tile is {size} x {size}.",
                 "All tiles of a set must be squares of one size. Export the tiles again.",
             )
         crs = file.crs.to_string() if file.crs else ""
-        transform = file.transform
-    labels = form.read(folder, image, files, (size, size), classes)
-    pixels = pixels_per_class(rough_pixels(labels, (size, size)) if labels.pixels is None else labels.pixels)
-    values = [one.value for one in labels.objects]
-    return _Chip(Path(image).stem, image, files, crs, transform, pixels, {value: values.count(value) for value in sorted(set(values))})
+        transform, columns, rows = file.transform, file.width, file.height
+    labels = form.read(folder, image, files, (rows, columns), classes)
+    pixels = pixels_per_class(rough_pixels(labels, (rows, columns)) if labels.pixels is None else labels.pixels)
+    values = [one.value for one in labels.objects] or (list(labels.classes) if form.per_object else [])
+    objects = {value: values.count(value) for value in sorted(set(values))}
+    return _Chip(Path(image).stem, image, files, crs, transform, (columns, rows), size is None, pixels, objects)
 
 
-def _split(chips: list[_Chip], size: int, values: list[int]) -> tuple[list[Split], list[str]]:
+def _split(chips: list[_Chip], values: list[int]) -> tuple[list[Split], list[str]]:
     if all(chip.crs and not chip.transform.is_identity for chip in chips):
-        outlines = footprints_m([c.transform for c in chips], [c.crs for c in chips], size)
+        outlines = footprints_m([c.transform for c in chips], [c.crs for c in chips], [c.size for c in chips])
         bounds = np.array([o.bounds for o in outlines])
         gap = float(np.median(np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])))
         pixels = np.array([[c.pixels.get(v, 0) for v in values or [0]] for c in chips], dtype=np.int64)
@@ -215,6 +221,7 @@ def _tile_record(chip: _Chip, split: Split, place: str) -> TileRecord:
         raster="",
         column=0,
         row=0,
+        size=chip.size if chip.own_size else None,
         crs=chip.crs,
         transform=(t.a, t.b, t.c, t.d, t.e, t.f),
         place=place,

@@ -26,6 +26,9 @@ SIDE_FILES = (MAP_FILE, STATS_FILE, ACCUMULATED_FILE, DEFINITION_FILE)
 NEEDED_FILES = (MAP_FILE, ACCUMULATED_FILE, DEFINITION_FILE)
 """Without these no reader can tell the format; stats.txt is for people."""
 
+VARIABLE_SIZE = "Variable_Size"
+"""CropTileMode of a set whose tiles end at their objects."""
+
 WELL_KNOWN_BANDS = [
     "Red",
     "Green",
@@ -198,7 +201,7 @@ def model_definition(content: SideContent) -> dict[str, Any]:
         "MetaDataMode": record.metadata_format,
         "BlackenAroundFeature": bool(record.settings.get("blacken_around_feature", False)),
         "IsMultidimensional": False,
-        "CropTileMode": "Fixed_Size",
+        "CropTileMode": VARIABLE_SIZE if record.settings.get("crop_mode") == "bounding_box" else "Fixed_Size",
         "ImageSpaceUsed": "MAP_SPACE",
         **content.definition,
         **_cell_sizes(record),

@@ -126,7 +126,7 @@ def places_geojson(record: TileSetRecord) -> dict[str, Any]:
             groups.setdefault((tile.place, tile.split), []).append(tile)
     features = []
     for (place, split), tiles in groups.items():
-        covered = shapely.union_all([_outline_lonlat(t, record.tile_size) for t in tiles])
+        covered = shapely.union_all([_outline_lonlat(t, record.size_of(t)) for t in tiles])
         number = f"{len(tiles)} tile{'' if len(tiles) == 1 else 's'}"
         about = {"place": place, "split": split, "tiles": len(tiles), "text": f"{place}: {SPLIT_WORDS[split]}, {number}"}
         features.append({"type": "Feature", "properties": about, "geometry": shapely.geometry.mapping(covered)})
@@ -140,7 +140,7 @@ def _good_for(cls: TileClass, tiles: Sequence[TileRecord], rng: np.random.Genera
     return [having[i] for i in rng.permutation(half)] + [having[half + i] for i in rng.permutation(len(having) - half)]
 
 
-def _outline_lonlat(tile: TileRecord, size: int) -> shapely.Polygon:
-    x, y = np.array([tile.affine @ p for p in ((0, 0), (size, 0), (size, size), (0, size))]).T
+def _outline_lonlat(tile: TileRecord, size: tuple[int, int]) -> shapely.Polygon:
+    x, y = np.array([tile.affine @ p for p in ((0, 0), (size[0], 0), size, (0, size[1]))]).T
     lon, lat = Transformer.from_crs(CRS.from_user_input(tile.crs), LONLAT, always_xy=True).transform(x, y)
     return shapely.Polygon(np.column_stack([lon, lat]).round(9))

@@ -66,6 +66,8 @@ class TileRecord(_Strict):
     column: int
     row: int
     """Upper left pixel of the tile in that raster."""
+    size: tuple[int, int] | None = None
+    """(columns, rows) in pixels; None for a square of the set's tile size."""
     crs: str
     """'EPSG:26911', or WKT; empty when the tile does not say where it lies."""
     transform: tuple[float, float, float, float, float, float]
@@ -90,7 +92,7 @@ class TileRecord(_Strict):
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What only some formats have is left out for the others."""
-        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks"}}
+        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks", "size"}}
 
     @property
     def affine(self) -> Affine:
@@ -122,6 +124,10 @@ class TileSetRecord(_Strict):
     stride: int
     seed: int
     tiles: tuple[TileRecord, ...]
+
+    def size_of(self, tile: TileRecord) -> tuple[int, int]:
+        """(columns, rows) of a tile in pixels."""
+        return tile.size or (self.tile_size, self.tile_size)
 
     def in_split(self, split: Split) -> list[TileRecord]:
         """The tiles of one side, in order."""

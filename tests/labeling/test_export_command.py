@@ -156,3 +156,18 @@ def test_other_names_are_numbered_and_numbers_stay():
 def test_fields_without_usable_classes(values):
     with pytest.raises(LabelFileError):
         derived_schema(values)
+
+
+def test_another_format_and_its_choices(scene, tmp_path):
+    labels = write_labels(tmp_path / "l.gpkg", [1, 2], [line(5), line(580)])
+    chosen = ("--format", "Labeled_Tiles", "--crop-mode", "bounding_box", "--blacken-around-feature", "--min-polygon-overlap-ratio", "0.5")
+    result = export(scene, labels, tmp_path / "out", *chosen)
+    assert result.exit_code == 0, result.output
+    record = open_tile_set(tmp_path / "out").record
+    assert record.metadata_format == "Labeled_Tiles"
+    assert record.settings["min_polygon_overlap_ratio"] == 0.5
+    assert [t.size for t in record.tiles] == [(54, 4), (54, 4)]
+    assert "1 objects for" in result.output
+    refused = export(scene, labels, tmp_path / "other", "--crop-mode", "bounding_box")
+    assert refused.exit_code == 2
+    assert "cut in rows" in refused.output.replace("\n", " ")

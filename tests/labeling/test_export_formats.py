@@ -239,6 +239,91 @@ def test_panoptic_has_pixels_and_instances(tmp_path):
     assert "Class pixel statistics:" in text
 
 
+AROUND = ["Labeled_Tiles", "Imagenet"]
+
+
+@pytest.mark.parametrize("metadata_format", AROUND)
+def test_a_tile_of_the_tile_size_around_each_object(tmp_path, metadata_format):
+    made = export(tmp_path, metadata_format)
+    windows = [(t.column, t.row) for t in made.record.tiles]
+    # the middle of each label less half a tile, moved onto the raster: in the order of the labels, without the uncertain one
+    assert windows == [(0, 0), (0, 0), (0, 0), (33, 23), (15, 0), (558, 0), (576, 0)]
+    assert [read_labelled(made, t)[1].classes for t in made.record.tiles] == [(v,) for v in (HOUSE, HOUSE, TREE, HOUSE, TREE, HOUSE, TREE)]
+    with rasterio.open(tmp_path / "scene.tif") as file:
+        scene = file.read()
+    tile = made.record.tiles[3]
+    assert np.array_equal(read_labelled(made, tile)[0].image, scene[:, 23:87, 33:97])
+    assert tile.affine == Affine(1, 0, X0 + 33, 0, -1, Y0 - 23)
+    assert side_json(made, "esri_accumulated_stats.json")["FeatureStats"]["NumFeaturesPerClass"] == [4, 3]
+    assert side_json(made, "esri_model_definition.emd")["CropTileMode"] == "Fixed_Size"
+
+
+def test_labelled_tiles_have_one_object_with_its_value_and_box(tmp_path):
+    made = export(tmp_path, "Labeled_Tiles")
+    (one,) = read_labelled(made, made.record.tiles[3])[1].objects
+    assert (one.value, one.box) == (HOUSE, (27.0, 27.0, 37.25, 37.5))
+    text = (made.folder / "labels/000000003.xml").read_text()
+    assert text.count("<object>") == 1
+    assert "<name>7</name>" in text
+
+
+def test_imagenet_folders(tmp_path):
+    made = export(tmp_path, "Imagenet")
+    assert [t.image for t in made.record.tiles][:3] == [
+        "images/House/000000000.tif",
+        "images/House/000000001.tif",
+        "images/Old_tree/000000002.tif",
+    ]
+    assert (made.folder / "images/House/000000000.tfw").exists()
+    assert (made.folder / "map.txt").read_text().splitlines()[2] == r"images\Old_tree\000000002.tif "
+    assert not (made.folder / "labels").exists()
+
+
+@pytest.mark.parametrize("metadata_format", AROUND)
+def test_tiles_as_large_as_their_objects(tmp_path, metadata_format):
+    made = export(tmp_path, metadata_format, crop_mode="bounding_box")
+    assert [(t.column, t.row, t.size) for t in made.record.tiles][:5] == [
+        (10, 10, (10, 20)),
+        (18, 20, (12, 20)),
+        (15, 25, (10, 10)),
+        (60, 50, (11, 11)),
+        (40, 2, (14, 4)),
+    ]
+    for tile in made.record.tiles:
+        assert read_labelled(made, tile)[0].image.shape[1:] == tile.size[::-1]
+    assert side_json(made, "esri_model_definition.emd")["CropTileMode"] == "Variable_Size"
+    assert validate_tile_set(made.folder) == []
+    (made.folder / "terratune.json").unlink()
+    assert [t.size for t in open_tile_set(made.folder).record.tiles] == [t.size for t in sorted(made.record.tiles, key=lambda t: t.image)]
+
+
+def test_black_around_the_object(tmp_path):
+    made = export(tmp_path, "Labeled_Tiles", blacken_around_feature=True)
+    tile = made.record.tiles[0]
+    pixels = read_labelled(made, tile)[0]
+    inside = np.zeros((64, 64), dtype=bool)
+    inside[10:30, 10:20] = True
+    assert (pixels.image[:, ~inside] == 0).all()
+    assert (pixels.image[:, inside] > 0).all()
+    assert np.array_equal(pixels.valid, inside)
+    assert tile.pixels == {HOUSE: 200}
+    assert made.record.band_statistics[0].min == 10, "black is not counted"
+    assert side_json(made, "esri_model_definition.emd")["BlackenAroundFeature"] is True
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"metadata_format": "RCNN_Masks", "crop_mode": "bounding_box"}, "cut in rows"),
+        ({"metadata_format": "Imagenet", "blacken_around_feature": True}, "nothing can be made black"),
+        ({"metadata_format": "KITTI"}, "not among the metadata formats"),
+    ],
+)
+def test_choices_that_do_not_go_together(chosen, said):
+    with pytest.raises(ValueError, match=said):
+        ExportSettings(**chosen)
+
+
 def test_voc_annotations(tmp_path):
     made = export(tmp_path, "PASCAL_VOC_rectangles")
     text = (made.folder / "labels/000000000.xml").read_text()

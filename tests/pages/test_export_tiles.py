@@ -190,6 +190,27 @@ def test_labels_that_are_all_uncertain(project, tmp_path):
     assert "No tile shows a class" in text_of(page.warning)
 
 
+def test_a_tile_around_each_object(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    page = open_page(project)
+    page.selectbox(key="tile_size").set_value(64).run()
+    page.selectbox(key="metadata_format").set_value("Labeled_Tiles").run()
+    assert "About **2 tiles**" in text_of(page.caption)
+    page.radio(key="crop_mode").set_value("bounding_box").run()
+    page.checkbox(key="blacken_around_feature").set_value(True).run()
+    click(page, "export")
+    assert wait(project) == "done"
+    record = open_tile_set(list_tile_sets(project.tiles_folder)[0]).record
+    assert (record.settings["crop_mode"], record.settings["blacken_around_feature"]) == ("bounding_box", True)
+    page = open_page(project)
+    assert "Does each tile show what is named below it?" in text_of(page.caption)
+    page.session_state["view"] = "Places"
+    page.run()
+    assert not page.exception
+    assert not page.error
+
+
 def test_boxes_for_other_programs(project, tmp_path):
     add_scene(project, tmp_path)
     add_lines(project, 0, 1900)

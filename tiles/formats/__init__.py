@@ -5,7 +5,9 @@ from tiles.formats.base import TileFormat
 from tiles.formats.classified_tiles import ClassifiedTiles
 from tiles.formats.coco import Coco
 from tiles.formats.export_tiles import ExportTiles
+from tiles.formats.imagenet import Imagenet
 from tiles.formats.kitti import Kitti
+from tiles.formats.labeled_tiles import LabeledTiles
 from tiles.formats.multi_labeled_tiles import MultiLabeledTiles
 from tiles.formats.panoptic_segmentation import PanopticSegmentation
 from tiles.formats.pascal_voc import PascalVoc
@@ -22,6 +24,8 @@ FORMATS: dict[str, TileFormat] = {
         Coco(),
         Yolo(),
         Kitti(),
+        LabeledTiles(),
+        Imagenet(),
         MultiLabeledTiles(),
         ExportTiles(),
     )

@@ -106,6 +106,8 @@ class TileFormat(abc.ABC):
     """The folder of labels, None where there is none."""
     per_object: ClassVar[bool] = False
     """A tile is cut around each object; else in rows and columns."""
+    may_blacken: ClassVar[bool] = False
+    """What lies around the object may be made black."""
     needs_class: ClassVar[bool] = False
     """A tile that shows no class cannot be written, so it is left out."""
     label_needed: ClassVar[bool] = True
@@ -226,8 +228,13 @@ def check_raster(folder: Path, path: str, shape: tuple[int, int]) -> tuple[NDArr
 
 
 def rough_pixels(labels: TileLabels, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """(rows, columns) class values: the pixels that boxes touch, later ones above; all pixels, where only the tile as a whole has a class."""
-    label = np.full(shape, labels.classes[0] if labels.classes and not labels.objects else 0, dtype=np.uint8)
+    """(rows, columns) class values where the format does not say them: those of the boxes that touch a pixel, the last one above.
+
+    Where only the tile as a whole has classes, each gets an equal share of the pixels.
+    """
+    if labels.classes and not labels.objects:
+        return np.resize(np.array(labels.classes, dtype=np.uint8), shape)
+    label = np.zeros(shape, dtype=np.uint8)
     for one in labels.objects:
         label[pixels_in(one.box, shape)] = one.value
     return label
