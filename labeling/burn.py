@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import geopandas as gpd
@@ -113,7 +114,7 @@ def burn(shapes: Shapes, grid: Grid, chosen: NDArray[np.int64] | None = None) ->
 
 def objects_in(
     shapes: Shapes, grid: Grid, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
-) -> tuple[list[TileObject], dict[int, NDArray[np.integer]]]:
+) -> tuple[list[TileObject], NDArray[np.int64]]:
     """The labelled objects of a window, each label one, however many parts it has.
 
     Args:
@@ -123,31 +124,58 @@ def objects_in(
         valid: (rows, columns): there is imagery. An object around which there is none is left out.
 
     Returns:
-        The objects in drawing order, cut at the window, and by class value (rows, columns) 1 + the place of the object among those of its
-        class, 0 elsewhere: pixels whose centre it covers, the later object above.
+        The objects in drawing order, cut at the window, and the label of each: its number in `shapes.features`.
     """
     mine = chosen[shapes.learnt[chosen] & (shapely.get_dimensions(shapes.areas[chosen]) == 2)]
-    cut = shapely.intersection(shapes.areas[mine], outline(grid))
     to_pixels = ~grid.transform
-    found: list[TileObject] = []
-    parts: dict[int, list[tuple[shapely.Geometry, int]]] = {}
+    cut = shapely.intersection(shapes.areas[mine], outline(grid))
+    cut = shapely.transform(cut, lambda x, y: to_pixels @ (x, y), interleaved=False)
+    map_units = abs(grid.transform.determinant)
+    objects, labels = [], []
     for feature in dict.fromkeys(shapes.features[mine].tolist()):
         own = np.flatnonzero(shapes.features[mine] == feature)
-        area = _polygonal(cut[own])
-        if area.is_empty:
+        area = cut[own[0]] if len(own) == 1 and cut[own[0]].geom_type == "Polygon" else _polygonal(cut[own])
+        if area.is_empty or area.area == 0:
             continue
-        value = int(shapes.values[mine[own[0]]])
-        one = object_of(value, shapely.transform(area, lambda x, y: to_pixels @ (x, y), interleaved=False), grid.shape, area.area)
+        one = object_of(int(shapes.values[mine[own[0]]]), area, grid.shape, area.area * map_units)
         if valid[pixels_in(one.box, grid.shape)].any():
-            number = 1 + sum(other.value == value for other in found)
-            found.append(one)
-            parts.setdefault(value, []).extend((shape, number) for shape in shapes.areas[mine[own]])
-    kinds = {value: np.uint8 if pairs[-1][1] <= 255 else np.uint16 for value, pairs in parts.items()}
-    burnt = {
-        value: rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=kinds[value])
-        for value, pairs in parts.items()
-    }
-    return found, {value: np.where(valid, numbers, 0).astype(numbers.dtype) for value, numbers in burnt.items()}
+            objects.append(one)
+            labels.append(feature)
+    return objects, np.array(labels, dtype=np.int64)
+
+
+def burn_instances(
+    shapes: Shapes,
+    grid: Grid,
+    chosen: NDArray[np.int64],
+    objects: Sequence[TileObject],
+    labels: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+) -> dict[int, NDArray[np.integer]]:
+    """The objects of a window as pixels.
+
+    Args:
+        shapes: On the image.
+        grid: The window.
+        chosen: From `shapes_in`.
+        objects: From `objects_in`.
+        labels: With them.
+        valid: (rows, columns): there is imagery.
+
+    Returns:
+        By class value (rows, columns): 1 + the place of the object among those of its class, 0 elsewhere. A pixel belongs to what covers its
+        centre, the later object above.
+    """
+    found: dict[int, NDArray[np.integer]] = {}
+    for value in sorted({one.value for one in objects}):
+        own = labels[[one.value == value for one in objects]]
+        numbers = {int(label): number for number, label in enumerate(own, 1)}
+        areas = chosen[np.isin(shapes.features[chosen], own)]
+        pairs = [(shapes.areas[i], numbers[int(shapes.features[i])]) for i in areas]
+        kind = np.uint8 if len(own) <= 255 else np.uint16
+        burnt = rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=kind)
+        found[value] = np.where(valid, burnt, 0).astype(kind)
+    return found
 
 
 def outline(grid: Grid) -> shapely.Polygon:

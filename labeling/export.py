@@ -21,9 +21,10 @@ from errors import EmptyTileSetError, InputMismatchError, NoLabelsError, NoOverl
 from imagery.grid import Grid
 from imagery.raster import RasterInfo, inspect_raster
 from imagery.read import Pixels, open_raster, read_window
-from labeling.burn import Shapes, burn, objects_in, outline, shapes_in, shapes_on
+from labeling.burn import Shapes, burn, burn_instances, objects_in, outline, shapes_in, shapes_on
 from tiles.footprints import LONLAT, footprints_m
 from tiles.formats import FORMATS
+from tiles.objects import TileObject
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
 from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, TileClass, TileRecord, TileSet, TileSetRecord
@@ -408,7 +409,12 @@ def _cut(
     only_labelled = settings.tiles == "features_only" or writer.format.needs_class
     if not counts or (only_labelled and not any(value for value in counts)):
         return None
-    objects, instances = objects_in(image.shapes, grid, chosen, pixels.valid) if writer.format.has_objects else ([], {})
+    objects: Sequence[TileObject] = ()
+    instances: dict[int, NDArray[np.integer]] = {}
+    if writer.format.has_objects:
+        objects, labels = objects_in(image.shapes, grid, chosen, pixels.valid)
+        if writer.format.has_instances:
+            instances = burn_instances(image.shapes, grid, chosen, objects, labels, pixels.valid)
     if window.feature is not None and not objects:
         return None
     valid, values = pixels.valid, _filled(pixels, image.info.nodata)

@@ -438,6 +438,23 @@ def test_objects_where_there_is_no_imagery_are_left_out(tmp_path):
 
 
 @pytest.mark.shared_data
+def test_real_roads_with_widths(shared_data, tmp_path):
+    """NAIP, four bands, labels of another CRS with a width each: RCNN masks say the same pixels as Classified Tiles."""
+    folder = shared_data / "naip_roads"
+    image = ImageSource(name="claremont", source=str(folder / "images" / "claremont_2020_2.tif"))
+    roads = gpd.read_file(folder / "roads_wgs84.geojson").assign(class_value=HOUSE)
+    sets = []
+    for name in ("Classified_Tiles", "RCNN_Masks", "Panoptic_Segmentation"):
+        settings = ExportSettings(metadata_format=name, tile_size=64, stride=64)
+        sets.append(export_tiles([image], roads, SCHEMA, settings, tmp_path / name))
+        assert validate_tile_set(sets[-1].folder) == []
+    for plain, *others in zip(*(one.record.tiles for one in sets), strict=True):
+        for tile_set, other in zip(sets[1:], others, strict=True):
+            assert np.array_equal(read_tile(sets[0], plain).label, read_tile(tile_set, other).label)
+            assert plain.pixels == other.pixels
+
+
+@pytest.mark.shared_data
 @pytest.mark.parametrize("metadata_format", ["PASCAL_VOC_rectangles", "RCNN_Masks", "COCO_rectangles"])
 def test_real_footprints(shared_data, tmp_path, metadata_format):
     """Four neighbouring pictures of Banepa: as many objects as footprints touch the tiles, each box around its footprint."""

@@ -96,6 +96,8 @@ class TileFormat(abc.ABC):
     """Single objects are written; else only pixels."""
     has_outlines: ClassVar[bool] = False
     """Objects are written with their shape; else with a box."""
+    has_instances: ClassVar[bool] = False
+    """Objects are written as numbered pixels."""
     has_pixels: ClassVar[bool] = False
     """The class of each pixel can be read back, so that a model of Terratune can learn from it."""
     has_classes: ClassVar[bool] = True

@@ -25,6 +25,7 @@ class PanopticSegmentation(TileFormat):
     description = "For programs that map areas and tell single objects apart at once. Terratune can train on it, too."
     has_pixels = True
     has_outlines = True
+    has_instances = True
     named_folders = True
     side = SideFacts(model_type="PanopticSegmentation", counts_pixels=True, counts_features=True)
 

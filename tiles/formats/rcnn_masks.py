@@ -33,6 +33,7 @@ class RcnnMasks(TileFormat):
     title = "An outline of each object (RCNN masks)"
     description = "For programs that find and outline single things, such as ArcGIS MaskRCNN. Terratune can train on it, too."
     has_outlines = True
+    has_instances = True
     has_pixels = True
     named_folders = True
     label_needed = False
