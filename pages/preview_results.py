@@ -16,7 +16,8 @@ from workspace.project import Project
 
 def main(project: Project) -> None:
     rasters = _rasters(project)
-    trained, bases = trained_models(project), base_models(project)
+    trained = trained_models(project)
+    bases = base_models(project, trained)
     jobs = comparisons(project)
     if not rasters or not (trained or jobs):
         nothing_yet(bool(rasters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from imagery.library import add_copy, list_rasters
 from inference.run import compare_models
 from inference.settings import read_settings
+from models.catalogue import BUNDLES_FOLDER
 from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
 from ui import frame
 from workspace.files import write_json
@@ -85,6 +87,20 @@ def test_the_newest_model_and_the_one_it_came_from_are_chosen_and_compared(proje
     later = open_page(project)  # another tab, a reload, another day
     assert later.dataframe[0].value["After"].tolist() == ["0 m²", "1,281 m²"] and later.dataframe[0].value["Became another"].tolist() == ["1,281 m²", "0 m²"]
     assert "No held-out places" in words(later) and "before_after.gif" in words(later)
+
+
+def test_two_trained_models_are_compared_each_listed_once(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    copytree(project.runs_folder / "mine" / "model", project.models_folder / "mine")  # what a training leaves at its end
+    second = project.runs_folder / "second"
+    saved_bundle(second / "model", (PAVED, UNPAVED), always=1)
+    write_json(second / "settings.json", {"base": str(project.models_folder / "mine"), "tiles": "gone"})
+    page = open_page(project)
+    box = page.selectbox(key="preview_results:base:second")
+    assert box.value.folder == project.runs_folder / "mine" / "model"  # what it was trained from, by its copy
+    assert len(box.options) == len(list(BUNDLES_FOLDER.glob("*/card.json"))) + 2  # besides 'starter' and 'mine' of the project
+    assert sum("comes with Terratune" in option for option in box.options) == len(box.options) - 2
 
 
 def test_what_is_found_can_be_made_more_or_surer(project, tmp_path, monkeypatch):

@@ -31,10 +31,11 @@ class Choice:
     """What it was fine-tuned from: name or folder; empty when unknown."""
     tiles: str = ""
     """The tile set it learnt from; empty when unknown."""
+    bundled: bool = False
 
     @property
     def label(self) -> str:
-        made = dt.datetime.fromisoformat(self.card.created).strftime("%d %b, %H:%M") if self.tiles else "comes with Terratune"
+        made = dt.datetime.fromisoformat(self.card.created).strftime("%d %b, %H:%M") if not self.bundled else "comes with Terratune"
         return f"{self.card.title} · {made}"
 
 
@@ -52,10 +53,16 @@ def trained_models(project: Project) -> list[Choice]:
     return found
 
 
-def base_models(project: Project) -> list[Choice]:
-    """Models that come with Terratune or lie in the project's models folder, and know classes already."""
-    entries = list_models(project.models_folder, settings().data_folder / "models")
-    return [Choice(e.folder, e.card) for e in entries if e.folder is not None and e.card is not None and e.origin != "encoder"]
+def base_models(project: Project, trained: Sequence[Choice]) -> list[Choice]:
+    """Models that know classes already and come with Terratune, or lie in the project's models folder and are no copy of a trained one."""
+    copies = {choice.card.weights_sha256 for choice in trained}
+    return [
+        Choice(e.folder, e.card, bundled=e.origin == "bundled")
+        for e in list_models(project.models_folder, settings().data_folder / "models")
+        if e.folder is not None
+        and e.card is not None
+        and (e.origin == "bundled" or (e.origin == "trained" and e.card.weights_sha256 not in copies))
+    ]
 
 
 def comparisons(project: Project) -> list[Path]:

@@ -12,7 +12,7 @@ from errors import ModelError
 from imagery.library import Raster, raster_source
 from inference.base_input import why_fitted
 from inference.settings import SETTINGS_FILE, PredictionSettings, RasterToPredict, TruthRaster
-from models.card import ModelCard, check_input
+from models.card import ModelCard, check_input, read_card
 from models.catalogue import find_model
 from ui.comparison.choices import KEY, Choice
 from ui.comparison.progress import MODULE
@@ -99,10 +99,10 @@ def _find_more_choice(new: ModelCard, base: ModelCard) -> dict[int, float]:
 def _base_index(project: Project, new: Choice, others: Sequence[Choice]) -> int:
     """The model that `new` was trained from, where it is among the others."""
     try:
-        folder = find_model(new.base, project.models_folder, settings().data_folder / "models").resolve()
+        weights = read_card(find_model(new.base, project.models_folder, settings().data_folder / "models")).weights_sha256
     except ModelError:
         return 0
-    return next((i for i, c in enumerate(others) if c.folder.resolve() == folder), 0)
+    return next((i for i, c in enumerate(others) if c.card.weights_sha256 == weights), 0)
 
 
 def _tile_set_choice(project: Project, new: Choice) -> Path | None:
@@ -148,7 +148,8 @@ def start_comparison(
     Raises:
         DiskFullError: the settings could not be written.
     """
-    title = new.card.title if len(rasters) > 1 else f"{new.card.title} on {rasters[0].name}"
+    title = f"{new.card.title} against {base.card.title}" if base.tiles else new.card.title
+    title += "" if len(rasters) > 1 else f" on {rasters[0].name}"
     title += "".join(f", {FIND_MORE[factor]}" for factor in dict.fromkeys(find_more.values()))
     title += ", eight looks" if test_time_augmentation else ""
     job = unused_folder(project.predictions_folder, title)
@@ -196,5 +197,8 @@ def nothing_yet(imagery: bool) -> None:
         st.info("There is no imagery yet: add some first.", icon=":material/info:")
         st.page_link(step("load_imagery").page(), label="Go to 1 Imagery", icon=":material/arrow_back:")
         return
-    st.info("There is no trained model to compare yet. Train one first; it takes a few minutes.", icon=":material/info:")
+    st.info(
+        "There is no trained model to compare yet. Train one first: a quick one takes seconds, a thorough one minutes.",
+        icon=":material/info:",
+    )
     st.page_link(step("train_model").page(), label="Go to 4 Train", icon=":material/arrow_back:")
