@@ -136,13 +136,15 @@ class ClassChange(_Strict):
     def forgotten(self) -> bool:
         return self.iou_after < self.iou_before - WORSE_BY
 
+    @property
+    def better(self) -> bool:
+        return self.iou_after > self.iou_before + WORSE_BY
 
-def old_classes(report: Report) -> list[ClassChange]:
-    """IoU before and after of the classes that the first model knew, where the held-out places have them."""
-    if report.held_out is None:
-        return []
+
+def old_classes(report: Report, scores: ScoreReport) -> list[ClassChange]:
+    """IoU before and after of the classes that the first model knew, where the places of `scores` have them."""
     known = {name.casefold() for name in report.before.classes}
-    pairs = [(c, report.held_out.before.of(c.value), report.held_out.after.of(c.value)) for c in report.classes if c.name.casefold() in known]
+    pairs = [(c, scores.before.of(c.value), scores.after.of(c.value)) for c in report.classes if c.name.casefold() in known]
     return [
         ClassChange(name=c.name, iou_before=old.iou, iou_after=new.iou, truth_pixels=old.truth_pixels)
         for c, old, new in pairs

@@ -112,7 +112,7 @@ def test_exact_truth_shows_what_was_forgotten(tmp_path, models):
     assert run_job(job, compare_models) == 0
     report = read_report(job)
     assert (report.truth.before.of(2).iou, report.truth.after.of(2).iou) == (1.0, 0.0)
-    [paved] = old_classes(report.model_copy(update={"held_out": report.truth}))
+    [paved] = old_classes(report, report.truth)
     assert paved.forgotten and paved.truth_pixels == 64 * 80
 
 

@@ -27,6 +27,7 @@ ALL_AT_ONCE = 6
 OPACITY = 0.75
 EVERYWHERE = ""
 """Instead of a raster's id: all of them. Not None, which a box shows as nothing chosen."""
+CHANGE_TITLES = {GAINED: "Gained", LOST: "Lost", FLIPPED: "Became another"}
 SWIPE, CHANGES, CONFIDENCE = "Before | After", "Changes", "Confidence"
 
 
@@ -60,7 +61,7 @@ def map_controls(shown: Sequence[Raster], job: Path | None) -> tuple[str | None,
                 kinds,
                 selection_mode="multi",
                 default=kinds,
-                format_func=lambda k: CHANGE_NAMES[k].capitalize(),
+                format_func=CHANGE_TITLES.__getitem__,
                 key=f"{KEY}:kinds",
                 label_visibility="collapsed",
             )
@@ -136,7 +137,7 @@ def legend(job: Path, view: str, kinds: Sequence[int]) -> None:
         meanings = {
             GAINED: "gained: background before, a class now",
             LOST: "lost: a class before, background now",
-            FLIPPED: "flipped: one class became another",
+            FLIPPED: "became another: another class than before",
         }
         entries = [(meanings[kind], "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind])) for kind in kinds]
     else:

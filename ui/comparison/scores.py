@@ -58,13 +58,14 @@ def verdict(report: Report, scores: ScoreReport) -> None:
         if c.name.casefold() not in known and old and new and new.recall is not None:
             right = "" if new.precision is None else f" Of what is marked, {percent(new.precision)} is right."
             lines.append(f"**{plain(c.name)}**: {percent(new.recall)} of it is found now, {percent(old.recall)} before.{right}")
-    for change in old_classes(report):
+    for change in old_classes(report, scores):
         what = f"IoU {change.iou_before:.2f} before, {change.iou_after:.2f} now"
         if change.forgotten:
             how_much = "mostly" if change.iou_after < change.iou_before / 2 else "partly"
             lines.append(f":orange[**{plain(change.name)}**: {how_much} forgotten] ({what}).")
         else:
-            lines.append(f":green[**{plain(change.name)}**: not forgotten] ({what}).")
+            said = "found better than before" if change.better else "not forgotten"
+            lines.append(f":green[**{plain(change.name)}**: {said}] ({what}).")
     st.markdown("  \n".join(lines) or "The held-out places hold none of the classes.")
 
 
