@@ -17,7 +17,7 @@ from labeling.export_job import export_jobs
 from models.card import ModelCard, check_input
 from models.catalogue import CatalogueEntry, damaged_models, list_models
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
-from training.inputs import check_enough, check_replay, input_for
+from training.inputs import check_enough, check_quick, check_replay, input_for
 from training.run import read_settings
 from training.settings import TrainingSettings
 from ui.frame import next_step_link, page_frame, settings
@@ -37,7 +37,8 @@ HARDLY_FOUND = 5.0
 FORGOTTEN = 5.0
 """Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
-THOROUGHNESS = {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}
+QUICK = "all_but_last_layer"
+THOROUGHNESS = {QUICK: "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}
 _FIELDS = TrainingSettings.model_fields
 
 
@@ -68,7 +69,8 @@ def form(project: Project) -> None:
     usual = usual_settings(project)
     tiles = choose_tiles(tile_sets, usual)
     base = choose_base(project, usual)
-    chosen = simple_options(project, tile_sets, tiles, usual) | advanced_options(usual)
+    chosen = simple_options(project, tile_sets, tiles, usual)
+    chosen |= advanced_options(usual, quick=chosen["freeze"] == QUICK)
     if tiles is None or base is None:
         return
     fits = check_fit(tiles, base, chosen)
@@ -178,14 +180,16 @@ def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet |
             1000,
             usual.epochs,
             help=_FIELDS["epochs"].description,
-            disabled=freeze == "all_but_last_layer",
+            disabled=freeze == QUICK,
             key=f"{KEY}:epochs",
         )
     with name:
-        title = st.text_input("Name of the new model", placeholder=suggested_name(project, tiles), max_chars=60, key=f"{KEY}:name")
+        title = st.text_input(
+            "Name of the new model", placeholder=suggested_name(project, tiles, quick=freeze == QUICK), max_chars=60, key=f"{KEY}:name"
+        )
     replay = choose_replay(tile_sets, tiles)
     share = usual.replay_share
-    if replay is not None:
+    if replay is not None and freeze != QUICK:  # fitted at once, all tiles weigh alike
         percent = st.slider(
             "Share of reminder tiles",
             0,
@@ -201,7 +205,7 @@ def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet |
         "freeze": freeze,
         "keep_old_classes": keep,
         "epochs": int(rounds),
-        "name": title.strip() or suggested_name(project, tiles),
+        "name": title.strip() or suggested_name(project, tiles, quick=freeze == QUICK),
         "replay_tiles": str(replay) if replay else None,
         "replay_share": share,
     }
@@ -222,24 +226,29 @@ def choose_replay(tile_sets: Sequence[Path], tiles: TileSet | None) -> Path | No
     return None if picked == NO_REPLAY else others.get(picked, streets)
 
 
-def suggested_name(project: Project, tiles: TileSet | None) -> str:
-    """'Unpaved road 2': what is drawn, and a number."""
+def suggested_name(project: Project, tiles: TileSet | None, *, quick: bool) -> str:
+    """'Unpaved road 2', 'Unpaved road 3 quick': what is drawn, a number, and how."""
     drawn = [] if tiles is None else [c.name for c in tiles.record.classes if tiles.record.class_pixels()[c.value]]
     number = len(list(project.runs_folder.glob("*/settings.json"))) + 1
-    return f"{' and '.join(drawn[:2]) or 'Model'} {number}"[:60]
+    ending = f" {number}{' quick' if quick else ''}"
+    return (" and ".join(drawn[:2]) or "Model")[: 60 - len(ending)] + ending
 
 
-def advanced_options(usual: TrainingSettings) -> dict[str, Any]:
+def advanced_options(usual: TrainingSettings, *, quick: bool) -> dict[str, Any]:
     with st.expander("More options", icon=":material/tune:", key=f"{KEY}:advanced"):
+        if quick:
+            st.caption("What is grey has no part in a quick training.")
         left, right = st.columns(2)
         with left:
             rate = st.number_input(
-                "Learning rate", 1e-6, 1.0, usual.learning_rate, format="%.4f", help=_FIELDS["learning_rate"].description
+                "Learning rate", 1e-6, 1.0, usual.learning_rate, format="%.4f", help=_FIELDS["learning_rate"].description, disabled=quick
             )
-            batch = st.number_input("Tiles per step", 1, 64, usual.batch_size, help=_FIELDS["batch_size"].description)
-            augment = st.toggle("Vary the tiles", usual.augment, help=_FIELDS["augment"].description)
+            batch = st.number_input("Tiles per step", 1, 64, usual.batch_size, help=_FIELDS["batch_size"].description, disabled=quick)
+            augment = st.toggle("Vary the tiles", usual.augment, help=_FIELDS["augment"].description, disabled=quick)
         with right:
-            patience = st.number_input("Stop early after", 0, 1000, usual.stop_early_after, help=_FIELDS["stop_early_after"].description)
+            patience = st.number_input(
+                "Stop early after", 0, 1000, usual.stop_early_after, help=_FIELDS["stop_early_after"].description, disabled=quick
+            )
             seed = st.number_input("Seed", 0, 2**31 - 1, usual.seed, help=_FIELDS["seed"].description)
             balance = st.toggle("Balance classes", usual.balance, help=_FIELDS["balance"].description)
     return {
@@ -256,6 +265,8 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> b
     """Say now what would make the run fail; True when it can start."""
     try:
         check_enough(tiles)
+        if chosen["freeze"] == QUICK:
+            check_quick(base.title, base.card is not None and bool(base.card.classes))
         if base.card is None:
             return True
         model_input = input_for(base.card, tiles, frozen=chosen["freeze"] != "nothing")
@@ -305,7 +316,7 @@ def run_view(project: Project) -> None:
     folders = project.made("runs", "settings.json")
     if not folders:
         if list_tile_sets(project.tiles_folder):
-            waiting_view()
+            waiting_view(quick=st.session_state.get(f"{KEY}:freeze") == QUICK)
         return
     names = [folder.name for folder in folders]
     wanted = st.query_params.get("run", names[0])
@@ -330,12 +341,12 @@ def run_view(project: Project) -> None:
         result(folder, done=status.state == "done")
 
 
-def waiting_view() -> None:
+def waiting_view(*, quick: bool) -> None:
+    what = "scores" if quick else "curves"
     with st.container(border=True, height=300, vertical_alignment="center", horizontal_alignment="center"):
-        st.markdown("##### :material/show_chart: The curves appear here", width="content")
-        st.caption(
-            "Loss should fall; the score on the held-out tiles should rise. You may close the page: training goes on.", width="content"
-        )
+        st.markdown(f"##### :material/show_chart: The {what} appear here", width="content")
+        should = "" if quick else "Loss should fall; the score on the held-out tiles should rise. "
+        st.caption(f"{should}You may close the page: training goes on.", width="content")
 
 
 def run_title(folder: Path) -> str:
@@ -356,7 +367,7 @@ def curves(folder: Path) -> None:
     """Loss on the left; on the right how well each class is found on the held-out tiles, epoch by epoch."""
     epochs = [e for e in events(folder) if e["kind"] == "epoch"]
     if not epochs:
-        if job_status(folder).state == "running":
+        if job_status(folder).state == "running" and read_settings(folder).freeze != QUICK:
             st.caption("The first points appear after the first epoch.")
         return
     loss = [
@@ -424,11 +435,12 @@ def result(folder: Path, *, done: bool) -> None:
         st.dataframe(
             pd.DataFrame(rows),
             hide_index=True,
-            column_config={name: percent for name in rows[0] if name not in {"Class", "On"}},
+            column_config={name: percent for name in rows[0] if name not in {"Class", "On"}}
+            | {"On": st.column_config.Column(width="small")},
         )
         st.caption(
             "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
-            f"Scored on {held_out} in places of their own."
+            f"Scored on {held_out} in places of their own, against your labels: what you did not draw there counts as wrong."
         )
     next_step_link(KEY)
 

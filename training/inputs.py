@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errors import InputMismatchError, TooFewTilesError
+from errors import InputMismatchError, TooFewTilesError, TrainingError
 from models.card import ModelCard, ModelInput, band_order
 from tiles.reader import require_pixels
 from tiles.tile_set import TileSet
@@ -29,7 +29,7 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
         if frozen:
             raise InputMismatchError(
                 error.fact.replace("the imagery has", "the tiles have"),
-                "Export tiles from imagery with these bands, choose another base model, or switch Freeze off: then all bands are learnt anew.",
+                "Export tiles from imagery with these bands, choose another base model, or train 'Everything': then all bands are learnt anew.",
             ) from error
         names, order = list(record.band_names), list(range(len(record.band_names)))
     mean, std = [], []
@@ -68,6 +68,19 @@ def check_enough(tile_set: TileSet) -> None:
         known = " or ".join(f"'{name}'" for name in names.values()) or "a class"
         raise TooFewTilesError(
             f"No training tile of '{tile_set.name}' shows {known}.", "Label at least five examples in different places, and export again."
+        )
+
+
+def check_quick(title: str, knows_classes: bool) -> None:
+    """Refuse to fit the last layer alone where what stands before it has learnt nothing yet.
+
+    Raises:
+        TrainingError: with what to choose instead.
+    """
+    if not knows_classes:
+        raise TrainingError(
+            f"'{title}' knows no class yet: a quick training fits the very last layer alone, and the layers before it have learnt nothing.",
+            "Choose 'Thorough', or a base model that knows roads.",
         )
 
 

@@ -20,7 +20,7 @@ from models.network import SegmentationNetwork
 from models.weights import fetch_encoder
 from tiles.tile_set import TileSet, open_tile_set
 from training.dataset import TileData
-from training.inputs import check_enough, check_replay, input_for
+from training.inputs import check_enough, check_quick, check_replay, input_for
 from training.last_layer import last_layer
 from training.loop import Compute, answers, choose_compute
 from training.losses import class_weights
@@ -75,6 +75,8 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     tile_set = open_tile_set(Path(settings.tiles))
     check_enough(tile_set)
     base = load_bundle(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
+    if settings.freeze == "all_but_last_layer":
+        check_quick(base.card.title, bool(base.card.classes))
     frozen = settings.freeze != "nothing"
     model_input = input_for(base.card, tile_set, frozen=frozen)
     plan = plan_outputs(base.card, tile_set.record.classes, keep_old=settings.keep_old_classes)

@@ -148,6 +148,20 @@ def test_a_run_that_stopped_can_go_on(project, state, words, button):
     assert "The best so far is epoch 2" in text_of(page.caption)
 
 
+def test_a_quick_training_offers_only_what_it_uses(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    page = open_page(project)
+    numbers = {n.label: n for n in page.number_input} | {t.label: t for t in page.toggle}
+    assert not any(n.disabled for n in numbers.values()) and "curves" in text_of(page.markdown)
+    page.segmented_control(key="train_model:freeze").set_value("all_but_last_layer").run()
+    grey = {n.label for n in [*page.number_input, *page.toggle] if n.disabled}
+    assert grey == {"Epochs", "Learning rate", "Tiles per step", "Vary the tiles", "Stop early after"}
+    assert "curves" not in text_of(page.markdown) and not start_button(page).disabled
+    assert page.text_input(key="train_model:name").placeholder.endswith("1 quick")
+    page.selectbox(key="train_model:base").set_value("imagenet-resnet18d").run()
+    assert "knows no class yet" in text_of(page.error) and start_button(page).disabled
+
+
 def test_runs_can_be_chosen(project):
     make_tile_set(project.tiles_folder / "tracks")
     a_run(project, "first")

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from errors import InputMismatchError, TooFewTilesError
+from errors import InputMismatchError, TooFewTilesError, TrainingError
 from models.card import ModelInput
 from tests.models.cards import a_card
 from tests.training.tile_sets import make_tile_set
 from training.dataset import TileData
-from training.inputs import check_enough, check_replay, input_for
+from training.inputs import check_enough, check_quick, check_replay, input_for
 
 
 def test_another_dtype_takes_the_tile_sets_statistics(tmp_path):
@@ -31,8 +31,15 @@ def test_missing_bands_are_refused_only_when_frozen(tmp_path):
     tile_set = make_tile_set(tmp_path / "t", bands=("red", "nir"))
     with pytest.raises(InputMismatchError, match="Green, Blue") as caught:
         input_for(a_card(), tile_set, frozen=True)
-    assert "Freeze off" in caught.value.remedy
+    assert "train 'Everything'" in caught.value.remedy
     assert input_for(a_card(), tile_set, frozen=False).band_names == ("red", "nir")
+
+
+def test_a_quick_training_wants_a_model_that_has_learnt_something():
+    check_quick("Paved roads", True)
+    with pytest.raises(TrainingError, match="'Photographs' knows no class yet") as caught:
+        check_quick("Photographs", False)
+    assert "Thorough" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("train", "validation", "words"), [(0, 2, "0 tiles for training"), (3, 0, "0 for validation")])
