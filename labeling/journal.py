@@ -19,6 +19,7 @@ import datetime as dt
 import json
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -346,7 +347,7 @@ class LabelJournal:
         self.close()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(connection)
             connection.execute("PRAGMA synchronous=FULL")
             _prepare(connection)
         except BaseException:
@@ -360,6 +361,19 @@ class LabelJournal:
 def open_journal(path: Path) -> LabelJournal:
     """The journal at `path`, shared by everything in this process that uses it."""
     return LabelJournal(path)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a new file to WAL. SQLite waits for other connections everywhere but here, where two may meet that open it first."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -392,8 +406,8 @@ def _statements(script: str) -> Iterator[str]:
 def _replay(connection: sqlite3.Connection) -> None:
     """Make the state from the record."""
     query = "SELECT revision, kind, object_id, label, time FROM operations ORDER BY revision"
-    for revision, kind, object_id, label, time in connection.execute(query).fetchall():
-        _apply(connection, revision, object_id, Label(**json.loads(label)) if kind == "upsert" else None, time)
+    for revision, kind, object_id, label, written in connection.execute(query).fetchall():
+        _apply(connection, revision, object_id, Label(**json.loads(label)) if kind == "upsert" else None, written)
 
 
 def _append_one(connection: sqlite3.Connection, operation: Operation, time: str) -> Conflict | None:

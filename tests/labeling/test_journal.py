@@ -194,6 +194,28 @@ def test_two_writers_lose_nothing(journal: LabelJournal):
     assert journal.revision() == 120
 
 
+def test_two_who_open_a_new_file_at_once_both_may_write(tmp_path: Path):
+    for number in range(40):
+        writers = [LabelJournal(tmp_path / f"{number}.journal") for _ in range(3)]
+        begin, failed = threading.Barrier(len(writers)), []
+
+        def work(writer: LabelJournal, name: str, begin=begin, failed=failed) -> None:
+            begin.wait()
+            try:
+                writer.append([upsert(name)])
+            except WorkspaceError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=work, args=(writer, name)) for writer, name in zip(writers, "abc", strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == [] and writers[0].revision() == 3
+        for writer in writers:
+            writer.close()
+
+
 def state(journal: LabelJournal) -> dict[str, tuple[int, str]]:
     return {f["id"]: (f["properties"]["class_value"], f["properties"]["note"]) for f in journal.changes().features}
 
