@@ -113,13 +113,14 @@ def burn(shapes: Shapes, grid: Grid, chosen: NDArray[np.int64] | None = None) ->
 
 
 def objects_in(
-    shapes: Shapes, grid: Grid, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
+    shapes: Shapes, grid: Grid, seen: Grid, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> tuple[list[TileObject], NDArray[np.int64]]:
     """The labelled objects of a window, each label one, however many parts it has.
 
     Args:
         shapes: On the image.
         grid: The window.
+        seen: The part of the window that lies on the raster; objects are cut there.
         chosen: From `shapes_in`.
         valid: (rows, columns): there is imagery. An object around which there is none is left out.
 
@@ -128,7 +129,7 @@ def objects_in(
     """
     mine = chosen[shapes.learnt[chosen] & (shapely.get_dimensions(shapes.areas[chosen]) == 2)]
     to_pixels = ~grid.transform
-    cut = shapely.intersection(shapes.areas[mine], outline(grid))
+    cut = shapely.intersection(shapes.areas[mine], outline(seen))
     cut = shapely.transform(cut, lambda x, y: to_pixels @ (x, y), interleaved=False)
     map_units = abs(grid.transform.determinant)
     objects, labels = [], []

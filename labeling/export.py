@@ -400,7 +400,9 @@ def _cut(
 ) -> _Cut | None:
     """Burn and write one window; None when it holds nothing to learn from."""
     grid = image.grid.window(window.column, window.row, window.columns, window.rows)
-    chosen = shapes_in(image.shapes, grid, settings.min_polygon_overlap_ratio)
+    columns, rows = min(window.columns, image.grid.width - window.column), min(window.rows, image.grid.height - window.row)
+    seen = image.grid.window(window.column, window.row, columns, rows)
+    chosen = shapes_in(image.shapes, seen, settings.min_polygon_overlap_ratio)
     if window.feature is not None:
         chosen = chosen[image.shapes.features[chosen] == window.feature]
     label = burn(image.shapes, grid, chosen)
@@ -412,7 +414,7 @@ def _cut(
     objects: Sequence[TileObject] = ()
     instances: dict[int, NDArray[np.integer]] = {}
     if writer.format.has_objects:
-        objects, labels = objects_in(image.shapes, grid, chosen, pixels.valid)
+        objects, labels = objects_in(image.shapes, grid, seen, chosen, pixels.valid)
         if writer.format.has_instances:
             instances = burn_instances(image.shapes, grid, chosen, objects, labels, pixels.valid)
     if window.feature is not None and not objects:

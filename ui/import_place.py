@@ -114,9 +114,8 @@ def _collections(project: Project, rasters: Sequence[Raster]) -> dict[str, dict[
     for folder in list_tile_sets(project.tiles_folder):
         with contextlib.suppress(TerratuneError):
             record = open_tile_set(folder).record
-            size = record.tile_size
             found[f"the tiles '{folder.name}'"] = {
-                tile.image: Grid(size, size, tile.affine, parse_crs(tile.crs)) for tile in record.tiles if tile.crs
+                tile.image: Grid(*record.size_of(tile), tile.affine, parse_crs(tile.crs)) for tile in record.tiles if tile.crs
             }
     return found
 

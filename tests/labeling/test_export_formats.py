@@ -14,6 +14,7 @@ import shapely
 from affine import Affine
 from rasterio.features import rasterize
 from shapely.geometry import LineString, MultiPolygon, Point, box
+from shapely.ops import transform as polygon_transform
 
 from errors import TileSetFormatError
 from labeling.export import ExportSettings, ImageSource, export_tiles
@@ -415,6 +416,46 @@ def test_lines_and_points_are_widened_into_objects(tmp_path):
     made = export(tmp_path, "PASCAL_VOC_rectangles", labels, buffer_m=3.0)
     assert boxes(made, 0) == [(HOUSE, (7.0, 17.0, 33.0, 23.0))]
     assert boxes(made, 576) == [(TREE, (21.0, 29.0, 27.0, 35.0))]
+
+
+def pixels_to_map(transform: Affine, *boxes_in_pixels):
+    return [polygon_transform(lambda x, y: transform @ (x, y), box(*b)) for b in boxes_in_pixels]
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:32611", Affine.translation(X0, Y0) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)),
+        ("EPSG:4326", Affine(1e-5, 0, -117.0, 0, -1e-5, 36.0)),
+    ],
+)
+def test_rasters_that_are_turned_or_in_degrees(tmp_path, crs, transform):
+    image = write_scene(tmp_path / "turned.tif", crs=crs, transform=transform)
+    wanted = [(10.0, 20.0, 30.0, 44.0), (50.0, 5.0, 70.0, 9.0), (580.0, 8.0, 590.0, 20.0)]
+    labels = table(*((HOUSE, g) for g in pixels_to_map(transform, *wanted)), crs=crs)
+    made = export(tmp_path, "PASCAL_VOC_rectangles", labels, images=[image])
+    assert boxes(made, 0) == [(HOUSE, (10.0, 20.0, 30.0, 44.0)), (HOUSE, (50.0, 5.0, 64.0, 9.0))]
+    area = side_json(made, "esri_accumulated_stats.json")["FeatureStats"]["FeatureAreaPerClass"][0]
+    assert area["Sum"] == pytest.approx((20 * 24 + 20 * 4 + 10 * 12) * abs(transform.determinant))
+    masks = export(tmp_path, "RCNN_Masks", labels, "masks", [image])
+    assert tile_at(masks, 0).pixels[HOUSE] == 20 * 24 + 14 * 4
+    around = export(tmp_path, "Imagenet", labels, "around", [image], crop_mode="bounding_box")
+    assert [(t.column, t.row, t.size) for t in around.record.tiles] == [(10, 20, (20, 24)), (50, 5, (20, 4)), (580, 8, (10, 12))]
+
+
+@pytest.mark.parametrize("metadata_format", EVERY)
+def test_rasters_smaller_than_a_tile(tmp_path, metadata_format):
+    """Two pictures of 40 x 30 pixels, far from each other; what lies beyond their edge is no imagery."""
+    images = [write_scene(tmp_path / f"{i}.tif", width=40, height=30, transform=Affine(1, 0, X0 + 5000 * i, 0, -1, Y0)) for i in range(2)]
+    labels = table(*((HOUSE, box(X0 + 5000 * i + 20, Y0 - 25, X0 + 5000 * i + 60, Y0 - 5)) for i in range(2)))
+    made = export(tmp_path, metadata_format, labels, images=images)
+    assert validate_tile_set(made.folder) == []
+    assert len(made.record.tiles) == 2
+    pixels, found = read_labelled(made, made.record.tiles[0])
+    assert pixels.image.shape == (3, 64, 64)
+    assert np.array_equal(np.argwhere(pixels.valid)[-1], (29, 39))
+    assert made.record.tiles[0].pixels[HOUSE] == 20 * 20
+    assert [one.box for one in found.objects] in ([], [(20.0, 5.0, 40.0, 25.0)]), "boxes end where the picture does"
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])

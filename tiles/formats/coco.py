@@ -154,7 +154,7 @@ def _read(folder: Path) -> _Coco:
         raise unreadable(folder, LABELS_FILE) from error
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def _parsed(path: Path, _changed: int, _size: int) -> _Coco:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     stems = {image["id"]: Path(image["file_name"].replace("\\", "/")).stem for image in content["images"]}
