@@ -13,7 +13,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from errors import DiskFullError, LabelError, ProjectNotFoundError, TerratuneError
 from labeling.draw import operation_from_map
@@ -48,7 +48,7 @@ class Refused(Exception):
         self.response = JSONResponse({"fact": fact, "remedy": remedy, **more}, status_code=status, headers={"Cache-Control": "no-store"})
 
 
-def routes(settings: Settings) -> list[BaseRoute]:
+def routes(settings: Settings) -> list[Route]:
     """`GET /api/<token>/labels[?since=<revision>]` and `POST /api/<token>/operations`, `POST /api/<token>/shapes`."""
 
     def get_labels(request: Request) -> Response:

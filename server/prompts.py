@@ -18,7 +18,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from errors import (
     DiskFullError,
@@ -103,7 +103,7 @@ class FindRequest(BaseModel):
     client: str = Field(default="", max_length=64, description="Names the tab, any text: tabs take turns.")
 
 
-def routes(settings: Settings) -> list[BaseRoute]:
+def routes(settings: Settings) -> list[Route]:
     """`POST`/`DELETE /api/<token>/prompt`, `POST .../prompt/find`, `GET .../prompt/models`, `POST`/`DELETE .../prompt/models/<name>/fetch`."""
     service = PromptService(settings)
     fetches = _Fetches(service.checkpoints)

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from errors import LabelError, TerratuneError
 from labeling.draw import MAX_AUTHOR
@@ -24,7 +24,7 @@ MAX_NAME = 80
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-def routes(settings: Settings) -> list[BaseRoute]:
+def routes(settings: Settings) -> list[Route]:
     """The routes of the module's docstring, below `/api/<token>/`."""
 
     def answered(work: Callable[[LabelJournal], dict[str, Any]], request: Request) -> Response:
