@@ -214,6 +214,8 @@ def test_everything_in_an_area_is_looked_over_and_accepted_as_one_step(wand: Wan
     assert wand.kept() < kept
     wand.panel.get_by_role("button", name="None").click()
     assert wand.kept() == 0
+    faint = wand.page.locator(".tt-canvas path[stroke-dasharray='2 5']")
+    assert faint.count() > 0, "what can be picked is seen"
     wand.select(115, 120)
     wand.select(215, 55)
     assert wand.kept() == 2

@@ -51,6 +51,7 @@ export class Finds {
     if (!things.length) { this.editor.complain('Nothing was found here.', 'Zoom in, or try another place.'); return; }
     this.things = things.map((one) => ({ ...one, size: sizeOf(one.geometry) }));
     this.count = this.things.filter(({ worth }) => worth >= from).length || Math.min(FEW, this.things.length);
+    this.before = this.count; // while none is offered, these stay on the map as faint lines to pick from
     this.like = like.length > 0;
   }
 
@@ -101,7 +102,8 @@ export class Finds {
     const { colour } = this.editor.currentClass() || { colour: '#ff9f1c' };
     const { kept } = this;
     const looks = { interactive: false, pmIgnore: true, bubblingMouseEvents: true };
-    for (const { geometry } of this.things.filter(({ wish }) => wish === false)) {
+    const pale = this.things.filter(({ wish }, i) => wish === false || (wish === undefined && !this.count && i < this.before));
+    for (const { geometry } of pale) {
       L.polygon(latLngsOf(geometry), { ...looks, color: '#fff', weight: 1.5, opacity: 0.7, dashArray: '2 5', fill: false }).addTo(this.group);
     }
     for (const { geometry } of kept) {
