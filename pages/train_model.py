@@ -16,6 +16,7 @@ from errors import InputMismatchError, TerratuneError
 from labeling.export_job import export_jobs
 from models.card import ModelCard, check_input
 from models.catalogue import CatalogueEntry, damaged_models, list_models
+from tiles.reader import require_pixels
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
 from training.inputs import check_enough, check_quick, check_replay, input_for
 from training.run import read_settings
@@ -103,6 +104,7 @@ def choose_tiles(tile_sets: Sequence[Path], usual: TrainingSettings) -> TileSet 
     name = st.selectbox("Tiles", names, help=_FIELDS["tiles"].description, key=f"{KEY}:tiles")
     try:
         tiles = open_tile_set(tile_sets[names.index(name)])
+        require_pixels(tiles)
     except TerratuneError as error:
         show_problem(error.fact, error.remedy)
         return None
