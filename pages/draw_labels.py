@@ -16,6 +16,8 @@ from labeling.label_set import current_labels, outside
 from server.labels import geopackage_problem
 from ui.canvas import label_map
 from ui.class_editor import class_editor
+from ui.comparison.choices import OVER, comparisons
+from ui.comparison.map import add_result
 from ui.frame import next_step_link, page_frame, tile_token
 from ui.label_export import export_button
 from ui.label_import import import_button, imported_panel
@@ -28,6 +30,7 @@ from workspace.classes import ClassSchema
 from workspace.project import Project
 
 MAP_HEIGHT = 545
+MAP_TO_CORRECT_OPACITY = 0.5
 
 
 def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown: Sequence[Raster]) -> None:
@@ -35,6 +38,7 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown
     m = new_map(bounds_of(shown))
     for raster in rasters:
         add_raster(m, token, raster)
+    add_map_to_correct(m, token, project, rasters)
     label_map(
         m,
         key=f"labels:{project.id}",
@@ -45,6 +49,14 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown
         height=MAP_HEIGHT,
         command=st.session_state.get("map_command"),
     )
+
+
+def add_map_to_correct(m: Any, token: str, project: Project, rasters: Sequence[Raster]) -> None:
+    """Who comes from a comparison sees its new map below the labels; it can be switched off like any layer."""
+    job = next((job for job in comparisons(project) if job.name == st.query_params.get(OVER)), None)
+    if job is not None:
+        for raster in rasters:
+            add_result(m, token, job, raster, "after", f"New model's map: {raster.name}", MAP_TO_CORRECT_OPACITY)
 
 
 def tell_map(kind: str, object_ids: list[str]) -> None:

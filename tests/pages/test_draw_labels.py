@@ -12,10 +12,12 @@ import rasterio
 from affine import Affine
 from streamlit.testing.v1 import AppTest
 
-from imagery.library import add_copy
+from imagery.library import add_copy, list_rasters
 from labeling.journal import Label, Operation, open_journal
 from ui import frame
+from ui.maps import map_document
 from workspace.classes import without_class
+from workspace.files import write_json
 from workspace.project import Project, create_project
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "draw_labels.py"
@@ -48,9 +50,11 @@ def add(project: Project, geometry: dict, class_value: int = 2) -> None:
     open_journal(project.journal_file).append([operation])
 
 
-def open_page(project: Project) -> AppTest:
+def open_page(project: Project, **address: str) -> AppTest:
     page = AppTest.from_file(str(PAGE), default_timeout=60)
     page.query_params["project"] = project.id
+    for name, value in address.items():
+        page.query_params[name] = value
     page.run()
     assert not page.exception, page.exception
     return page
@@ -77,3 +81,17 @@ def test_labels_of_a_removed_class_are_pointed_out(scene: Project):
     scene.save_classes(without_class(scene.classes(), 1, 0))
     page = open_page(scene)
     assert "a class that was removed" in page.warning[0].value
+
+
+def test_the_map_of_a_comparison_is_shown_to_who_comes_from_it(scene: Project, monkeypatch: pytest.MonkeyPatch):
+    layers: list[list[str]] = []
+    monkeypatch.setattr("ui.canvas.label_map", lambda m, **_: layers.append([one["name"] for one in map_document(m)["layers"]]))
+    job = scene.predictions_folder / "mine"
+    [raster] = list_rasters(scene)
+    write_json(job / "settings.json", {})
+    (job / raster.id).mkdir()
+    (job / raster.id / "after.tif").touch()
+    open_page(scene)
+    open_page(scene, over="mine")
+    open_page(scene, over="gone")
+    assert ["New model's map: scene.tif" in names for names in layers] == [False, True, False]

@@ -19,6 +19,8 @@ from workspace.project import Project
 
 KEY = "preview_results"
 NEW = "new"
+OVER = "over"
+"""In the address of the Label page: the comparison whose new map is shown there, to see where it is wrong."""
 
 
 @dataclass(frozen=True)

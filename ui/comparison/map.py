@@ -105,13 +105,7 @@ def add_results(m: Any, token: str, job: Path, visible: Sequence[Raster], view: 
     """The layers of the chosen view above the imagery."""
 
     def layer(raster: Raster, what: str, name: str) -> Any:
-        path = job / raster.id / f"{'change' if what in CHANGE_NAMES.values() else what}.tif"
-        if not path.exists():
-            return None
-        url = f"{maps.tile_url(token, f'prediction.{job.name}.{raster.id}.{what}')}?v={path.stat().st_mtime_ns}"
-        return maps.add_tiles(
-            m, url, f"{name}: {raster.name}", opacity=OPACITY, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster)
-        )
+        return add_result(m, token, job, raster, what, f"{name}: {raster.name}", OPACITY)
 
     if view == CHANGES:
         wanted = ["change"] if len(kinds) == 3 else [CHANGE_NAMES[kind] for kind in kinds]
@@ -124,6 +118,15 @@ def add_results(m: Any, token: str, job: Path, visible: Sequence[Raster], view: 
     right = [found for r in visible if (found := layer(r, f"after{ending}", "After"))]
     if left and right:
         maps.swipe(m, left, right, ("Before", "After"))
+
+
+def add_result(m: Any, token: str, job: Path, raster: Raster, what: str, name: str, opacity: float) -> Any:
+    """One result for one raster above the imagery; None where the job has not made it."""
+    path = job / raster.id / f"{'change' if what in CHANGE_NAMES.values() else what}.tif"
+    if not path.exists():
+        return None
+    url = maps.tile_url(token, f"prediction.{job.name}.{raster.id}.{what}", str(path.stat().st_mtime_ns))
+    return maps.add_tiles(m, url, name, opacity=opacity, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster))
 
 
 def legend(job: Path, view: str, kinds: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from inference.report import REPORT_FILE, Report, read_report
-from ui.comparison.choices import KEY
+from ui.comparison.choices import KEY, OVER
 from ui.comparison.scores import areas_tab, scores_tab
 from ui.comparison.take_away import delete_button, take_away_tab
 from ui.job_panel import seconds_in_words
@@ -31,7 +31,12 @@ def progress_and_results(project: Project, job: Path) -> None:
     with explained():
         report = read_report(job)
         numbers(project, job, report)
-    st.page_link(step("draw_labels").page(), label="Label where it is still wrong", icon=":material/draw:")
+    st.page_link(
+        step("draw_labels").page(),
+        label="Label where it is still wrong",
+        icon=":material/draw:",
+        query_params={"project": project.id, OVER: job.name},
+    )
 
 
 def maps_done(job: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from ui.comparison.map import most_changed
 from ui.frame import tile_token
 from ui.problems import explained
 from workspace.files import size_in_words
-from workspace.jobs import remove_job
+from workspace.jobs import job_status, remove_job
 from workspace.project import Project
 
 
@@ -50,6 +50,8 @@ def take_away_tab(project: Project, job: Path, report: Report) -> None:
     picture = folder / PICTURE_FILE
     if picture.exists():
         st.image(picture.read_bytes(), width=300)
+    elif job_status(job).state == "running":
+        st.caption("The animated before/after picture is being drawn; look here again in a moment.")
     elif st.button("Make the animated before/after picture", icon=":material/animation:", key=f"{KEY}:gif:{raster_id}"):
         with explained():
             with st.spinner("Drawing ..."):
