@@ -428,8 +428,9 @@ def result(folder: Path, *, done: bool) -> None:
         st.markdown(f"- {sentence(row, row['Class'] in found['old_classes'])}")
     missed = [r["Class"] for r in rows if r["Class"] not in found["old_classes"] and (r["Found after"] or 0.0) < HARDLY_FOUND]
     if missed:
+        how = "Train for more epochs" if found["best_epoch"] else f"Choose '{THOROUGHNESS['backbone']}' instead of quick"
         st.warning(
-            f"**{', '.join(missed)}** is hardly found yet. Train more thoroughly or for more epochs, or label more of it in different places and export again.",
+            f"**{', '.join(missed)}** is hardly found yet. {how}, or label more of it in different places and export again.",
             icon=":material/warning:",
         )
     if rows:

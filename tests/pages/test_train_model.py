@@ -220,8 +220,10 @@ def test_a_class_that_was_not_learnt_is_said_with_what_to_do(project):
     found["held_out_tiles"] = 1
     write_json(folder / "result.json", found)
     page = open_page(project, "first")
-    assert "**Unpaved road** is hardly found yet" in text_of(page.warning)
+    assert "**Unpaved road** is hardly found yet. Train for more epochs" in text_of(page.warning)
     assert "1 tile in" in text_of(page.caption)
+    write_json(folder / "result.json", found | {"best_epoch": 0})
+    assert "Choose 'Thorough' instead of quick" in text_of(open_page(project, "first").warning)
 
 
 def test_tiles_on_their_way_are_announced(project):
