@@ -32,6 +32,8 @@ from workspace.project import Project
 KEY = "train_model"
 MODULE = "training.run"
 NO_REPLAY = "None"
+LEAST_SHARE = 0.05
+"""Of reminder tiles, where some are chosen; with none of them they would be chosen for nothing."""
 CHART_HEIGHT_PX = 220
 HARDLY_FOUND = 5.0
 """Recall, in percent, below which a new class counts as not learnt."""
@@ -190,11 +192,11 @@ def simple_options(project: Project, tile_sets: Sequence[Path], tiles: TileSet |
             "Name of the new model", placeholder=suggested_name(project, tiles, quick=freeze == QUICK), max_chars=60, key=f"{KEY}:name"
         )
     replay = choose_replay(tile_sets, tiles)
-    share = usual.replay_share
+    share = max(usual.replay_share, LEAST_SHARE)
     if replay is not None and freeze != QUICK:  # fitted at once, all tiles weigh alike
         percent = st.slider(
             "Share of reminder tiles",
-            0,
+            round(100 * LEAST_SHARE),
             90,
             round(100 * share),
             5,
