@@ -100,6 +100,8 @@ def test_two_trained_models_are_compared_each_listed_once(project, tmp_path, mon
     box = page.selectbox(key="preview_results:base:second")
     assert box.value.folder == project.runs_folder / "mine" / "model"  # what it was trained from, by its copy
     assert len(box.options) == len(list(BUNDLES_FOLDER.glob("*/card.json"))) + 2  # besides 'starter' and 'mine' of the project
+    monkeypatch.setattr("ui.comparison.choices.job_status", lambda run: JobStatus(state="running" if run == second else "done"))
+    assert "still training" in open_page(project).selectbox(key="preview_results:new").options[0]
     assert sum("comes with Terratune" in option for option in box.options) == len(box.options) - 2
 
 

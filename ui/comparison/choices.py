@@ -15,6 +15,7 @@ from models.card import CARD_FILE, ModelCard, read_card
 from models.catalogue import list_models
 from ui.frame import settings
 from workspace.files import read_json
+from workspace.jobs import job_status
 from workspace.project import Project
 
 KEY = "preview_results"
@@ -34,11 +35,13 @@ class Choice:
     tiles: str = ""
     """The tile set it learnt from; empty when unknown."""
     bundled: bool = False
+    training: bool = False
+    """Its training is still at work: this is the best so far."""
 
     @property
     def label(self) -> str:
         made = dt.datetime.fromisoformat(self.card.created).strftime("%d %b, %H:%M") if not self.bundled else "comes with Terratune"
-        return f"{self.card.title} · {made}"
+        return f"{self.card.title} · {'best so far, still training' if self.training else made}"
 
 
 def trained_models(project: Project) -> list[Choice]:
@@ -51,7 +54,8 @@ def trained_models(project: Project) -> list[Choice]:
             asked = read_json(run / SETTINGS_FILE)
         except (ModelError, OSError, ValueError):
             continue
-        found.append(Choice(run / "model", card, str(asked.get("base", "")), str(asked.get("tiles", ""))))
+        training = job_status(run).state == "running"
+        found.append(Choice(run / "model", card, str(asked.get("base", "")), str(asked.get("tiles", "")), training=training))
     return found
 
 
