@@ -213,6 +213,23 @@ def test_undo_and_redo_outlive_a_reload_and_leave_other_tabs_alone(labels: Label
     labels.has(1)
 
 
+def test_two_thousand_labels_are_shown_added_to_and_kept_over_a_reload(page: Page, app: App, project: Project):
+    add_squares(project, 2000)
+    labels = LabelPage(page, app, project)
+    labels.has(2000)
+    expect(page.locator(".tt-list-title")).to_have_text("2,000 labels")
+    labels.press("o")
+    labels.click((120, 90))
+    labels.has(2001)
+    labels.press("Control+z")
+    labels.has(2000)
+    labels.press("Control+Shift+z")
+    labels.has(2001)
+    page.reload(wait_until="domcontentloaded")
+    labels.has(2001)
+    assert len(current_labels(project.journal_file)) == 2001
+
+
 def test_the_list_filters_marks_and_changes_many_at_once(page: Page, app: App, project: Project):
     add_squares(project, 30)
     labels = LabelPage(page, app, project)
