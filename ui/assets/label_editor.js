@@ -692,6 +692,8 @@ export class LabelEditor {
       event.stopImmediatePropagation();
       return;
     }
+    const idle = (this.byKey.get(key) || []).find(({ button, enabled }) => button && enabled && !enabled());
+    if (idle && key !== 'backspace') this.complain(`${idle.button}: nothing is chosen that it can be done to.`, 'Choose a label with the arrow (V), or in the list.');
   }
 
   help() { this.bar.help(); }
