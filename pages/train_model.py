@@ -103,7 +103,8 @@ def usual_settings(project: Project) -> TrainingSettings:
 
 def choose_tiles(tile_sets: Sequence[Path], usual: TrainingSettings) -> TileSet | None:
     names = [folder.name for folder in tile_sets]
-    name = st.selectbox("Tiles", names, help=_FIELDS["tiles"].description, key=f"{KEY}:tiles")
+    first = _newest_to_learn_from(tile_sets)
+    name = st.selectbox("Tiles", names, index=first, help=_FIELDS["tiles"].description, key=f"{KEY}:tiles")
     try:
         tiles = open_tile_set(tile_sets[names.index(name)])
         require_pixels(tiles)
@@ -115,6 +116,17 @@ def choose_tiles(tile_sets: Sequence[Path], usual: TrainingSettings) -> TileSet 
         f"{len(tiles.train)} tiles to learn from, {len(tiles.validation)} kept for an honest test" + (f"  \n{shares}" if shares else "")
     )
     return tiles
+
+
+def _newest_to_learn_from(tile_sets: Sequence[Path]) -> int:
+    """Position of the newest that training can use; 0 where it can use none."""
+    for position, folder in enumerate(tile_sets):
+        try:
+            require_pixels(open_tile_set(folder))
+            return position
+        except TerratuneError:
+            continue
+    return 0
 
 
 def class_shares(tiles: TileSet) -> str:

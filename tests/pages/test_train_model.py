@@ -248,3 +248,12 @@ def test_tiles_made_for_other_programs_say_what_to_export_instead(project):
     assert "Terratune cannot train on them" in text_of(page.error)
     assert "A class for each pixel" in text_of(page.error)
     assert not [b for b in page.button if b.label == "Train"]
+
+
+def test_the_newest_tiles_that_can_be_learnt_from_are_suggested(project):
+    make_tile_set(project.tiles_folder / "pixels")
+    boxes = make_tile_set(project.tiles_folder / "boxes")  # newer
+    save_record(TileSet(boxes.folder, boxes.record.model_copy(update={"metadata_format": "PASCAL_VOC_rectangles"})))
+    page = open_page(project)
+    assert page.selectbox(key="train_model:tiles").value == "pixels"
+    assert not page.error
