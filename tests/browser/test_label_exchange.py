@@ -39,6 +39,7 @@ def test_a_file_without_a_crs_comes_in_goes_out_and_its_class_is_removed(page: P
     journal = open_journal(project.journal_file)
     assert [(one.author, one.tool) for one in journal.history(before["object_id"][0])] == [("Ada", "import")]
 
+    settled(page)
     page.get_by_role("button", name="Export", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download 2 labels").click()
@@ -47,19 +48,28 @@ def test_a_file_without_a_crs_comes_in_goes_out_and_its_class_is_removed(page: P
     assert back.normalize().geom_equals_exact(before.normalize(), 1e-8).all()
     page.keyboard.press("Escape")
 
+    settled(page)
     page.get_by_role("button", name="Classes", exact=True).click()
     dialog.get_by_role("button", name="shed", exact=True).click()
     dialog.get_by_role("button", name="Remove", exact=True).click()
     dialog.get_by_role("button", name="Remove the class").click()
     expect(dialog.get_by_text("2 labels were given the class 'Unpaved road'")).to_be_visible()
     assert set(current_labels(project.journal_file)["class_value"]) == {2}
+    settled(page)
     dialog.get_by_role("button", name="Take back").click()
     expect(dialog.get_by_text("It is as it was.")).to_be_visible()
     assert set(current_labels(project.journal_file)["class_value"]) == {3}
     tools = ["import", "class list", "undo"]
     assert [(one.author, one.tool) for one in journal.history(before["object_id"][0])] == [("Ada", tool) for tool in tools]
+    settled(page)
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
 
+    settled(page)
     page.get_by_role("button", name="Take back").click()
     labels.has(0)
+
+
+def settled(page: Page) -> None:
+    """Wait until the page has drawn what it was asked: a click on what is being replaced is lost."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")

@@ -605,7 +605,7 @@ export class LabelEditor {
     if (!command || done.has(command.id)) return;
     done.add(command.id);
     await this.fetchChanges(); // what the page has just done to these labels (a changed class) is no conflict
-    if (this.closed) return;
+    if (this.closed) { done.delete(command.id); return; } // for the map that comes after this one
     if (command.kind === 'delete') this.remove(command.object_ids);
     else { this.select(command.object_ids); this.zoomTo(command.object_ids); }
   }
