@@ -59,7 +59,7 @@ STEPS = (
         "Train",
         ":material/model_training:",
         "Teach a model that knows a bit already; only its last layers learn, so minutes are enough.",
-        "Press Train: a model that knows paved roads learns your tracks. It takes about a minute.",
+        "Press Train: a model that knows paved roads learns your tracks. It takes about a minute, or seconds if quick.",
     ),
     Step(
         5,

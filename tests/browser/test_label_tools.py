@@ -296,7 +296,7 @@ def test_the_sheet_of_keys_is_the_table_and_keys_leave_fields_alone(labels: Labe
     labels.press("0")
     assert page.evaluate(f"{MAP}.getZoom()") == zoom
     labels.press("k")
-    expect(page.locator(".tt-complaint")).to_contain_text("Square: nothing is chosen")
+    expect(page.locator(".tt-hint")).to_contain_text("Square: nothing is chosen")
     page.locator(".leaflet-control-layers-toggle").dispatch_event("mouseover")
     page.get_by_label("Opacity of Labels").fill("0.4")
     assert page.evaluate(f"{MAP}.getContainer().parentElement.parentElement.mapCanvas.editor.renderer._container.style.opacity") == "0.4"

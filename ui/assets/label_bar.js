@@ -261,6 +261,12 @@ export class LabelBar {
     if (this.chosenText && this.editor.shaping) this.chosenText.textContent = this.describe([{ ...this.editor.shaping, size: sizeOf(this.editor.shaping.feature.geometry) }]);
   }
 
+  // In place of the hint, until the next thing is done: no error, and nothing of the map is covered.
+  advise(text) {
+    this.hintLine.textContent = text;
+    this.hintLine.classList.add('tt-measure');
+  }
+
   complain(fact, remedy) {
     this.complaint.textContent = `${fact} ${remedy || ''}`;
     this.complaint.hidden = false;

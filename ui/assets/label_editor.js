@@ -693,7 +693,7 @@ export class LabelEditor {
       return;
     }
     const idle = (this.byKey.get(key) || []).find(({ button, enabled }) => button && enabled && !enabled());
-    if (idle && key !== 'backspace') this.complain(`${idle.button}: nothing is chosen that it can be done to.`, 'Choose a label with the arrow (V), or in the list.');
+    if (idle && key !== 'backspace') this.bar.advise(`${idle.button}: nothing is chosen that it can be done to. Choose a label with the arrow (V), or in the list.`);
   }
 
   help() { this.bar.help(); }
