@@ -17,6 +17,8 @@ import asyncio
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
@@ -324,6 +326,22 @@ def median_ms(work: Callable[[], Any], repeats: int, clock: Callable[[], float] 
     return round(1e3 * float(np.quantile(times, quantile)), 1)
 
 
+ENCODE_ONCE = """
+import sys
+from pathlib import Path
+import numpy as np
+checkpoint, which = sys.argv[1:]
+rgb = np.zeros((1024, 1024, 3), np.uint8)
+if which == 'official':
+    from segment_anything import SamPredictor, sam_model_registry
+    SamPredictor(sam_model_registry['vit_b'](checkpoint=checkpoint)).set_image(rgb)
+else:
+    from labeling.prompt.sam import load_sam
+    load_sam(Path(checkpoint), key='random', precision=which).encode(rgb, np.ones(rgb.shape[:2], bool), lambda share: None)
+print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')))
+"""
+
+
 def sam(repeats: int) -> None:
     import torch
     from segment_anything import SamPredictor
@@ -347,6 +365,12 @@ def sam(repeats: int) -> None:
         exact = exact or masks
         iou = min(float((a & b).sum() / max(1, (a | b).sum())) for a, b in zip(exact, masks, strict=True))
         say(precision=precision, **facts, least_iou_with_float32=round(iou, 4))
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "vit_b.pth"
+        torch.save(state, checkpoint)
+        for which in ("official", "float32", "bfloat16"):
+            done = subprocess.run([sys.executable, "-c", ENCODE_ONCE, str(checkpoint), which], capture_output=True, text=True, check=True)
+            say(encoding=which, most_memory_gb=round(int(done.stdout.split()[-1]) / 1e6, 1))
 
 
 def measured(model: Any, rgb: NDArray[np.uint8], features: NDArray[np.float16], repeats: int) -> tuple[dict[str, float], list[Mask]]:
