@@ -53,9 +53,10 @@ def class_editor(project: Project, *, key: str) -> None:
 
 
 def close_editor() -> None:
-    """The dialog is away."""
+    """The dialog is away. The whole page runs again: a run that was under way as it was closed may have opened it once more."""
     for name in (_OPEN, _CHOSEN, _SAID, _REMOVING):
         st.session_state.pop(name, None)
+    st.rerun(scope="app")
 
 
 @st.dialog("Classes", width="medium", on_dismiss=close_editor)

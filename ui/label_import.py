@@ -36,10 +36,11 @@ _OPEN, _IMPORTED, _ROUND = "importing", "imported", "import_round"
 
 
 def close_import() -> None:
-    """The dialog is away; the files it held are gone when it opens again."""
+    """The dialog is away, its files forgotten. The whole page runs again: a run under way as it was closed may have opened it once more."""
     st.session_state.pop(_OPEN, None)
     forget()
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
+    st.rerun(scope="app")
 
 
 @st.dialog("Import labels", width="medium", on_dismiss=close_import)
@@ -122,7 +123,6 @@ def _import(
         "ids": labels["object_id"].tolist(),
     }
     close_import()
-    st.rerun()
 
 
 def _outside_count(labels: gpd.GeoDataFrame, rasters: Sequence[Raster]) -> int:

@@ -192,3 +192,24 @@ def test_what_would_delete_many_labels_waits_for_an_answer(page: Page, app: App,
     sheet.get_by_role("button", name="Delete").click()
     labels.has(0)
     assert current_labels(project.journal_file).empty
+
+
+@pytest.mark.parametrize("name", ["Classes", "Import"])
+def test_a_dialog_that_is_closed_while_the_page_runs_stays_closed(name: str, labels: LabelPage, page: Page, project: Project):
+    page.get_by_role("button", name=name, exact=True).click()
+    dialog = page.get_by_test_id("stDialog")
+    expect(dialog.get_by_role("button", name="Close")).to_be_visible()
+    page.evaluate("""() => {
+      const app = document.querySelector('[data-testid=stApp]');
+      const close = () => document.querySelector('[data-testid=stDialog] [aria-label=Close]').click();
+      const seen = new MutationObserver(() => {
+        if (app.dataset.testScriptState === 'running') { seen.disconnect(); close(); }
+      });
+      seen.observe(app, { attributes: true });
+    }""")
+    point = {"type": "Point", "coordinates": [-117.0, 36.1]}
+    open_journal(project.journal_file).append([Operation(uuid.uuid4().hex, "upsert", "from elsewhere", Label(point, 1))])
+    expect(page.get_by_text("Next: 3")).to_be_visible()  # the page ran because of the label, and the dialog was open as it began
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.get_by_role("button", name="Download 1 label")).to_be_visible()
