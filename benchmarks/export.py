@@ -23,7 +23,8 @@ from shapely.geometry import LineString, box
 
 from demo.project import create_demo_project, example_labels
 from imagery.library import list_rasters, raster_source
-from labeling.export import ExportSettings, ImageSource, export_tiles
+from labeling.export import export_tiles
+from labeling.export_settings import ExportSettings, ImageSource
 from workspace.classes import starter_schema
 
 BLOCK = 512

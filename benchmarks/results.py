@@ -26,7 +26,8 @@ from shapely import box
 from demo.cover import Cover
 from inference.classify import make_classifier
 from labeling.exchange import read_labels
-from labeling.export import ExportSettings, ImageSource, export_tiles
+from labeling.export import export_tiles
+from labeling.export_settings import ExportSettings, ImageSource
 from models.bundle import load_bundle, save_bundle
 from training.fit import fit
 from training.settings import TrainingSettings

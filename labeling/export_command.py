@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from errors import LabelFileError, TerratuneError
 from imagery.read import display_name, is_url
 from labeling.exchange import NOTHING, inspect_file, read_labels, suggested_map
-from labeling.export import ExportSettings, ImageSource, export_tiles
+from labeling.export import export_tiles
+from labeling.export_settings import ExportSettings, ImageSource
 from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import METADATA_FORMAT, TileSet
 from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, starter_schema

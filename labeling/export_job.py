@@ -19,7 +19,8 @@ import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import JobError, TerratuneError
-from labeling.export import ExportSettings, ImageSource, export_tiles
+from labeling.export import export_tiles
+from labeling.export_settings import ExportSettings, ImageSource
 from workspace.classes import ClassSchema
 from workspace.files import disk_full_explained, write_json, write_text
 from workspace.jobs import JobReporter, job_status, process_alive, run_job, start_job

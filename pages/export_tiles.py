@@ -14,8 +14,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from imagery.library import Raster, list_rasters, raster_source
-from labeling.export import ExportSettings, ImageSource, estimate_tiles
+from labeling.export import estimate_tiles
 from labeling.export_job import export_jobs, forget_job, read_job, start_export
+from labeling.export_settings import ExportSettings, ImageSource
 from labeling.label_set import current_labels
 from tiles.formats import FORMATS, TileFormat, tile_format
 from tiles.preview import draw_objects, overlay, pick_samples, picture, places_geojson

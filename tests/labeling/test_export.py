@@ -27,8 +27,9 @@ from errors import (
 )
 from imagery.raster import inspect_raster
 from labeling import export_job
-from labeling.export import ExportSettings, ImageSource, estimate_tiles, export_tiles
+from labeling.export import estimate_tiles, export_tiles
 from labeling.export_job import export_jobs, read_job, start_export
+from labeling.export_settings import ExportSettings, ImageSource
 from tiles.reader import read_tile
 from tiles.tile_set import open_tile_set
 from tiles.validate import validate_tile_set

@@ -17,7 +17,8 @@ from shapely.geometry import LineString, MultiPolygon, Point, box
 from shapely.ops import transform as polygon_transform
 
 from errors import TileSetFormatError
-from labeling.export import ExportSettings, ImageSource, export_tiles
+from labeling.export import export_tiles
+from labeling.export_settings import ExportSettings, ImageSource
 from tests.labeling.test_export import X0, Y0, table, write_scene
 from tiles.formats import FORMATS
 from tiles.preview import shape_of

@@ -1,0 +1,110 @@
+"""Windows of an image with the labels on it, cut, burnt and written one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from imagery.grid import Grid
+from imagery.raster import RasterInfo
+from imagery.read import Pixels, open_raster, read_window
+from labeling.burn import Shapes, burn, burn_instances, objects_in, shapes_in
+from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export_windows import TileWindow
+from tiles.objects import TileObject
+from tiles.statistics import RunningStatistics, pixels_per_class
+from tiles.tile_set import IGNORE_LABEL
+from tiles.writer import TileSetWriter, WrittenTile
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One raster with the labels on it and the windows to cut."""
+
+    source: ImageSource
+    info: RasterInfo
+    grid: Grid
+    bands: tuple[int, ...]
+    """1-based numbers of the bands to write."""
+    shapes: Shapes
+    windows: list[TileWindow]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One tile as written."""
+
+    image: PlannedImage
+    window: TileWindow
+    transform: Affine
+    written: WrittenTile
+
+
+def cut_all(
+    planned: Sequence[PlannedImage], settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics, tell: Progress
+) -> Iterator[Cut]:
+    """Cut every window of every image; what holds nothing to learn from is left out. `tell` may raise to stop."""
+    total = sum(len(image.windows) for image in planned)
+    done = 0
+    for image in planned:
+        if not image.windows:
+            continue
+        with open_raster(image.source.source) as dataset:
+            for window in image.windows:
+                tell(f"Cutting tile {done + 1} of {total} ({image.source.name})", 0.01 + 0.95 * done / total)
+                pixels = read_window(dataset, window.column, window.row, window.columns, window.rows, image.bands)
+                cut = cut_window(image, window, pixels, settings, writer, statistics)
+                if cut is not None:
+                    yield cut
+                done += 1
+
+
+def cut_window(
+    image: PlannedImage, window: TileWindow, pixels: Pixels, settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics
+) -> Cut | None:
+    """Burn and write one window; None when it holds nothing to learn from."""
+    grid = image.grid.window(window.column, window.row, window.columns, window.rows)
+    columns, rows = min(window.columns, image.grid.width - window.column), min(window.rows, image.grid.height - window.row)
+    seen = image.grid.window(window.column, window.row, columns, rows)
+    chosen = shapes_in(image.shapes, seen, settings.min_polygon_overlap_ratio)
+    if window.feature is not None:
+        chosen = chosen[image.shapes.features[chosen] == window.feature]
+    label = burn(image.shapes, grid, chosen)
+    label[~pixels.valid] = IGNORE_LABEL
+    counts = pixels_per_class(label)
+    only_labelled = settings.tiles == "features_only" or writer.format.needs_class
+    if not counts or (only_labelled and not any(value for value in counts)):
+        return None
+    objects: Sequence[TileObject] = ()
+    instances: dict[int, NDArray[np.integer]] = {}
+    if writer.format.has_objects:
+        objects, labels = objects_in(image.shapes, grid, seen, chosen, pixels.valid)
+        if writer.format.has_instances:
+            instances = burn_instances(image.shapes, grid, chosen, objects, labels, pixels.valid)
+    if window.feature is not None and not objects:
+        return None
+    valid, values = pixels.valid, _filled(pixels, image.info.nodata)
+    if settings.blacken_around_feature:
+        valid = valid & (label > 0)
+        values = np.where(valid, values, 0).astype(values.dtype)
+    statistics.add(values, valid)
+    written = writer.add(values, valid, label, grid.transform, crs_of(grid), image.info.nodata, objects, instances)
+    return Cut(image, window, grid.transform, written)
+
+
+def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
+    """Values with nodata (0 where there is none) where there is no imagery: never a NaN that another reader would choke on."""
+    fill = nodata if nodata is not None and np.isfinite(nodata) else 0
+    return np.where(pixels.valid, pixels.values, np.asarray(fill).astype(pixels.values.dtype))
+
+
+def crs_of(grid: Grid) -> str:
+    """The CRS as a tile set says it."""
+    return str(grid.crs.to_string())

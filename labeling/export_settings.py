@@ -1,0 +1,114 @@
+"""What a person chooses for an export; the form and the command read their words from here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tiles.formats import FORMATS
+from tiles.tile_set import METADATA_FORMAT
+
+
+class ExportSettings(BaseModel):
+    """What a person chooses for an export; the form shows titles and descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metadata_format: str = Field(
+        default=METADATA_FORMAT,
+        title="Kind of labels",
+        description="A class for each pixel is what Terratune trains on. Boxes and outlines of single objects are for other programs.",
+    )
+    tile_size: int = Field(
+        default=256,
+        ge=32,
+        le=1024,
+        multiple_of=32,
+        title="Tile size (pixels)",
+        description="Side of the squares that imagery and labels are cut into. 256 suits most things a few metres wide; "
+        "128 gives more, smaller squares when your labels lie close together.",
+    )
+    stride: int = Field(
+        default=128,
+        ge=16,
+        le=1024,
+        title="Step (pixels)",
+        description="How far the next square starts from the one before. Half the tile size shows the model everything in several "
+        "positions; the full tile size makes fewer squares and trains faster.",
+    )
+    buffer_m: float = Field(
+        default=2.0,
+        ge=0,
+        le=500,
+        title="Width to either side of lines and points (metres)",
+        description="Only for lines and points without a width of their own: a line becomes a band this wide to its left and to its right, "
+        "a point a disc of this radius. For a track 4 m wide give 2. What was drawn or imported with a width keeps that width.",
+    )
+    tiles: Literal["features_only", "all"] = Field(
+        default="features_only",
+        title="Which tiles",
+        description="Only squares with something labelled (what is not labelled in them is taken as background), or all of the imagery: "
+        "only if you labelled everything in it.",
+    )
+    min_polygon_overlap_ratio: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Least part of an object in a tile",
+        description="An object of which less than this part lies in a tile is left out of that tile's labels. 0 keeps every sliver; "
+        "0.3 keeps a third of a house and more. What is left out counts as background there.",
+    )
+    crop_mode: Literal["fixed_size", "bounding_box"] = Field(
+        default="fixed_size",
+        title="Size of a tile",
+        description="For tiles around single objects: all of the tile size with the object in the middle, or each just as large as its object.",
+    )
+    blacken_around_feature: bool = Field(
+        default=False,
+        title="Black around the object",
+        description="For labelled tiles: what lies around the object is made black, so that only the object itself can be learnt from.",
+    )
+    validation_share: float = Field(
+        default=0.2,
+        ge=0.05,
+        le=0.5,
+        title="Share kept for validation",
+        description="Part of the squares that the model is tested on and never learns from. They are taken from places of their own, "
+        "with a gap around them, so that the test is honest.",
+    )
+    seed: int = Field(default=0, ge=0, title="Seed", description="Another number draws other places for validation.")
+    image_format: Literal["TIFF"] = Field(default="TIFF", title="Image format", description="TIFF keeps all bands as they are.")
+
+    @field_validator("metadata_format")
+    @classmethod
+    def _known_format(cls, name: str) -> str:
+        if name not in FORMATS:
+            raise ValueError(f"'{name}' is not among the metadata formats {', '.join(FORMATS)}.")
+        return name
+
+    @model_validator(mode="after")
+    def _stride_within_tile(self) -> ExportSettings:
+        if self.stride > self.tile_size:
+            raise ValueError(f"The step ({self.stride}) is larger than the tile size ({self.tile_size}), so parts would be skipped.")
+        return self
+
+    @model_validator(mode="after")
+    def _only_around_objects(self) -> ExportSettings:
+        form = FORMATS[self.metadata_format]
+        if self.crop_mode == "bounding_box" and not form.per_object:
+            raise ValueError(f"{self.metadata_format} tiles are cut in rows, so crop_mode has to be fixed_size.")
+        if self.blacken_around_feature and not form.may_blacken:
+            raise ValueError(f"Around objects in {self.metadata_format} tiles nothing can be made black; Labeled_Tiles can.")
+        return self
+
+
+class ImageSource(BaseModel):
+    """One raster to cut."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Shown to people."""
+    source: str
+    """Absolute path, or http(s) URL."""
