@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tiles.formats import FORMATS
+from tiles.formats import FORMATS, TileFormat
 from tiles.tile_set import METADATA_FORMAT
 
 
 class ExportSettings(BaseModel):
-    """What a person chooses for an export; the form shows titles and descriptions."""
+    """What a person chooses for an export.
+
+    The form (`ui.settings_fields`) draws a field from its title, description, type and bounds. `json_schema_extra` may say more:
+
+    * `section`: "simple" for what everybody sees; else the field stands under "More choices".
+    * `group`: the heading there: "Tiles", "Labels", "Imagery" or "Training and validation".
+    * `options`: {value: plain words}, for a choice among a few; in the order shown.
+    * `empty`: what an optional number, text or choice means when it is left empty ("as the imagery").
+    * `choose`: "raster" (the value is a raster's source: an absolute path or address), "class" (a class value) or "classes"
+      (a tuple of class values): the form offers those of the project.
+
+    Whether a field means anything for a metadata format says `fields_for`; what does not keeps its default.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,6 +32,7 @@ class ExportSettings(BaseModel):
         default=METADATA_FORMAT,
         title="Kind of labels",
         description="A class for each pixel is what Terratune trains on. Boxes and outlines of single objects are for other programs.",
+        json_schema_extra={"section": "simple", "options": {form.name: form.title for form in FORMATS.values()}},
     )
     tile_size: int = Field(
         default=256,
@@ -28,6 +42,7 @@ class ExportSettings(BaseModel):
         title="Tile size (pixels)",
         description="Side of the squares that imagery and labels are cut into. 256 suits most things a few metres wide; "
         "128 gives more, smaller squares when your labels lie close together.",
+        json_schema_extra={"section": "simple"},
     )
     stride: int = Field(
         default=128,
@@ -36,6 +51,7 @@ class ExportSettings(BaseModel):
         title="Step (pixels)",
         description="How far the next square starts from the one before. Half the tile size shows the model everything in several "
         "positions; the full tile size makes fewer squares and trains faster.",
+        json_schema_extra={"section": "simple"},
     )
     buffer_m: float = Field(
         default=2.0,
@@ -44,12 +60,17 @@ class ExportSettings(BaseModel):
         title="Width to either side of lines and points (metres)",
         description="Only for lines and points without a width of their own: a line becomes a band this wide to its left and to its right, "
         "a point a disc of this radius. For a track 4 m wide give 2. What was drawn or imported with a width keeps that width.",
+        json_schema_extra={"section": "simple"},
     )
     tiles: Literal["features_only", "all"] = Field(
         default="features_only",
         title="Which tiles",
         description="Only squares with something labelled (what is not labelled in them is taken as background), or all of the imagery: "
         "only if you labelled everything in it.",
+        json_schema_extra={
+            "section": "simple",
+            "options": {"features_only": "Only where something is labelled", "all": "All of the imagery"},
+        },
     )
     min_polygon_overlap_ratio: float = Field(
         default=0.0,
@@ -58,16 +79,22 @@ class ExportSettings(BaseModel):
         title="Least part of an object in a tile",
         description="An object of which less than this part lies in a tile is left out of that tile's labels. 0 keeps every sliver; "
         "0.3 keeps a third of a house and more. What is left out counts as background there.",
+        json_schema_extra={"group": "Labels"},
     )
     crop_mode: Literal["fixed_size", "bounding_box"] = Field(
         default="fixed_size",
         title="Size of a tile",
         description="For tiles around single objects: all of the tile size with the object in the middle, or each just as large as its object.",
+        json_schema_extra={
+            "section": "simple",
+            "options": {"fixed_size": "The tile size, object in the middle", "bounding_box": "As large as its object"},
+        },
     )
     blacken_around_feature: bool = Field(
         default=False,
         title="Black around the object",
         description="For labelled tiles: what lies around the object is made black, so that only the object itself can be learnt from.",
+        json_schema_extra={"group": "Labels"},
     )
     validation_share: float = Field(
         default=0.2,
@@ -76,9 +103,18 @@ class ExportSettings(BaseModel):
         title="Share kept for validation",
         description="Part of the squares that the model is tested on and never learns from. They are taken from places of their own, "
         "with a gap around them, so that the test is honest.",
+        json_schema_extra={"group": "Training and validation"},
     )
-    seed: int = Field(default=0, ge=0, title="Seed", description="Another number draws other places for validation.")
-    image_format: Literal["TIFF"] = Field(default="TIFF", title="Image format", description="TIFF keeps all bands as they are.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        title="Seed",
+        description="Another number draws other places for validation.",
+        json_schema_extra={"group": "Training and validation"},
+    )
+    image_format: Literal["TIFF"] = Field(
+        default="TIFF", title="Image format", description="TIFF keeps all bands as they are.", json_schema_extra={"group": "Imagery"}
+    )
 
     @field_validator("metadata_format")
     @classmethod
@@ -89,7 +125,7 @@ class ExportSettings(BaseModel):
 
     @model_validator(mode="after")
     def _stride_within_tile(self) -> ExportSettings:
-        if self.stride > self.tile_size:
+        if self.stride > self.tile_size and "stride" in fields_for(self.metadata_format):
             raise ValueError(f"The step ({self.stride}) is larger than the tile size ({self.tile_size}), so parts would be skipped.")
         return self
 
@@ -101,6 +137,22 @@ class ExportSettings(BaseModel):
         if self.blacken_around_feature and not form.may_blacken:
             raise ValueError(f"Around objects in {self.metadata_format} tiles nothing can be made black; Labeled_Tiles can.")
         return self
+
+
+_ONLY_FOR: Mapping[str, Callable[[TileFormat], bool]] = {
+    "stride": lambda form: not form.per_object,
+    "tiles": lambda form: not form.per_object,
+    "min_polygon_overlap_ratio": lambda form: form.has_objects,
+    "crop_mode": lambda form: form.per_object,
+    "blacken_around_feature": lambda form: form.may_blacken,
+}
+"""Fields that mean something for some formats only."""
+
+
+def fields_for(metadata_format: str) -> tuple[str, ...]:
+    """Names of the settings that mean something for a metadata format, in the order of the form."""
+    form = FORMATS[metadata_format]
+    return tuple(name for name in ExportSettings.model_fields if name not in _ONLY_FOR or _ONLY_FOR[name](form))
 
 
 class ImageSource(BaseModel):
