@@ -458,6 +458,7 @@ def test_a_class_just_made_is_the_one_to_draw_with(page: Page, app: App, project
     dialog.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".tt-classes .tt-on")).to_contain_text("Roof")
     dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
     labels.press("r")
     labels.drag((300, 300), (400, 350))
     labels.has(1)
