@@ -87,7 +87,7 @@ def on_held_out_places(
         counted: dict[str, list[tuple[int, int, int, int]]] = {}
         for index, tile in enumerate(tile_set.validation):
             progress(index / len(tile_set.validation))
-            found = _find(tile, tile_set.record.tile_size, opened)
+            found = _find(tile, max(tile_set.record.tile_sides), opened)
             if found is None:
                 elsewhere += 1
                 continue

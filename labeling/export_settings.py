@@ -44,6 +44,15 @@ class ExportSettings(BaseModel):
         "128 gives more, smaller squares when your labels lie close together.",
         json_schema_extra={"section": "simple"},
     )
+    tile_size_y: int | None = Field(
+        default=None,
+        ge=32,
+        le=1024,
+        multiple_of=32,
+        title="Tile height (pixels)",
+        description="For tiles that are not square: the tile size is then their width.",
+        json_schema_extra={"group": "Tiles", "empty": "square"},
+    )
     stride: int = Field(
         default=128,
         ge=16,
@@ -52,6 +61,14 @@ class ExportSettings(BaseModel):
         description="How far the next square starts from the one before. Half the tile size shows the model everything in several "
         "positions; the full tile size makes fewer squares and trains faster.",
         json_schema_extra={"section": "simple"},
+    )
+    stride_y: int | None = Field(
+        default=None,
+        ge=16,
+        le=1024,
+        title="Step downwards (pixels)",
+        description="Where tiles are to overlap more, or less, from top to bottom than from left to right.",
+        json_schema_extra={"group": "Tiles", "empty": "the same overlap as across"},
     )
     buffer_m: float = Field(
         default=2.0,
@@ -125,8 +142,11 @@ class ExportSettings(BaseModel):
 
     @model_validator(mode="after")
     def _stride_within_tile(self) -> ExportSettings:
-        if self.stride > self.tile_size and "stride" in fields_for(self.metadata_format):
-            raise ValueError(f"The step ({self.stride}) is larger than the tile size ({self.tile_size}), so parts would be skipped.")
+        if "stride" not in fields_for(self.metadata_format):
+            return self
+        for step, side, what in zip(self.strides, self.tile_sides, ("size", "height"), strict=True):
+            if step > side:
+                raise ValueError(f"The step ({step}) is larger than the tile {what} ({side}), so parts would be skipped. Choose at most {side}.")
         return self
 
     @model_validator(mode="after")
@@ -138,9 +158,21 @@ class ExportSettings(BaseModel):
             raise ValueError(f"Around objects in {self.metadata_format} tiles nothing can be made black; Labeled_Tiles can.")
         return self
 
+    @property
+    def tile_sides(self) -> tuple[int, int]:
+        """(columns, rows) of a tile."""
+        return self.tile_size, self.tile_size_y or self.tile_size
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Steps across and down, pixels."""
+        columns, rows = self.tile_sides
+        return self.stride, self.stride_y or max(1, round(self.stride * rows / columns))
+
 
 _ONLY_FOR: Mapping[str, Callable[[TileFormat], bool]] = {
     "stride": lambda form: not form.per_object,
+    "stride_y": lambda form: not form.per_object,
     "tiles": lambda form: not form.per_object,
     "min_polygon_overlap_ratio": lambda form: form.has_objects,
     "crop_mode": lambda form: form.per_object,

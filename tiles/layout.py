@@ -136,7 +136,8 @@ def world_file(transform: Affine) -> str:
 def stats_text(content: SideContent) -> str:
     """stats.txt, in the fixed columns that ArcGIS writes."""
     record = content.record
-    lines = [f"images = {len(record.tiles)} *{len(record.band_names)}*{record.tile_size}*{record.tile_size}"]
+    columns, rows = record.tile_sides
+    lines = [f"images = {len(record.tiles)} *{len(record.band_names)}*{columns}*{rows}"]
     several = content.facts.counts_features and (content.facts.counts_pixels or not content.classes)
     head = "cls name              cls value     images   {:<8}    min size   mean size    max size"
     if content.facts.counts_features:
@@ -170,8 +171,8 @@ def accumulated_stats(content: SideContent) -> dict[str, Any]:
     return {
         "Version": 1,
         "NumBands": len(record.band_names),
-        "TileSizeX": record.tile_size,
-        "TileSizeY": record.tile_size,
+        "TileSizeX": record.tile_sides[0],
+        "TileSizeY": record.tile_sides[1],
         "NumClasses": len(content.classes),
         "NumTiles": len(record.tiles),
         "NumTilesAsDouble": len(record.tiles),
@@ -195,8 +196,8 @@ def model_definition(content: SideContent) -> dict[str, Any]:
         "ModelType": content.facts.model_type,
         "ModelFile": "",
         "Description": "",
-        "ImageHeight": record.tile_size,
-        "ImageWidth": record.tile_size,
+        "ImageHeight": record.tile_sides[1],
+        "ImageWidth": record.tile_sides[0],
         "ExtractBands": list(range(len(record.band_names))),
         "MetaDataMode": record.metadata_format,
         "BlackenAroundFeature": bool(record.settings.get("blacken_around_feature", False)),

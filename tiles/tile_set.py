@@ -121,13 +121,23 @@ class TileSetRecord(_Strict):
     crs: str
     """Of the first tile; each tile has its own."""
     tile_size: int
+    """Columns of a tile."""
+    tile_size_y: int | None = None
+    """Rows of a tile; None: as many as columns."""
     stride: int
+    stride_y: int | None = None
+    """Steps in pixels from one tile to the next, across and down; None: as across."""
     seed: int
     tiles: tuple[TileRecord, ...]
 
     def size_of(self, tile: TileRecord) -> tuple[int, int]:
         """(columns, rows) of a tile in pixels."""
-        return tile.size or (self.tile_size, self.tile_size)
+        return tile.size or self.tile_sides
+
+    @property
+    def tile_sides(self) -> tuple[int, int]:
+        """(columns, rows) of a tile in pixels, where no tile has a size of its own."""
+        return self.tile_size, self.tile_size_y or self.tile_size
 
     def in_split(self, split: Split) -> list[TileRecord]:
         """The tiles of one side, in order."""

@@ -20,15 +20,17 @@ def tile_windows(width: int, height: int, tile_size: int, stride: int) -> list[t
         tile_size: Side of a window, pixels.
         stride: Step from one window to the next, pixels; 1..tile_size.
     """
-    if min(width, height, tile_size) < 1 or not 1 <= stride <= tile_size:
-        raise ValueError(f"No windows of {tile_size} at stride {stride} over {width} x {height}.")
-    return [(column, row) for row in _starts(height, tile_size, stride) for column in _starts(width, tile_size, stride)]
+    columns, rows = starts(width, tile_size, stride), starts(height, tile_size, stride)
+    return [(column, row) for row in rows for column in columns]
 
 
-def _starts(length: int, tile_size: int, stride: int) -> list[int]:
+def starts(length: int, tile_size: int, stride: int) -> list[int]:
+    """Where windows start along one side of an image, ascending; see `tile_windows`."""
+    if min(length, tile_size) < 1 or not 1 <= stride <= tile_size:
+        raise ValueError(f"No windows of {tile_size} at stride {stride} over {length} pixels.")
     last = max(length - tile_size, 0)
-    starts = list(range(0, last + 1, stride))
-    return starts if starts[-1] == last else [*starts, last]
+    found = list(range(0, last + 1, stride))
+    return found if found[-1] == last else [*found, last]
 
 
 def blend_weights(tile_size: int) -> NDArray[np.float32]:

@@ -51,8 +51,8 @@ class TileData:
     @property
     def bytes(self) -> int:
         """Memory that holding all tiles takes."""
-        size = self.tile_set.record.tile_size
-        return len(self.tiles) * size * size * (len(self.input.band_names) * np.dtype(self.tile_set.record.dtype).itemsize + 2)
+        columns, rows = self.tile_set.record.tile_sides
+        return len(self.tiles) * columns * rows * (len(self.input.band_names) * np.dtype(self.tile_set.record.dtype).itemsize + 2)
 
     def hold(self, progress: Progress | None = None) -> None:
         """Read all tiles into memory, unless they are too many."""
@@ -94,10 +94,10 @@ class TileData:
     def _read(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:
         tile = self.tiles[index]
         pixels = read_tile(self.tile_set, tile)
-        size = self.tile_set.record.tile_size
-        if pixels.label.shape != (size, size):
+        columns, rows = self.tile_set.record.tile_sides
+        if pixels.label.shape != (rows, columns):
             raise TileSetFormatError(
-                f"{tile.image} is {pixels.label.shape[1]} x {pixels.label.shape[0]} pixels; the tile set's tiles are {size} x {size}.",
+                f"{tile.image} is {pixels.label.shape[1]} x {pixels.label.shape[0]} pixels; the tile set's tiles are {columns} x {rows}.",
                 "Export the tiles again.",
             )
         return pixels.image[band_order(self.input, self.tile_set.record.band_names)], pixels.valid, self.lookup[pixels.label]

@@ -44,7 +44,7 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
         mean=tuple(mean),
         std=tuple(std),
         resolution_m=record.resolution_m or card.input.resolution_m,
-        tile_size=record.tile_size,
+        tile_size=max(record.tile_sides),
     )
 
 

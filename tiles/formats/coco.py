@@ -50,10 +50,10 @@ class Coco(TileFormat):
         return LabelFiles(LABELS_FILE), tuple(tile.objects)
 
     def more_files(self, record: TileSetRecord, objects: Sequence[Sequence[TileObject]]) -> dict[str, str]:
-        size = record.tile_size
-        images = [{"id": i, "file_name": Path(t.image).name, "width": size, "height": size} for i, t in enumerate(record.tiles, 1)]
+        columns, rows = record.tile_sides
+        images = [{"id": i, "file_name": Path(t.image).name, "width": columns, "height": rows} for i, t in enumerate(record.tiles, 1)]
         pairs = [(image["id"], one) for image, mine in zip(images, objects, strict=True) for one in mine]
-        annotations = [{"id": i, "image_id": image, **_annotation(one, (size, size))} for i, (image, one) in enumerate(pairs, 1)]
+        annotations = [{"id": i, "image_id": image, **_annotation(one, (rows, columns))} for i, (image, one) in enumerate(pairs, 1)]
         categories = [{"id": c.value, "name": c.name, "supercategory": ""} for c in record.classes]
         info = {"description": "Training tiles", "version": "1.0", "contributor": "Terratune"}
         content = {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
