@@ -42,10 +42,12 @@ SMALL = ExportSettings(tile_size=64, stride=64, buffer_m=2.0)
 PAVED, UNPAVED, UNCERTAIN = 1, 2, 255
 
 
-def write_scene(path, *, width=640, height=192, bands=3, dtype="uint8", crs="EPSG:32611", transform=None, nodata=None, empty=None, **extra):
-    """A raster whose band b holds b * 10 + (column mod 50); `empty` (rows, columns) holds nodata."""
+def write_scene(
+    path, *, width=640, height=192, bands=3, dtype="uint8", crs="EPSG:32611", transform=None, nodata=None, empty=None, add=0, **extra
+):
+    """A raster whose band b holds b * 10 + (column mod 50) + `add`; `empty` (rows, columns) holds nodata."""
     transform = transform or Affine(1.0, 0, X0, 0, -1.0, Y0)
-    values = np.stack([np.tile(np.arange(width) % 50 + 10 * (b + 1), (height, 1)) for b in range(bands)]).astype(dtype)
+    values = np.stack([np.tile(np.arange(width) % 50 + 10 * (b + 1) + add, (height, 1)) for b in range(bands)]).astype(dtype)
     if empty is not None:
         values[(slice(None), *empty)] = nodata
     profile = {"driver": "GTiff", "width": width, "height": height, "count": bands, "dtype": dtype, "crs": crs, "transform": transform}

@@ -447,7 +447,9 @@ def test_rasters_that_are_turned_or_in_degrees(tmp_path, crs, transform):
 @pytest.mark.parametrize("metadata_format", EVERY)
 def test_rasters_smaller_than_a_tile(tmp_path, metadata_format):
     """Two pictures of 40 x 30 pixels, far from each other; what lies beyond their edge is no imagery."""
-    images = [write_scene(tmp_path / f"{i}.tif", width=40, height=30, transform=Affine(1, 0, X0 + 5000 * i, 0, -1, Y0)) for i in range(2)]
+    images = [
+        write_scene(tmp_path / f"{i}.tif", width=40, height=30, transform=Affine(1, 0, X0 + 5000 * i, 0, -1, Y0), add=i) for i in range(2)
+    ]
     labels = table(*((HOUSE, box(X0 + 5000 * i + 20, Y0 - 25, X0 + 5000 * i + 60, Y0 - 5)) for i in range(2)))
     made = export(tmp_path, metadata_format, labels, images=images)
     assert validate_tile_set(made.folder) == []
