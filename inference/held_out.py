@@ -19,14 +19,15 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from imagery.grid import Grid
-from inference.report import PlaceReport, ScoreReport
+from inference.certainty import iou_intervals
+from inference.report import ClassCertainty, PlaceReport, ScoreReport
 from inference.scores import Counts, confusion, scores_from, translation, values_of
 from inference.truth import IGNORE, open_truth
 from tiles.reader import read_tile
 from tiles.tile_set import TileRecord, TileSet
 from workspace.classes import ClassDef
 
-BLOCK_PX = 1024
+BLOCK_PX = 256
 SAME_PIXEL = 0.05
 """Share of a pixel by which a tile may lie off the raster's own pixels."""
 
@@ -45,19 +46,28 @@ class _Tally:
     """Confusion counts of both models."""
 
     size: int
-    before: Counts = field(init=False)
-    after: Counts = field(init=False)
+    blocks: dict[tuple[str, int, int], Counts] = field(default_factory=dict)
+    """By raster and square of ground: (2, size, size), before and after."""
     rasters: Counter[str] = field(default_factory=Counter)
 
-    def __post_init__(self) -> None:
-        self.before = np.zeros((self.size, self.size), np.int64)
-        self.after = np.zeros((self.size, self.size), np.int64)
-
-    def add(self, truth: NDArray[np.uint8], before: NDArray[np.uint8], after: NDArray[np.uint8], values: Sequence[int], raster: str) -> None:
+    def add(
+        self,
+        truth: NDArray[np.uint8],
+        before: NDArray[np.uint8],
+        after: NDArray[np.uint8],
+        values: Sequence[int],
+        raster: str,
+        block: tuple[int, int],
+    ) -> None:
         truth = np.where((before == IGNORE) | (after == IGNORE), np.uint8(IGNORE), truth)  # both on the very same pixels
-        self.before += confusion(truth, before, values)
-        self.after += confusion(truth, after, values)
+        counts = np.stack([confusion(truth, before, values), confusion(truth, after, values)])
+        self.blocks[raster, *block] = self.blocks.get((raster, *block), 0) + counts
         self.rasters[raster] += truth.size
+
+    @property
+    def total(self) -> Counts:
+        """(2, size, size): before, after."""
+        return np.sum(list(self.blocks.values()), axis=0)
 
 
 def on_held_out_places(
@@ -78,7 +88,7 @@ def on_held_out_places(
     Returns:
         The scores (None when no held-out tile lies on any map) and the number of held-out tiles that lie on none.
     """
-    values = values_of(classes)
+    values, side = values_of(classes), tile_set.record.tile_size
     table = translation([ClassDef(value=c.value, name=c.name, colour=c.colour) for c in tile_set.record.classes], classes, unknown=IGNORE)
     places: dict[str, _Tally] = {}
     elsewhere = 0
@@ -97,7 +107,8 @@ def on_held_out_places(
             inside = label[: after.height - row, : after.width - column]
             window = Window(column, row, inside.shape[1], inside.shape[0])
             tally = places.setdefault(tile.place, _Tally(len(values)))
-            tally.add(inside, before.read(1, window=window), after.read(1, window=window), values, pair.name)
+            block = (column // side, row // side)
+            tally.add(inside, before.read(1, window=window), after.read(1, window=window), values, pair.name, block)
     if not places:
         return None, elsewhere
     return _report(f"the places held out in the tile set '{tile_set.name}'", places, classes), elsewhere
@@ -128,7 +139,8 @@ def on_truth_rasters(
                     for column in range(0, grid.width, BLOCK_PX):
                         progress()
                         window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
-                        tally.add(table[truth.read(window)], before.read(1, window=window), after.read(1, window=window), values, pair.name)
+                        maps = before.read(1, window=window), after.read(1, window=window)
+                        tally.add(table[truth.read(window)], *maps, values, pair.name, (column, row))
     return _report("the exact truth of the whole picture (places trained on included)", places, classes)
 
 
@@ -168,14 +180,35 @@ def _only_fresh(label: NDArray[np.uint8], column: int, row: int, counted: list[t
 
 
 def _report(on: str, places: Mapping[str, _Tally], classes: Sequence[ClassDef]) -> ScoreReport:
-    before = np.sum([tally.before for tally in places.values()], axis=0)
-    after = np.sum([tally.after for tally in places.values()], axis=0)
+    before, after = np.sum([tally.total for tally in places.values()], axis=0)
+    blocks = np.stack([counts for tally in places.values() for counts in tally.blocks.values()])
     return ScoreReport(
         on=on,
         before=scores_from(before, classes),
         after=scores_from(after, classes),
-        places=tuple(
-            PlaceReport(place=place, raster=tally.rasters.most_common(1)[0][0], before=scores_from(tally.before, classes), after=scores_from(tally.after, classes))
-            for place, tally in sorted(places.items())
-        ),
+        places=tuple(_place(place, tally, classes) for place, tally in sorted(places.items())),
+        certainty=tuple(_certainty(c, index, blocks) for index, c in enumerate(classes, start=1)),
+    )
+
+
+def _place(place: str, tally: _Tally, classes: Sequence[ClassDef]) -> PlaceReport:
+    before, after = tally.total
+    return PlaceReport(
+        place=place,
+        raster=tally.rasters.most_common(1)[0][0],
+        before=scores_from(before, classes),
+        after=scores_from(after, classes),
+    )
+
+
+def _certainty(one: ClassDef, index: int, blocks: Counts) -> ClassCertainty:
+    """How sure the IoU of a class is; `blocks` is (blocks, 2, size, size), `index` the place of the class in them."""
+    counts = np.stack([blocks[:, :, index].sum(axis=-1), blocks[:, :, :, index].sum(axis=-1), blocks[:, :, index, index]], axis=-1)
+    found = iou_intervals(counts[:, 0], counts[:, 1])
+    return ClassCertainty(
+        value=one.value,
+        blocks=int((counts[:, 1, 0] > 0).sum()),
+        before=found and found.before,
+        after=found and found.after,
+        gain=found and found.gain,
     )

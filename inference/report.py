@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from errors import JobError
+from inference.certainty import Interval
 from inference.compare import Comparison
 from inference.scores import Scores
 from workspace.classes import ClassDef
@@ -87,6 +88,23 @@ class PlaceReport(_Strict):
     after: Scores
 
 
+class ClassCertainty(_Strict):
+    """How far the IoU of one class could be off by chance: 95 % intervals (`inference.certainty`); None where too few blocks hold it."""
+
+    value: int
+    blocks: int
+    """Squares of ground, about a tile each, that truly hold the class."""
+    before: Interval | None
+    after: Interval | None
+    gain: Interval | None
+    """Of the difference, both models on the same draws."""
+
+    @property
+    def could_be_chance(self) -> bool:
+        """Whether the two models may be equally good here."""
+        return self.gain is not None and self.gain.low <= 0 <= self.gain.high
+
+
 class ScoreReport(_Strict):
     """Both models against what is known to be there."""
 
@@ -95,6 +113,12 @@ class ScoreReport(_Strict):
     before: Scores
     after: Scores
     places: tuple[PlaceReport, ...] = ()
+    certainty: tuple[ClassCertainty, ...] = ()
+    """For each class; none in the reports of older releases."""
+
+    def certainty_of(self, value: int) -> ClassCertainty | None:
+        """How sure the scores of the class with this value are."""
+        return next((one for one in self.certainty if one.value == value), None)
 
 
 class Problem(_Strict):

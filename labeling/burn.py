@@ -15,9 +15,10 @@ from rasterio.features import rasterize
 
 from errors import LabelError
 from imagery.grid import Grid
+from labeling.fully_labelled import FullyLabelled, fully_labelled
 from tiles.footprints import LONLAT, local_projection
 from tiles.objects import TileObject, object_of, pixels_in
-from workspace.classes import UNCERTAIN_VALUE, ClassSchema
+from workspace.classes import FULLY_LABELLED_VALUE, UNCERTAIN_VALUE, ClassSchema
 
 SCALE_TOLERANCE = 0.002
 """A projected CRS whose metre is right to this share (any UTM zone) is used for widening as it is."""
@@ -35,6 +36,8 @@ class Shapes:
     features: NDArray[np.int64]
     """(n,) row of the label that each area is of, or a part of."""
     tree: shapely.STRtree
+    fully_labelled: FullyLabelled | None = None
+    """Where what is not drawn is background. None: the labels, on whatever image, say so nowhere, and it is background everywhere."""
 
     def __len__(self) -> int:
         return len(self.areas)
@@ -60,7 +63,8 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
 
     Args:
         grid: The image.
-        labels: Any CRS and geometry type, with `class_value` (and perhaps `width_m`, metres).
+        labels: Any CRS and geometry type, with `class_value` (and perhaps `width_m`, metres). Those of the value 0 are fully labelled
+            areas.
         schema: Classes in drawing order; ignored classes lie below all others.
         buffer_m: Metres on the ground to either side of lines and around points.
 
@@ -70,6 +74,7 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
     """
     if labels.crs is None:
         raise LabelError("The labels do not say which coordinate system they are in.", "Give it when importing them.")
+    marked = bool((labels["class_value"] == FULLY_LABELLED_VALUE).any())
     labels = labels.assign(_rank=_drawing_ranks(labels, schema))
     labels["_feature"] = np.arange(len(labels))
     labels = labels[~(labels.geometry.isna() | labels.geometry.is_empty)].explode(ignore_index=True)
@@ -79,7 +84,9 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
     keep = ~(shapely.is_empty(areas) | shapely.is_missing(areas))
     ignored = [c.value for c in schema.classes if c.ignore]
     values = np.where(labels["class_value"].isin(ignored), UNCERTAIN_VALUE, labels["class_value"]).astype(np.uint8)
-    return Shapes(areas[keep], values[keep], labels["_feature"].to_numpy()[keep], shapely.STRtree(areas[keep]))
+    lowest = values == FULLY_LABELLED_VALUE
+    complete, keep = fully_labelled(areas[keep & lowest]) if marked else None, keep & ~lowest
+    return Shapes(areas[keep], values[keep], labels["_feature"].to_numpy()[keep], shapely.STRtree(areas[keep]), complete)
 
 
 def shapes_in(shapes: Shapes, grid: Grid, least_share: float = 0.0) -> NDArray[np.int64]:
@@ -110,6 +117,19 @@ def burn(shapes: Shapes, grid: Grid, chosen: NDArray[np.int64] | None = None) ->
         return np.zeros(grid.shape, dtype=np.uint8)
     pairs = zip(shapes.areas[chosen], shapes.values[chosen].tolist(), strict=True)
     return rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=np.uint8)
+
+
+def unlabelled(shapes: Shapes, grid: Grid, label: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(rows, columns) of a window of which nobody has said what is there: outside all fully labelled areas, where nothing is drawn.
+
+    Args:
+        shapes: On the image.
+        grid: The window.
+        label: As `burn` made it.
+    """
+    if shapes.fully_labelled is None:
+        return np.zeros(grid.shape, dtype=bool)
+    return (label == 0) & ~shapes.fully_labelled.burn(grid)
 
 
 def objects_in(
@@ -200,7 +220,9 @@ def _polygonal(parts: NDArray[np.object_]) -> shapely.Geometry:
 def _drawing_ranks(labels: gpd.GeoDataFrame, schema: ClassSchema) -> NDArray[np.int64]:
     """(n,) place of each label in the drawing order; ignored classes come first, so that every class lies over them."""
     order = [c.value for c in schema.classes if c.ignore] + [c.value for c in schema.learnt]
-    ranks = {schema.by_value(int(value)).value: order.index(int(value)) for value in labels["class_value"].unique()}
+    order.insert(0, FULLY_LABELLED_VALUE)
+    drawn = (int(value) for value in labels["class_value"].unique())
+    ranks = {value: order.index(value if value == FULLY_LABELLED_VALUE else schema.by_value(value).value) for value in drawn}
     return np.array([ranks[int(value)] for value in labels["class_value"]], dtype=np.int64)
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from imagery.grid import Grid
 from imagery.raster import RasterInfo
 from imagery.read import Pixels, open_raster, read_window
-from labeling.burn import Shapes, burn, burn_instances, objects_in, shapes_in
+from labeling.burn import Shapes, burn, burn_instances, objects_in, shapes_in, unlabelled
 from labeling.export_settings import ExportSettings, ImageSource
-from labeling.export_windows import TileWindow
+from labeling.export_windows import ENOUGH, TileWindow, fully_labelled_counts
+from tiles.formats import TileFormat
 from tiles.objects import TileObject
 from tiles.statistics import RunningStatistics, pixels_per_class
 from tiles.tile_set import IGNORE_LABEL
@@ -77,10 +78,10 @@ def cut_window(
     if window.feature is not None:
         chosen = chosen[image.shapes.features[chosen] == window.feature]
     label = burn(image.shapes, grid, chosen)
-    label[~pixels.valid] = IGNORE_LABEL
+    unknown = unlabelled(image.shapes, grid, label) if fully_labelled_counts(writer.format) else np.zeros(label.shape, dtype=bool)
+    label[~pixels.valid | unknown] = IGNORE_LABEL
     counts = pixels_per_class(label)
-    only_labelled = settings.tiles == "features_only" or writer.format.needs_class
-    if not counts or (only_labelled and not any(value for value in counts)):
+    if not counts or not (any(counts) or _may_show_nothing(image, settings, writer.format, counts.get(0, 0) / label.size)):
         return None
     objects: Sequence[TileObject] = ()
     instances: dict[int, NDArray[np.integer]] = {}
@@ -95,8 +96,16 @@ def cut_window(
         valid = valid & (label > 0)
         values = np.where(valid, values, 0).astype(values.dtype)
     statistics.add(values, valid)
-    written = writer.add(values, valid, label, grid.transform, crs_of(grid), image.info.nodata, objects, instances)
+    written = writer.add(values, valid, label, grid.transform, crs_of(grid), image.info.nodata, objects, instances, unknown)
     return Cut(image, window, grid.transform, written)
+
+
+def _may_show_nothing(image: PlannedImage, settings: ExportSettings, form: TileFormat, background: float) -> bool:
+    """Whether a tile with this share of background, and no class, is worth writing."""
+    if form.needs_class:
+        return False
+    marked = image.shapes.fully_labelled is not None and fully_labelled_counts(form)
+    return settings.tiles == "all" or (marked and background >= ENOUGH)
 
 
 def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:

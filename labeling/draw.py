@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from errors import LabelError
 from labeling.journal import Label, Operation
-from workspace.classes import ClassSchema
+from workspace.classes import FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassSchema
 
 ORIGINS = ("drawn", "imported", "sam", "smart-select")
 REVIEWS = ("", "done", "doubtful")
@@ -54,7 +54,7 @@ def operation_from_map(raw: Any, schema: ClassSchema) -> Operation:
         raw: `{"operation_id", "kind": "upsert" | "delete", "object_id", "feature", "made_from", "author", "tool"}`; the feature is
             GeoJSON with the properties class_value, origin, note, review and width_m (metres, or null; left out for areas). The
             last three may be missing; for `made_from` see `Operation`.
-        schema: Classes that exist.
+        schema: Classes that exist; the value of a fully labelled area is allowed besides.
 
     Raises:
         LabelError: it cannot be stored; says why and what to do.
@@ -88,7 +88,8 @@ def _label(feature: Any, schema: ClassSchema) -> Label:
     class_value, origin, note = properties.get("class_value"), properties.get("origin", "drawn"), properties.get("note", "")
     if not isinstance(class_value, int) or isinstance(class_value, bool):
         raise LabelError("A label has no class.", "Choose a class, then draw it again.")
-    schema.by_value(class_value)
+    if class_value != FULLY_LABELLED_VALUE:
+        schema.by_value(class_value)
     if origin not in ORIGINS:
         raise _malformed(f"its origin is none of {', '.join(ORIGINS)}")
     if not isinstance(note, str) or len(note) > MAX_NOTE:
@@ -97,8 +98,19 @@ def _label(feature: Any, schema: ClassSchema) -> Label:
     if review not in REVIEWS:
         raise _malformed("its review mark is neither done nor doubtful")
     geometry = repaired(geometry_of(feature.get("geometry")))
+    check_kind(geometry, class_value)
     width = None if kind_of(geometry.geom_type) == "area" else checked_width(properties.get("width_m"))
     return Label(geojson_of(geometry), class_value, origin, note, width, review)
+
+
+def check_kind(geometry: BaseGeometry, class_value: int) -> None:
+    """A label that says that all is drawn in it has to be an area.
+
+    Raises:
+        LabelError: it is a line or a point.
+    """
+    if class_value == FULLY_LABELLED_VALUE and kind_of(geometry.geom_type) != "area":
+        raise LabelError(f"A '{FULLY_LABELLED_NAME}' cannot be a line or a point.", "Draw around it, or give it a class.")
 
 
 def checked_width(width_m: Any) -> float | None:

@@ -19,14 +19,14 @@ from imagery.raster import RasterInfo, inspect_raster
 from labeling.burn import outline, shapes_on
 from labeling.cut import Cut, PlannedImage, Progress, crs_of, cut_all
 from labeling.export_settings import ExportSettings, ImageSource
-from labeling.export_windows import windows_of
+from labeling.export_windows import cut_only_inside, windows_of
 from tiles.footprints import LONLAT, footprints_m
 from tiles.formats import FORMATS
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics
 from tiles.tile_set import TileClass, TileRecord, TileSet, TileSetRecord
 from tiles.writer import TileSetWriter, require_space
-from workspace.classes import ClassSchema
+from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,7 @@ def export_tiles(
     with TileSetWriter(out, settings.metadata_format, _tile_classes(schema)) as writer:
         cuts = list(cut_all(planned, settings, writer, statistics, tell))
         if not cuts:
-            raise EmptyTileSetError(
-                "No tile holds a labelled pixel: the labels lie where there is no imagery, are smaller than a pixel, or are uncertain.",
-                "Label something visible, or give lines and points a larger width.",
-            )
+            raise _nothing_cut(planned, settings)
         tell("Keeping training and validation places apart", 0.97)
         splits, places = _split(cuts, schema, settings)
         tiles = tuple(_record_of(cut, split, place, settings) for cut, split, place in zip(cuts, splits, places, strict=True))
@@ -110,19 +107,25 @@ def _plan(images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: Class
         raise NoLabelsError("There are no labels yet.", "Draw some on the Label page, or import a file, then export.")
     if not images:
         raise EmptyTileSetError("There is no imagery to cut.", "Add imagery first.")
-    ignored = {c.value: c.name for c in schema.classes if c.ignore}
-    if settings.tiles == "features_only" and labels["class_value"].isin(list(ignored)).all():
-        names = " or ".join(f"'{ignored[value]}'" for value in labels["class_value"].unique())
+    drawn = labels[labels["class_value"] != FULLY_LABELLED_VALUE]
+    if len(drawn) == 0:
         raise NoLabelsError(
-            f"All {len(labels)} labels are {names}, which is never learnt."
-            if len(labels) > 1
+            "It is said where everything is labelled, but nothing is drawn: there is nothing to learn.",
+            "Draw what the model should find on the Label page, then export again.",
+        )
+    ignored = {c.value: c.name for c in schema.classes if c.ignore}
+    if settings.tiles == "features_only" and drawn["class_value"].isin(list(ignored)).all():
+        names = " or ".join(f"'{ignored[value]}'" for value in drawn["class_value"].unique())
+        raise NoLabelsError(
+            f"All {len(drawn)} labels are {names}, which is never learnt."
+            if len(drawn) > 1
             else f"The only label is {names}, which is never learnt.",
             "Give some labels a class to be learnt on the Label page, then export again.",
         )
     infos = [inspect_raster(source.source) for source in images]
     shapes = [shapes_on(info.grid, labels, schema, settings.buffer_m) for info in infos]
     if not any(on.tree.query(outline(info.grid), predicate="intersects").size for info, on in zip(infos, shapes, strict=True)):
-        raise _no_overlap(infos, labels)
+        raise _no_overlap(infos, drawn)
     windows = [windows_of(info.grid, on, settings) for info, on in zip(infos, shapes, strict=True)]
     cut = [i for i, found in enumerate(windows) if found] or range(len(images))  # only what is cut has to be of one kind
     bands = _bands([images[i].name for i in cut], [infos[i] for i in cut])
@@ -224,6 +227,20 @@ def _record(
         stride=settings.stride,
         seed=settings.seed,
         tiles=tiles,
+    )
+
+
+def _nothing_cut(planned: Sequence[PlannedImage], settings: ExportSettings) -> EmptyTileSetError:
+    if not any(image.windows for image in planned) and any(
+        cut_only_inside(FORMATS[settings.metadata_format], image.shapes.fully_labelled) for image in planned
+    ):
+        return EmptyTileSetError(
+            "No tile lies mostly in a fully labelled area, and this kind of labels cannot leave out what nobody has labelled.",
+            "Mark larger fully labelled areas on the Label page, or choose smaller tiles.",
+        )
+    return EmptyTileSetError(
+        "No tile holds a labelled pixel: the labels lie where there is no imagery, are smaller than a pixel, or are uncertain.",
+        "Label something visible, or give lines and points a larger width.",
     )
 
 

@@ -19,7 +19,7 @@ from labeling.export import export_tiles
 from labeling.export_settings import ExportSettings, ImageSource
 from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import METADATA_FORMAT, TileSet
-from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, starter_schema
+from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, is_fully_labelled, starter_schema
 
 IGNORE_NAMES = {"uncertain", "ignore"}
 COLOURS = ("#4361ee", "#ff9f1c", "#2ec4b6", "#e71d36", "#8338ec", "#ffd60a", "#6a994e", "#bc4749")
@@ -108,7 +108,7 @@ def derived_schema(values: Sequence[str]) -> tuple[ClassSchema, dict[str, int | 
 
     Names that the road story knows ("paved", "Unpaved road") become its classes, with its drawing order. Numbers keep their value.
     Other names are numbered in alphabetical order. 255, "uncertain" and "ignore" are areas not to be learnt from; 0 and nothing are left
-    out: background needs no label.
+    out: background needs no label, and what is named a fully labelled area `read_labels` knows by itself.
 
     Args:
         values: Distinct values of the field, as text.
@@ -119,7 +119,7 @@ def derived_schema(values: Sequence[str]) -> tuple[ClassSchema, dict[str, int | 
     Raises:
         LabelFileError: no class, or a number that cannot be a class value.
     """
-    left_out = {v for v in values if v in {NOTHING, "0"}}
+    left_out = {v for v in values if v in {NOTHING, "0"} or is_fully_labelled(v)}
     ignored = {v for v in values if v.casefold() in IGNORE_NAMES or v == str(UNCERTAIN_VALUE)}
     learnt = sorted(set(values) - left_out - ignored, key=lambda v: (len(v), v) if v.isdigit() else (0, v.casefold()))
     if not learnt:

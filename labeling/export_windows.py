@@ -11,13 +11,18 @@ import shapely
 from imagery.grid import Grid
 from labeling.burn import Shapes, outline
 from labeling.export_settings import ExportSettings
-from tiles.formats import FORMATS
+from labeling.fully_labelled import FullyLabelled
+from tiles.formats import FORMATS, TileFormat
 from tiles.windows import tile_windows
 
 LARGEST_CROP = 4096
 """Pixels: a tile as large as its object is no larger."""
 EDGE = 0.01
 """Pixels: an object that ends this little beyond a pixel's edge ends there."""
+ENOUGH = 0.1
+"""Share of a tile: where so much of it is fully labelled, it is worth cutting though no object is in it."""
+MOSTLY = 0.5
+"""Share of a tile: where the labels hold fully labelled areas, kinds of labels that cannot leave pixels out are cut only there."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,18 @@ class TileWindow:
     """Label that the window is around, where a tile has one object: its row."""
 
 
+def fully_labelled_counts(form: TileFormat) -> bool:
+    """Whether it matters for a format where the labels are complete: not for tiles around single objects, nor for images only."""
+    return form.has_classes and not form.per_object
+
+
+def cut_only_inside(form: TileFormat, complete: FullyLabelled | None) -> bool:
+    """Whether tiles are cut only where they are mostly fully labelled: a reader of boxes takes whatever has none for background."""
+    return complete is not None and fully_labelled_counts(form) and not form.has_pixels
+
+
 def windows_of(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[TileWindow]:
-    """Windows to cut: one around each object, or all, or those that something to be learnt touches."""
+    """Windows to cut: one around each object, or all of which something is known, or those with something labelled."""
     if FORMATS[settings.metadata_format].per_object:
         return _windows_around(grid, shapes, settings)
     return [TileWindow(column, row, settings.tile_size, settings.tile_size) for column, row in _rows_of_windows(grid, shapes, settings)]
@@ -70,9 +85,11 @@ def _around(low: float, high: float, side: int, settings: ExportSettings) -> tup
 
 
 def _rows_of_windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> list[tuple[int, int]]:
-    """Upper left corners of windows row by row: all, or those that something to be learnt touches."""
+    """Upper left corners of windows row by row: all, or those that something to be learnt touches or that are labelled without it."""
     every = tile_windows(grid.width, grid.height, settings.tile_size, settings.stride)
-    if settings.tiles == "all":
+    form = FORMATS[settings.metadata_format]
+    complete = shapes.fully_labelled if fully_labelled_counts(form) else None
+    if settings.tiles == "all" and complete is None:
         return every
     size = settings.tile_size
     corners = np.array(every, dtype=float)[:, None, :] + np.array([(0, 0), (size, 0), (size, size), (0, size)], dtype=float)
@@ -81,4 +98,11 @@ def _rows_of_windows(grid: Grid, shapes: Shapes, settings: ExportSettings) -> li
     y = t.d * corners[..., 0] + t.e * corners[..., 1] + t.f
     boxes = shapely.polygons(np.stack([x, y], axis=-1))
     touched, by = shapes.tree.query(boxes, predicate="intersects")
-    return [every[i] for i in np.unique(touched[shapes.learnt[by]])] if len(touched) else []
+    wanted = np.zeros(len(every), dtype=bool)
+    wanted[touched[shapes.learnt[by]]] = True
+    if complete is not None:
+        share = complete.shares(boxes)
+        wanted |= share >= ENOUGH if settings.tiles == "features_only" else share > 0
+        if cut_only_inside(form, complete):
+            wanted &= share >= MOSTLY
+    return [every[i] for i in np.flatnonzero(wanted)]

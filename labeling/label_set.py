@@ -3,7 +3,7 @@
 A label set is a GeoDataFrame in EPSG:4326 (longitude, latitude) with one row an object and the columns
 
     object_id    str      unique
-    class_value  int64    1..255, a value of the class schema
+    class_value  int64    1..255, a value of the class schema; 0 for a fully labelled area
     width_m      float64  full width of a line, diameter of a point, in metres; NaN when it has none of its own, and for areas
     origin       str      "drawn", "imported", or by the magic wand "sam", "smart-select"
     note         str      free text, may be empty
@@ -38,7 +38,7 @@ from pyproj import Geod
 from errors import LabelFileError
 from labeling.draw import kind_of
 from labeling.journal import Changes, open_journal
-from workspace.classes import ClassDef, ClassSchema
+from workspace.classes import FULLY_LABELLED_COLOUR, FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassSchema, rgb_of
 from workspace.files import disk_full_explained, replaced_on_success
 
 CRS = "EPSG:4326"
@@ -47,6 +47,7 @@ LAYERS = {"area": "label_polygons", "line": "label_lines", "point": "label_point
 _ARCGIS_NAMES = {"class_value": "Classvalue", "width_m": "WIDTH_M"}
 _DTYPES = {"class_value": "int64", "width_m": "float64"}
 _MULTI = {"area": "MultiPolygon", "line": "MultiLineString", "point": "MultiPoint"}
+_REMOVED = ("(removed class)", "#888888")
 _GEOD = Geod(ellps="WGS84")
 
 
@@ -148,16 +149,21 @@ def outside(labels: gpd.GeoDataFrame, footprints: Sequence[shapely.Geometry]) ->
 
 def with_arcgis_fields(labels: gpd.GeoDataFrame, schema: ClassSchema) -> gpd.GeoDataFrame:
     """The labels as ArcGIS training samples: Classname, Classvalue, RED, GREEN, BLUE before our own columns, width_m as WIDTH_M."""
-    classes = {c.value: c for c in schema.classes}
-    missing = ClassDef(value=1, name="(removed class)", colour="#888888")
-    of = [classes.get(int(value), missing) for value in labels["class_value"]]
+    known = {value: (name, colour) for value, name, colour in legend("area", schema)}
+    of = [known.get(int(value), _REMOVED) for value in labels["class_value"]]
     table: dict[str, Any] = {
-        "Classname": pd.Series([c.name for c in of], dtype=object),
+        "Classname": pd.Series([name for name, _ in of], dtype=object),
         "Classvalue": labels["class_value"].to_numpy(dtype="int32"),
-        **{name: np.array([c.rgb[i] for c in of], dtype="int32") for i, name in enumerate(("RED", "GREEN", "BLUE"))},
+        **{band: np.array([rgb_of(colour)[i] for _, colour in of], dtype="int32") for i, band in enumerate(("RED", "GREEN", "BLUE"))},
         **{_ARCGIS_NAMES.get(name, name): labels[name].to_numpy() for name in ATTRIBUTES if name != "class_value"},
     }
     return gpd.GeoDataFrame(table, geometry=labels.geometry.to_numpy(), crs=CRS)
+
+
+def legend(kind: str, schema: ClassSchema) -> list[tuple[int, str, str]]:
+    """Value, name and colour of what labels of a kind ("area", "line", "point") may be, in drawing order."""
+    lowest = [(FULLY_LABELLED_VALUE, FULLY_LABELLED_NAME, FULLY_LABELLED_COLOUR)] if kind == "area" else []
+    return lowest + [(c.value, c.name, c.colour) for c in schema.classes]
 
 
 def write_geopackage(labels: gpd.GeoDataFrame, schema: ClassSchema, path: Path) -> None:
@@ -223,10 +229,12 @@ def _add_styles(connection: sqlite3.Connection, schema: ClassSchema) -> None:
 def style_qml(kind: str, schema: ClassSchema) -> str:
     """A QGIS layer style (QML): one symbol a class, by Classvalue. `kind` is "area", "line" or "point"."""
     categories = "".join(
-        f'<category render="true" type="long" value="{c.value}" symbol="{i}" label={quoteattr(c.name)}/>'
-        for i, c in enumerate(schema.classes)
+        f'<category render="true" type="long" value="{value}" symbol="{i}" label={quoteattr(name)}/>'
+        for i, (value, name, _) in enumerate(legend(kind, schema))
     )
-    symbols = "".join(_symbol(kind, i, c) for i, c in enumerate(schema.classes))
+    symbols = "".join(
+        _symbol(kind, i, colour, hollow=value == FULLY_LABELLED_VALUE) for i, (value, _, colour) in enumerate(legend(kind, schema))
+    )
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'><qgis styleCategories=\"Symbology\" version=\"3.28.0\">"
         '<renderer-v2 type="categorizedSymbol" attr="Classvalue" enableorderby="0" forceraster="0" symbollevels="0">'
@@ -234,14 +242,16 @@ def style_qml(kind: str, schema: ClassSchema) -> str:
     )
 
 
-def _symbol(kind: str, index: int, c: ClassDef) -> str:
-    red, green, blue = c.rgb
+def _symbol(kind: str, index: int, colour: str, *, hollow: bool) -> str:
+    red, green, blue = rgb_of(colour)
     solid, pale = f"{red},{green},{blue},255", f"{red},{green},{blue},70"
     symbol_type, layer_class, options = {
         "area": ("fill", "SimpleFill", {"color": pale, "outline_color": solid, "outline_width": "0.5", "style": "solid"}),
         "line": ("line", "SimpleLine", {"line_color": solid, "line_width": "0.7", "capstyle": "round", "joinstyle": "round"}),
         "point": ("marker", "SimpleMarker", {"color": solid, "name": "circle", "size": "2.6", "outline_color": "255,255,255,255"}),
     }[kind]
+    if hollow:
+        options |= {"style": "no", "outline_style": "dash"}
     listed = "".join(f'<Option type="QString" name="{name}" value="{value}"/>' for name, value in options.items())
     return (
         f'<symbol type="{symbol_type}" name="{index}" alpha="1" clip_to_extent="1" force_rhr="0">'

@@ -26,7 +26,7 @@ from ui.problems import explained
 from ui.scenes import add_raster, bounds_of, go_to, outline
 from ui.steps import step
 from ui.wording import many
-from workspace.classes import ClassSchema
+from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 from workspace.project import Project
 
 MAP_HEIGHT = 545
@@ -71,7 +71,7 @@ def warnings_panel(project: Project, labels: gpd.GeoDataFrame, schema: ClassSche
             f"{many(lost, 'label')} lie{'s' if lost == 1 else ''} outside all imagery and will not be in any tile.",
             icon=":material/warning:",
         )
-    known = {c.value for c in schema.classes}
+    known = {FULLY_LABELLED_VALUE, *(c.value for c in schema.classes)}
     orphans = int((~labels["class_value"].isin(known)).sum())
     if orphans:
         st.warning(

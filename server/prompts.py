@@ -39,6 +39,7 @@ from labeling.prompt.everything import EXAMPLES, AskAll
 from labeling.prompt.segment import Answer, Ask
 from labeling.prompt.service import PromptService, Waiting
 from server.tokens import project_of_token
+from workspace.classes import FULLY_LABELLED_VALUE
 from workspace.project import Project, open_project
 from workspace.settings import Settings
 
@@ -179,7 +180,8 @@ def _find(settings: Settings, service: PromptService, request: Request, body: by
     except (ValidationError, ValueError, RecursionError):
         return _problem(400, "This prompt could not be read.", "Reload the page.")
     tool, picture = _looked_up(project, service, asked)
-    labels = current_labels(project.journal_file).geometry
+    labels = current_labels(project.journal_file)
+    labels = labels[labels["class_value"] != FULLY_LABELLED_VALUE].geometry
     near = labels[labels.geom_type.isin(["Polygon", "MultiPolygon"])].cx[asked.box[0] : asked.box[2], asked.box[1] : asked.box[3]]
     ask = AskAll(
         picture=picture,

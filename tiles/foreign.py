@@ -15,13 +15,14 @@ from rasterio.errors import RasterioIOError
 
 from errors import EmptyTileSetError, SplitError, TileSetFormatError
 from imagery.grid import Grid
+from models.values import BandStatistics
 from tiles import layout
 from tiles.footprints import footprints_m
 from tiles.formats import TileFormat, tile_format
 from tiles.formats.base import LabelFiles, rough_pixels
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
-from tiles.tile_set import BandStatistics, Split, TileClass, TileRecord, TileSetRecord
+from tiles.tile_set import Split, TileClass, TileRecord, TileSetRecord
 
 VALIDATION_SHARE = 0.2
 SEED = 0

@@ -12,8 +12,9 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
+from models.values import BandStatistics
 from tiles.objects import TileObject
-from tiles.tile_set import BandStatistics, TileClass, TileRecord, TileSetRecord
+from tiles.tile_set import TileClass, TileRecord, TileSetRecord
 
 IMAGES = "images"
 LABELS = "labels"

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 
 from errors import TileSetFormatError
+from imagery.read import validity
 from tiles.formats import tile_format
 from tiles.formats.base import LabelFiles, TileLabels, read_band, same_shape, unreadable
 from tiles.tile_set import IGNORE_LABEL, TileRecord, TileSet
 
 UNCERTAIN_PIXEL = 1
 EMPTY_PIXEL = 2
-"""Values in an ignore mask: an uncertain area; a pixel without imagery."""
+UNLABELLED_PIXEL = 3
+"""Values in an ignore mask: an uncertain area; a pixel without imagery; one outside all fully labelled areas on which nothing is drawn."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def _read_image(tile_set: TileSet, path: str) -> tuple[NDArray[Any], NDArray[np.
     try:
         with rasterio.open(tile_set.folder / path) as file:
             image = file.read()
-            valid = file.dataset_mask() > 0 if tile_set.record.made_elsewhere else np.ones(image.shape[1:], dtype=bool)
+            valid = np.ones(image.shape[1:], dtype=bool)
+            if tile_set.record.made_elsewhere:
+                valid = (file.dataset_mask() > 0) & validity(image, file, file.indexes)
     except RasterioIOError as error:
         raise unreadable(tile_set.folder, path) from error
     return image, valid

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiles.tile_set import BandStatistics
+from models.values import BandStatistics
 
 SAMPLE_SIZE = 200_000
 

@@ -12,6 +12,7 @@ from affine import Affine
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from errors import TileSetFormatError
+from models.values import BandStatistics
 from workspace.files import write_text
 
 FORMAT_VERSION = 1
@@ -39,21 +40,6 @@ class TileClass(_Strict):
     def rgb(self) -> tuple[int, int, int]:
         """Red, green, blue, 0..255."""
         return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
-
-
-class BandStatistics(_Strict):
-    """One band over the valid pixels of all tiles, in raw units. Pixels that several tiles share count once for each."""
-
-    min: float
-    max: float
-    mean: float
-    std: float
-    p2: float
-    """2 % percentile."""
-    p98: float
-    """98 % percentile."""
-    count: int
-    """Valid pixels."""
 
 
 class TileRecord(_Strict):

@@ -21,7 +21,7 @@ from tiles.formats import tile_format
 from tiles.formats.base import TileContent
 from tiles.layout import SideContent
 from tiles.objects import TileObject
-from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL
+from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL, UNLABELLED_PIXEL
 from tiles.statistics import pixels_per_class
 from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, RECORD_FILE, TileClass, TileSet, TileSetRecord, save_record
 from workspace.files import disk_full_explained, size_in_words
@@ -102,6 +102,7 @@ class TileSetWriter:
         nodata: float | None,
         objects: Sequence[TileObject] = (),
         instances: Mapping[int, NDArray[np.integer]] | None = None,
+        unlabelled: NDArray[np.bool_] | None = None,
     ) -> WrittenTile:
         """Write one tile.
 
@@ -114,12 +115,14 @@ class TileSetWriter:
             nodata: The raster's own, noted in the image file.
             objects: What is in the tile, for formats of objects.
             instances: For formats with masks: see `tiles.formats.base.TileContent`.
+            unlabelled: (rows, columns): nobody has said what is there; not to be learnt, whatever `label` says. None: nowhere.
 
         Raises:
             DiskFullError: the disk filled up.
         """
         name = layout.tile_name(self._count)
-        ignored = (label == IGNORE_LABEL) | ~valid
+        unlabelled = np.zeros(valid.shape, dtype=bool) if unlabelled is None else unlabelled
+        ignored = (label == IGNORE_LABEL) | ~valid | unlabelled
         sink = _Sink(self._temporary, transform, crs)
         known = np.where(ignored, np.uint8(0), label)
         image_path, ignore_path = self.format.image_path(name, known, objects, self._classes), f"{layout.IGNORE}/{name}.tif"
@@ -128,7 +131,8 @@ class TileSetWriter:
             _write_raster(self._temporary / image_path, image, transform, crs, nodata)
             files, written = self.format.write(sink, content)
             if ignored.any():
-                mask = np.where(valid, np.where(ignored, UNCERTAIN_PIXEL, 0), EMPTY_PIXEL).astype(np.uint8)
+                kinds = [~valid, unlabelled, ignored]
+                mask = np.select(kinds, [EMPTY_PIXEL, UNLABELLED_PIXEL, UNCERTAIN_PIXEL], 0).astype(np.uint8)
                 _write_raster(self._temporary / ignore_path, mask[None], transform, crs, None, world=False)
         self._count += 1
         self._objects.append(written)

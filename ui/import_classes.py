@@ -13,7 +13,7 @@ from labeling.exchange import NOTHING, VectorFile, likely_field, values_found
 from ui.import_cache import kept
 from ui.problems import plain
 from ui.wording import many
-from workspace.classes import ClassDef, ClassSchema, unused_colour, with_new_class
+from workspace.classes import FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassDef, ClassSchema, unused_colour, with_new_class
 
 LEAVE_OUT, NEW_CLASS = "Leave out", "New class"
 ONE_CLASS = "(none: all are one class)"
@@ -47,7 +47,7 @@ def class_choice(file: VectorFile, schema: ClassSchema) -> Choice | None:
         return _one_class(file, schema)
     found = kept("values", (id(file), field, schema), lambda: values_found(file, field, schema))
     unknown = sum(one.means is None and one.value != NOTHING for one in found)
-    names = {c.value: c.name for c in schema.classes}
+    names = _names(schema)
     chosen: dict[str, int | str | None] = {}
     with st.container(height=min(260, 40 + 50 * len(found)), border=True, gap="small"):
         for i, one in enumerate(found[:MAX_VALUES]):
@@ -65,6 +65,11 @@ def class_choice(file: VectorFile, schema: ClassSchema) -> Choice | None:
     new_values = {one.value: one.offered.value for one in found if one.offered is not None}
     value_map = {value: new_values[value] if isinstance(become, str) else become for value, become in chosen.items()}
     return Choice(field, value_map, ClassSchema(classes=(*schema.classes, *made)), made)
+
+
+def _names(schema: ClassSchema) -> dict[int, str]:
+    """What shapes may become, by value."""
+    return {c.value: c.name for c in schema.classes} | {FULLY_LABELLED_VALUE: FULLY_LABELLED_NAME}
 
 
 def _value_row(one: Any, names: Mapping[int, str], offer: bool, key: str) -> int | str | None:
@@ -87,7 +92,7 @@ def _value_row(one: Any, names: Mapping[int, str], offer: bool, key: str) -> int
 
 def _one_class(file: VectorFile, schema: ClassSchema) -> Choice | None:
     """The class that all shapes become; the only one there is to begin with."""
-    names = {c.value: c.name for c in schema.classes}
+    names = _names(schema)
     learnt = [c.value for c in schema.classes if not c.ignore]
     _fields_told(file)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

@@ -14,7 +14,7 @@ from labeling.exchange import STYLED, SUFFIXES, Format, chosen_labels, write_lab
 from ui.problems import explained, show_problem
 from ui.scenes import outline
 from ui.wording import many
-from workspace.classes import ClassSchema
+from workspace.classes import FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassSchema
 from workspace.project import Project
 
 MIME: dict[Format, str] = {
@@ -46,7 +46,7 @@ def _export_panel(project: Project, schema: ClassSchema, labels: gpd.GeoDataFram
         st.caption("There is nothing to export yet.")
         return
     file_format: Format = st.selectbox("Format", list(SUFFIXES), format_func=_FORMATS.__getitem__, key="export_format")
-    names = {c.value: c.name for c in schema.classes}
+    names = {c.value: c.name for c in schema.classes} | {FULLY_LABELLED_VALUE: FULLY_LABELLED_NAME}
     used = [value for value in names if value in set(labels["class_value"])]
     classes = st.multiselect("Classes", used, format_func=names.__getitem__, placeholder="All classes", key="export_classes")
     scenes = []

@@ -10,6 +10,10 @@ from errors import LabelError, UnknownClassError
 
 BACKGROUND_VALUE = 0
 UNCERTAIN_VALUE = 255
+FULLY_LABELLED_VALUE = BACKGROUND_VALUE
+FULLY_LABELLED_NAME = "Fully labelled area"
+"""A label of this value is an area in which everything is drawn: what is not is background. It is no class, and lies below all of them."""
+FULLY_LABELLED_COLOUR = "#00b8a9"
 PALETTE = ("#ff9f1c", "#4361ee", "#2ec4b6", "#e71d36", "#8338ec", "#6a994e", "#ffd60a", "#bc4749", "#118ab2", "#ef476f")
 MAX_DESCRIPTION = 300
 
@@ -48,7 +52,12 @@ class ClassDef(BaseModel):
     @property
     def rgb(self) -> tuple[int, int, int]:
         """Red, green, blue, 0..255."""
-        return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
+        return rgb_of(self.colour)
+
+
+def rgb_of(colour: str) -> tuple[int, int, int]:
+    """Red, green, blue, 0..255, of "#rrggbb"."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 class ClassSchema(BaseModel):
@@ -95,6 +104,11 @@ class ClassSchema(BaseModel):
     def to_arcgis(self) -> list[dict[str, Any]]:
         """The learnt classes as ArcGIS writes them: Value, Name, Color."""
         return [{"Value": c.value, "Name": c.name, "Color": list(c.rgb)} for c in self.learnt]
+
+
+def is_fully_labelled(name: str) -> bool:
+    """Whether a name from a file means a fully labelled area, whatever its case."""
+    return " ".join(name.split()).casefold() == FULLY_LABELLED_NAME.casefold()
 
 
 def starter_schema() -> ClassSchema:
@@ -187,6 +201,8 @@ def _checked(classes: list[ClassDef | dict[str, Any]]) -> ClassSchema:
     try:
         if not all(str(row["name"]).strip() for row in rows):
             raise LabelError("A class needs a name.", "Type one of at most 60 characters.")
+        if any(is_fully_labelled(str(row["name"])) for row in rows):
+            raise LabelError(f"'{FULLY_LABELLED_NAME}' is no class: it is the tool with the key I.", "Choose another name.")
         return ClassSchema.model_validate({"classes": rows})
     except ValidationError as error:
         first = error.errors()[0]

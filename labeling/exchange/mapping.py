@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from errors import LabelFileError, UnknownClassError
 from labeling.exchange.layers import CLASS_FIELDS, NOTHING, VectorFile, distinct, recognised, whole_number
-from workspace.classes import BACKGROUND_VALUE, UNCERTAIN_VALUE, ClassDef, ClassSchema, free_value, unused_colour
+from workspace.classes import (
+    BACKGROUND_VALUE,
+    FULLY_LABELLED_VALUE,
+    UNCERTAIN_VALUE,
+    ClassDef,
+    ClassSchema,
+    free_value,
+    is_fully_labelled,
+    unused_colour,
+)
 
 NAME_FIELDS = ("classname", "class_name", "class", "label", "name")
 VALUE_FIELDS = ("classvalue", "class_value", "value")
@@ -32,7 +41,9 @@ class ValueFound:
     """`NOTHING` for rows without one."""
     count: int
     means: int | None
-    """Value of the class of the project that it most likely means, by itself or because the field is named like that class."""
+    """Value of the class of the project that it most likely means, by itself or because the field is named like that class; 0 where it is
+    said to be a fully labelled area.
+    """
     offered: ClassDef | None
     """The new class that it could become; None for nothing and for background, and where it is itself a class of the project."""
 
@@ -96,7 +107,27 @@ def _all_differ(values: Sequence[str], schema: ClassSchema) -> bool:
 
 def suggested_map(values: Iterable[str], schema: ClassSchema) -> dict[str, int | None]:
     """For each value of the class field the class it most likely means; None where nothing fits."""
-    return {value: class_of(value, {}, schema) or _similar(value, schema) for value in values}
+    exact = {value: class_of(value, {}, schema) for value in values}
+    return {value: _similar(value, schema) if found is None else found for value, found in exact.items()}
+
+
+def fully_labelled_values(values: Sequence[str], names: Sequence[str] | None) -> dict[str, int | None]:
+    """A value map of those values of the class field that say, in each of their rows, that it is a fully labelled area.
+
+    A value says so by itself, or 0 by the name that stands beside it. A 0 without that name is background, as other programs write it.
+
+    Args:
+        values: The class field, a value for each row.
+        names: Likewise the field of class names; None where there is none.
+    """
+    beside = {name for value, name in zip(values, names or (), strict=names is not None) if whole_number(value) == BACKGROUND_VALUE}
+    zeros = bool(beside) and all(map(is_fully_labelled, beside))
+    return {v: FULLY_LABELLED_VALUE for v in set(values) if is_fully_labelled(v) or (zeros and whole_number(v) == BACKGROUND_VALUE)}
+
+
+def name_field(fields: Iterable[str], class_field: str) -> str | None:
+    """The field of class names beside the class field; None where there is none."""
+    return recognised([name for name in fields if name != class_field], NAME_FIELDS)
 
 
 def values_found(file: VectorFile, field: str | None, schema: ClassSchema) -> list[ValueFound]:
@@ -109,6 +140,9 @@ def values_found(file: VectorFile, field: str | None, schema: ClassSchema) -> li
     """
     counts = Counter(file.values(field) if field else [NOTHING] * file.features)
     said = suggested_map(counts, schema)
+    if field:
+        names = name_field(file.fields, field)
+        said |= fully_labelled_values(file.values(field), file.values(names) if names else None)
     # 'building' = 'school' is a building, too
     by_field = {value: _similar(field, schema) for value in counts if field and said[value] is None and value.casefold() not in _NO}
     meanings = said | by_field
@@ -181,11 +215,13 @@ def class_of(value: str, value_map: Mapping[str, int | None], schema: ClassSchem
     """By the map, else by class value, else by class name; None when left out or unknown."""
     if value in value_map:
         mapped = value_map[value]
-        return None if mapped is None else schema.by_value(mapped).value
+        return mapped if mapped in (None, FULLY_LABELLED_VALUE) else schema.by_value(mapped).value
     number = whole_number(value)
     if number is not None and any(c.value == number for c in schema.classes):
         return number
     named = schema.by_name(value) if value else None
+    if named is None and is_fully_labelled(value):
+        return FULLY_LABELLED_VALUE
     return named.value if named else None
 
 

@@ -17,12 +17,12 @@ from shapely.geometry.base import BaseGeometry
 
 from errors import LabelError, LabelFileError
 from imagery.grid import Grid
-from labeling.draw import MAX_WIDTH_M, checked_lonlat, kind_of, repaired
+from labeling.draw import MAX_WIDTH_M, check_kind, checked_lonlat, kind_of, repaired
 from labeling.exchange import report as said
 from labeling.exchange.annotations import read_coco, read_voc
 from labeling.exchange.files import SHAPEFILE_PARTS, Source, sources
 from labeling.exchange.layers import CLASS_FIELDS, NOTHING, WIDTH_FIELDS, Layer, VectorFile, distinct, recognised
-from labeling.exchange.mapping import class_field_of, classes_of
+from labeling.exchange.mapping import class_field_of, classes_of, fully_labelled_values, name_field
 from labeling.exchange.place import Placed, placed, stated_crs
 from labeling.exchange.report import ImportReport, why_nothing
 from labeling.exchange.tables import read_table
@@ -107,7 +107,7 @@ def read_labels(
             or zipped), CSV, PASCAL VOC or COCO; all its layers are read.
         class_field: Attribute that tells the class, by name or by value, whatever its case; None: the first of `CLASS_FIELDS` there is.
         value_map: Value of that attribute (as text; `NOTHING` for none) -> class value, or None to leave those features out. Values not
-            in it must be a class value or name of the schema.
+            in it must be a class value or name of the schema. What is named a fully labelled area is one whatever the map says.
         schema: Classes that exist.
         crs: CRS of the coordinates where the file states none ("EPSG:26911").
         scenes: Pictures by name, for files in pixels (VOC, COCO, CSV with a picture's name).
@@ -121,7 +121,15 @@ def read_labels(
         UnknownClassError: a value means no class.
     """
     file = read_file(path)
-    return labels_of(placed(file, crs, scenes=scenes), class_field_of(file, class_field), value_map or {}, schema)
+    rows, field = placed(file, crs, scenes=scenes), class_field_of(file, class_field)
+    return labels_of(rows, field, {**(value_map or {}), **_areas(rows, field)}, schema)
+
+
+def _areas(rows: Placed, class_field: str | None) -> dict[str, int | None]:
+    if class_field is None:
+        return {}
+    names = name_field([str(name) for name in rows.attributes.columns], class_field)
+    return fully_labelled_values(rows.attributes[class_field].tolist(), rows.attributes[names].tolist() if names else None)
 
 
 def labels_of(
@@ -206,6 +214,7 @@ class _Made:
         for part in parts:
             try:
                 shape = self._usable(part, row)
+                check_kind(shape, class_value)
             except LabelError as error:
                 why = error.fact.rstrip(".")
                 why = why[0].lower() + why[1:]

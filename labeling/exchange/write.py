@@ -19,8 +19,8 @@ import shapely
 
 from labeling.exchange.tables import guarded
 from labeling.exchange.vectors import quiet
-from labeling.label_set import LAYERS, kinds, outside, style_qml, with_arcgis_fields, write_geopackage
-from workspace.classes import ClassSchema
+from labeling.label_set import LAYERS, kinds, legend, outside, style_qml, with_arcgis_fields, write_geopackage
+from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 from workspace.files import disk_full_explained, replaced_on_success
 
 Format = Literal["GeoJSON", "GeoPackage", "Shapefile", "FlatGeobuf", "KML", "CSV"]
@@ -44,7 +44,7 @@ def chosen_labels(
 
     Args:
         labels: A label set.
-        class_values: Classes wanted; None: all.
+        class_values: Classes wanted (0: fully labelled areas); None: all.
         footprints: Outlines of the scenes wanted, EPSG:4326; None: all, and also what lies outside every scene.
     """
     wanted = np.ones(len(labels), dtype=bool) if class_values is None else labels["class_value"].isin(class_values).to_numpy()
@@ -136,8 +136,8 @@ def _kml(table: gpd.GeoDataFrame, schema: ClassSchema) -> bytes:
     root = ElementTree.Element(f"{{{_KML}}}kml")
     document = _child(root, "Document")
     _child(document, "name", "Labels")
-    for c in schema.classes:
-        _add_style(document, c.value, c.colour)
+    for value, _, colour in legend("area", schema):
+        _add_style(document, value, colour)
     for class_value, rows in table.groupby("Classvalue", sort=False):
         folder = _child(document, "Folder")
         _child(folder, "name", str(rows["Classname"].iloc[0]))
@@ -154,7 +154,8 @@ def _child(parent: ElementTree.Element, tag: str, text: str | None = None, **att
 
 def _add_style(document: ElementTree.Element, class_value: int, colour: str) -> None:
     red, green, blue = colour[1:3], colour[3:5], colour[5:7]
-    solid, pale = f"ff{blue}{green}{red}", f"60{blue}{green}{red}"  # KML: opacity, blue, green, red
+    opacity = "00" if class_value == FULLY_LABELLED_VALUE else "60"
+    solid, pale = f"ff{blue}{green}{red}", f"{opacity}{blue}{green}{red}"  # KML: opacity, blue, green, red
     style = _child(document, "Style", id=f"class{class_value}")
     _child(_child(style, "IconStyle"), "color", solid)
     line = _child(style, "LineStyle")

@@ -83,3 +83,20 @@ def test_exact_truth_is_scored_whole(tmp_path, maps):
     path = write_raster(tmp_path / "truth.tif", truth[None])
     found = on_truth_rasters({maps: (path, (PAVED.model_copy(update={"value": 9}),))}, CLASSES)
     assert found.before.of(1).iou == 1.0 and found.after.of(2).precision == 0.0 and found.after.pixels == 600
+
+
+def test_how_sure_a_score_is_comes_from_squares_of_ground_of_a_tile_each(tmp_path):
+    """Twelve squares with a road in each, found whole in half of them; overlapping tiles of one square are one block."""
+    labels = np.zeros((16, 48), np.uint8)
+    labels[2::8] = 5
+    after = np.where(labels == 5, 2, 0).astype(np.uint8)
+    after[:, ::16] = after[:, 1::16] = 0
+    paths = [write_raster(tmp_path / f"{name}.tif", v[None], nodata=255) for name, v in (("before", np.zeros_like(after)), ("after", after))]
+    tiles = [tile(f"{i}", column, row) for i, (column, row) in enumerate((c, r) for r in (0, 8) for c in range(0, 41, 4))]
+    found, _ = on_held_out_places(tile_set(tmp_path / "tiles", tiles, labels), [MapPair("scene.tif", *paths)], CLASSES)
+    sure = found.certainty_of(2)
+    assert sure.blocks == 12
+    assert sure.after.low < found.after.of(2).iou < sure.after.high < 1
+    assert sure.before == (0.0, 0.0) and sure.gain.low > 0 and not sure.could_be_chance
+    absent = found.certainty_of(1)
+    assert (absent.blocks, absent.gain, absent.could_be_chance) == (0, None, False)

@@ -132,3 +132,11 @@ def test_a_class_that_does_not_exist_is_named():
 def test_deleting_needs_no_shape():
     operation = operation_from_map({"operation_id": "a", "kind": "delete", "object_id": "b"}, starter_schema())
     assert (operation.kind, operation.label) == ("delete", None)
+
+
+def test_a_fully_labelled_area_is_a_label_though_no_class():
+    operation = operation_from_map(sent(polygon((0, 0), (1, 0), (1, 1), (0, 0)), properties={"class_value": 0}), starter_schema())
+    assert operation.label is not None and operation.label.class_value == 0
+    for thin in ({"type": "LineString", "coordinates": [[0, 0], [1, 1]]}, {"type": "Point", "coordinates": [0, 0]}):
+        with pytest.raises(LabelError, match="cannot be a line or a point"):
+            operation_from_map(sent(thin, properties={"class_value": 0}), starter_schema())

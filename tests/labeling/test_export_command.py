@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from shapely.geometry import LineString, MultiLineString
+from shapely.geometry import LineString, MultiLineString, box
 from typer.testing import CliRunner
 
 from errors import LabelFileError
@@ -171,3 +171,15 @@ def test_another_format_and_its_choices(scene, tmp_path):
     refused = export(scene, labels, tmp_path / "other", "--crop-mode", "bounding_box")
     assert refused.exit_code == 2
     assert "cut in rows" in refused.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("field", ["classvalue", "classname"])
+def test_fully_labelled_areas_of_a_file_count(scene, tmp_path, field):
+    """Outside them, what is not drawn is not background."""
+    half = box(X0, Y0 - 64, X0 + 320, Y0)
+    names = ["Paved road", "Paved road", "Fully labelled area"]
+    labels = write_labels(tmp_path / "l.gpkg", [1, 1, 0], [line(5).buffer(2), line(580).buffer(2), half], classname=names)
+    result = export(scene, labels, tmp_path / "out", "--class-field", field)
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert {tile.column: 0 in tile.pixels for tile in made.record.tiles} == {0: True, 64: True, 128: True, 192: True, 256: True, 576: False}

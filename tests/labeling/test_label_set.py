@@ -26,6 +26,7 @@ from labeling.label_set import (
     outside,
     read_geopackage,
     sizes,
+    style_qml,
     write_geopackage,
 )
 from workspace.classes import ClassDef, ClassSchema, starter_schema
@@ -203,3 +204,24 @@ def test_changing_what_was_given_does_not_change_the_labels(tmp_path: Path):
     open_journal(path).append([Operation("one", "upsert", "a", Label({"type": "Point", "coordinates": [1.0, 2.0]}, 2))])
     current_labels(path)["class_value"] = 7
     assert current_labels(path)["class_value"].tolist() == [2]
+
+
+def test_fully_labelled_areas_go_through_journal_and_geopackage(tmp_path: Path):
+    area = box(-116.5, 33.8, -116.49, 33.81)
+    journal = open_journal(tmp_path / "labels.journal")
+    journal.append([Operation("one", "upsert", "area", Label(geojson_of(area), 0)), Operation("two", "upsert", "roof", Label(geojson_of(area), 1))])
+    assert journal.counts() == {0: 1, 1: 1}
+    write_geopackage(current_labels(tmp_path / "labels.journal"), starter_schema(), tmp_path / "labels.gpkg")
+    stored = gpd.read_file(tmp_path / "labels.gpkg", layer="label_polygons")
+    assert stored[["Classname", "Classvalue"]].to_numpy().tolist() == [["Fully labelled area", 0], ["Paved road", 1]]
+    back = read_geopackage(tmp_path / "labels.gpkg")
+    assert back[["object_id", "class_value"]].to_numpy().tolist() == [["area", 0], ["roof", 1]]
+    assert back.geometry.iloc[0].equals(area)
+
+
+def test_qgis_shows_fully_labelled_areas_dashed_and_unfilled():
+    tree = ElementTree.fromstring((qml := style_qml("area", starter_schema()))[qml.index("<qgis") :])
+    category = next(c for c in tree.iter("category") if c.get("value") == "0")
+    symbol = next(s for s in tree.iter("symbol") if s.get("name") == category.get("symbol"))
+    assert {("style", "no"), ("outline_style", "dash")} <= {(o.get("name"), o.get("value")) for o in symbol.iter("Option")}
+    assert 'value="0"' not in style_qml("line", starter_schema())

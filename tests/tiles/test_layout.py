@@ -5,10 +5,11 @@ import json
 import pytest
 from affine import Affine
 
+from models.values import BandStatistics
 from tiles import layout
 from tiles.layout import SideContent, SideFacts
 from tiles.objects import TileObject
-from tiles.tile_set import BandStatistics, TileClass, TileRecord, TileSetRecord
+from tiles.tile_set import TileClass, TileRecord, TileSetRecord
 
 
 def genuine_record() -> TileSetRecord:

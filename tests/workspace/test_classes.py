@@ -16,7 +16,7 @@ def test_new_classes_get_a_free_value_and_colour():
     assert trail.colour not in {c.colour for c in starter_schema().classes}
 
 
-@pytest.mark.parametrize("name", ["", "   ", "paved ROAD", "x" * 61])
+@pytest.mark.parametrize("name", ["", "   ", "paved ROAD", "x" * 61, "fully labelled AREA"])
 def test_a_name_that_is_empty_taken_or_too_long_is_refused(name: str):
     for attempt in (lambda: with_new_class(starter_schema(), name, "#123456"), lambda: with_class(starter_schema(), 2, name=name)):
         with pytest.raises(LabelError) as refused:

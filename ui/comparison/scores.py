@@ -6,14 +6,17 @@ from typing import Any
 
 import streamlit as st
 
+from inference.certainty import LEAST_BLOCKS
 from inference.report import Report, ScoreReport, area_text, old_classes
 from ui.comparison.choices import KEY
 from ui.problems import plain
 
+RANGE = "Likely range"
 SCORE_HELP = {
     "IoU": "Overlap of the predicted and the true area, divided by what both cover together. 1 is perfect, 0 is none.",
     "Recall": "Of what is really there, the share that was found.",
     "Precision": "Of what was marked, the share that is right.",
+    RANGE: "Where the IoU after would lie in 95 of 100 cases, had other ground of the same kind been kept aside (squares of it drawn anew).",
 }
 
 
@@ -67,6 +70,27 @@ def verdict(report: Report, scores: ScoreReport) -> None:
             said = "found better than before" if change.better else "not forgotten"
             lines.append(f":green[**{plain(change.name)}**: {said}] ({what}).")
     st.markdown("  \n".join(lines) or "The held-out places hold none of the classes.")
+    doubt = doubts(report, scores)
+    if doubt:
+        st.caption(doubt)
+
+
+def doubts(report: Report, scores: ScoreReport) -> str:
+    """For which classes the numbers say little, and why; nothing where they can be relied on."""
+    lines = []
+    for c in report.classes:
+        sure, new = scores.certainty_of(c.value), scores.after.of(c.value)
+        if sure is None or new is None or not new.truth_pixels:
+            continue
+        if sure.gain is None:
+            where = "one square" if sure.blocks == 1 else f"{sure.blocks} squares"
+            lines.append(
+                f"**{plain(c.name)}** lies in only {where} of the ground measured, fewer than {LEAST_BLOCKS}: "
+                "too few to tell how much of the difference is chance. Label it in more places."
+            )
+        elif sure.could_be_chance:
+            lines.append(f"**{plain(c.name)}**: the difference in IoU ({signed(sure.gain.low)} to {signed(sure.gain.high)}) could be chance.")
+    return "  \n".join(lines)
 
 
 def score_table(report: Report, scores: ScoreReport) -> None:
@@ -76,15 +100,18 @@ def score_table(report: Report, scores: ScoreReport) -> None:
         old, new = scores.before.of(c.value), scores.after.of(c.value)
         if old is None or new is None or not (new.truth_pixels or new.predicted_pixels or old.predicted_pixels):
             continue
-        there = new.truth_pixels > 0
+        there, sure = new.truth_pixels > 0, scores.certainty_of(c.value)
         measured = (("IoU", old.iou, new.iou), ("Recall", old.recall, new.recall), ("Precision", old.precision, new.precision))
         for index, (name, *pair) in enumerate(measured):
             before, after = pair if there else (None, None)
             truth = f"{new.truth_pixels:,} true pixels" if there else "not labelled there"
             counted = truth if index == 1 else f"{new.predicted_pixels:,} marked" if index == 2 else c.name
             rows.append({"Class": counted, "Measure": name, "Before": two_digits(before), "After": two_digits(after)})
+            if name == "IoU" and sure is not None and sure.after is not None:
+                rows[-1][RANGE] = f"{sure.after.low:.2f} – {sure.after.high:.2f}"
     st.dataframe(rows, hide_index=True, height=36 + 35 * len(rows) if len(rows) <= 6 else 250)
-    st.caption("  \n".join(f"**{name}**: {text}" for name, text in SCORE_HELP.items()))
+    explained = SCORE_HELP if any(RANGE in row for row in rows) else {name: text for name, text in SCORE_HELP.items() if name != RANGE}
+    st.caption("  \n".join(f"**{name}**: {text}" for name, text in explained.items()))
 
 
 def place_table(report: Report, scores: ScoreReport) -> None:
@@ -136,6 +163,11 @@ def areas_tab(report: Report) -> None:
             ],
             hide_index=True,
         )
+
+
+def signed(difference: float) -> str:
+    """'+0.12', '−0.03'."""
+    return f"{'−' if difference < 0 else '+'}{abs(difference):.2f}"
 
 
 def two_digits(score: float | None) -> str:

@@ -348,3 +348,16 @@ def test_real_road_labels_lie_on_their_image(shared_data: Path):
     truth = gpd.read_file(shared_data / "naip_roads" / "roads_wgs84.geojson").query("chip == @name")
     assert len(labels) == len(truth)
     assert labels.total_bounds == pytest.approx(truth.total_bounds, abs=2e-6)
+
+
+def test_zero_is_a_fully_labelled_area_only_where_it_is_named_so(tmp_path: Path):
+    rows = table([1, 0, 0], [ROAD, FIELD, ROAD]).assign(Classname=["Paved road", "Background", "Fully labelled area"])
+    path = saved(rows, tmp_path / "mixed.geojson")
+    with pytest.raises(UnknownClassError, match="0"):
+        read_labels(path, class_field="classvalue", schema=SCHEMA)
+    assert len(read_labels(path, class_field="classvalue", value_map={"0": None}, schema=SCHEMA)) == 1
+
+    named = saved(rows.iloc[[0, 2]].assign(Classname=["x", "fully LABELLED area"]), tmp_path / "line.geojson")
+    read = read_labels(named, class_field="classvalue", value_map={"0": None}, schema=SCHEMA)
+    assert read["class_value"].tolist() == [1]
+    assert "cannot be a line or a point" in report_of(read).sentence()

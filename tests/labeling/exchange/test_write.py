@@ -12,7 +12,7 @@ import pytest
 import shapely
 from shapely.geometry import LineString, Point, Polygon, box
 
-from labeling.exchange import STYLED, SUFFIXES, chosen_labels, read_file, read_labels, stated_crs, write_labels
+from labeling.exchange import STYLED, SUFFIXES, chosen_labels, read_file, read_labels, stated_crs, values_found, write_labels
 from labeling.label_set import label_set
 from workspace.class_files import read_class_file
 from workspace.classes import starter_schema, with_class
@@ -93,3 +93,22 @@ def test_labels_of_some_classes_and_scenes():
     assert chosen_labels(every, None, [box(-117, 33, -116, 34)])["object_id"].tolist() == ["id0", "id2"]
     assert chosen_labels(every, {2}, [box(-117, 33, -116, 34)])["object_id"].tolist() == ["id0"]
     assert chosen_labels(every, {2}, [box(50, 50, 51, 51)]).empty
+
+
+@pytest.mark.parametrize("field", ["Classvalue", "Classname"])
+@pytest.mark.parametrize("file_format", list(SUFFIXES))
+def test_fully_labelled_areas_come_back_from_every_format(tmp_path: Path, file_format: Any, field: str):
+    path = tmp_path / f"labels{SUFFIXES[file_format]}"
+    write_labels(labels([(box(0, 0, 0.01, 0.01), 0, None), (HOLED, 1, None)]), SCHEMA, path, file_format)
+    crs = "EPSG:4326" if file_format == "CSV" else None
+    back = read_labels(path, class_field=field, schema=SCHEMA, crs=crs)
+    assert sorted(back["class_value"]) == [0, 1]
+    assert shapely.normalize(back.geometry[back["class_value"] == 0].iloc[0]).equals_exact(shapely.normalize(box(0, 0, 0.01, 0.01)), 1e-9)
+    [offered] = [one for one in values_found(read_file(path), field, SCHEMA) if one.means == 0]
+    assert (offered.count, offered.offered) == (1, None)
+
+
+def test_fully_labelled_areas_are_chosen_like_a_class():
+    both = labels([(box(0, 0, 1, 1), 0, None), (HOLED, 1, None)])
+    assert chosen_labels(both, {0})["class_value"].tolist() == [0]
+    assert chosen_labels(both, {1})["class_value"].tolist() == [1]
