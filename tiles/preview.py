@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import shapely
@@ -13,12 +14,96 @@ from rasterio.features import rasterize
 
 from imagery.stretch import Stretch, apply_stretch, identity_stretch
 from tiles.footprints import LONLAT
+from tiles.formats import tile_format
+from tiles.formats.base import read_band
 from tiles.objects import Box, TileObject, pixels_in
-from tiles.reader import TilePixels
-from tiles.tile_set import IGNORE_LABEL, TileClass, TileRecord, TileSetRecord
+from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL, UNLABELLED_PIXEL, TilePixels, read_labelled
+from tiles.tile_set import Split, TileClass, TileRecord, TileSet, TileSetRecord
 
-IGNORE_RGB = (154, 160, 166)
+MOST_MIXED = 200
+"""Tiles shown as a mixture of all classes; those after them come as they were cut."""
 SPLIT_WORDS = {"train": "training", "validation": "validation", "gap": "gap, used by neither"}
+
+Order = Literal["mixed", "cut", "class", "ignored"]
+"""How tiles are laid out to look at: a mixture of all classes, as they were cut, most of a class first, least to learn from first."""
+
+
+@dataclass(frozen=True)
+class IgnoredKind:
+    """One reason why pixels are not learnt from, and how it is drawn: stripes of two colours."""
+
+    title: str
+    stripes: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+IGNORED_KINDS: Mapping[int, IgnoredKind] = {
+    UNCERTAIN_PIXEL: IgnoredKind("Uncertain", ((154, 160, 166), (88, 94, 100))),
+    UNLABELLED_PIXEL: IgnoredKind("Not labelled", ((232, 234, 237), (154, 160, 166))),
+    EMPTY_PIXEL: IgnoredKind("No imagery", ((30, 30, 34), (0, 0, 0))),
+}
+"""By the value in an ignore mask, in the order of the legend."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One tile as people look at it."""
+
+    tile: TileRecord
+    picture: NDArray[np.uint8]
+    """(rows, columns, 3)."""
+    labelled: NDArray[np.uint8] | None
+    """(rows, columns, 3): the picture with its labels over it; None where nothing is labelled for single pixels or objects."""
+    classes: tuple[int, ...]
+    """Class values of the tile as a whole, where its format has such."""
+    ignored: Mapping[int, int]
+    """Pixels not to be learnt from, by kind (see IGNORED_KINDS)."""
+
+
+def read_sample(tile_set: TileSet, tile: TileRecord) -> Sample:
+    """Read a tile and draw it. Errors as `tiles.reader.read_tile`."""
+    record = tile_set.record
+    pixels, labels = read_labelled(tile_set, tile)
+    rgb = picture(pixels, record)
+    kinds = _ignored_kinds(tile_set, tile, pixels)
+    if tile_format(record.metadata_format).has_objects:
+        drawn = draw_objects(mark_ignored(rgb, kinds), labels.objects, record.classes)
+    else:
+        drawn = mark_ignored(overlay(rgb, np.where(kinds == 0, pixels.label, 0).astype(np.uint8), record.classes), kinds)
+    shows = labels.pixels is not None or labels.objects or kinds.any()
+    values, counts = np.unique(kinds[kinds > 0], return_counts=True)
+    return Sample(tile, rgb, drawn if shows else None, labels.classes, dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def choose_tiles(record: TileSetRecord, *, shows: int | None, split: Split | None, place: str | None, order: Order) -> list[TileRecord]:
+    """The tiles to look at, in order.
+
+    Args:
+        record: Of the set.
+        shows: Only tiles with this class value; 0: only those with no class at all; None: any.
+        split: Only of this side.
+        place: Only of this place.
+        order: See `Order`. "class": most of `shows` first, or of all classes.
+    """
+    found = [t for t in record.tiles if split in (None, t.split) and place in (None, t.place)]
+    if shows == 0:
+        found = [t for t in found if not any(_amount(t, c.value) for c in record.classes)]
+    elif shows is not None:
+        found = [t for t in found if _amount(t, shows)]
+    if order == "mixed":
+        first = {t.name: t for t in pick_samples(record.model_copy(update={"tiles": tuple(found)}), MOST_MIXED)}
+        return [*first.values(), *(t for t in found if t.name not in first)]
+    if order == "class":
+        wanted = [shows] if shows else [c.value for c in record.classes]
+        return sorted(found, key=lambda t: -sum(_amount(t, value) for value in wanted))
+    if order == "ignored":
+        return sorted(found, key=lambda t: -ignored_share(record, t))
+    return found
+
+
+def ignored_share(record: TileSetRecord, tile: TileRecord) -> float:
+    """Part of a tile that is not learnt from, 0 to 1."""
+    columns, rows = record.size_of(tile)
+    return tile.ignored_pixels / (columns * rows)
 
 
 def pick_samples(record: TileSetRecord, count: int, seed: int = 0) -> list[TileRecord]:
@@ -51,19 +136,26 @@ def picture(pixels: TilePixels, record: TileSetRecord) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(shown, (3, *shown.shape[1:])).transpose(1, 2, 0)).astype(np.uint8)
 
 
-def label_colours(label: NDArray[np.uint8], classes: Sequence[TileClass]) -> NDArray[np.uint8]:
-    """(rows, columns, 3): class colours on black, ignored pixels grey."""
+def overlay(rgb: NDArray[np.uint8], label: NDArray[np.uint8], classes: Sequence[TileClass], opacity: float = 0.5) -> NDArray[np.uint8]:
+    """(rows, columns, 3): the colours of the classes over the tile, background left clear."""
     colours = np.zeros((256, 3), dtype=np.uint8)
     for c in classes:
         colours[c.value] = c.rgb
-    colours[IGNORE_LABEL] = IGNORE_RGB
-    return colours[label]
-
-
-def overlay(rgb: NDArray[np.uint8], label: NDArray[np.uint8], classes: Sequence[TileClass], opacity: float = 0.5) -> NDArray[np.uint8]:
-    """(rows, columns, 3): the label's colours over the tile, background left clear."""
     share = np.where(label > 0, opacity, 0.0)[..., None]
-    return (rgb * (1 - share) + label_colours(label, classes) * share).round().astype(np.uint8)
+    return (rgb * (1 - share) + colours[label] * share).round().astype(np.uint8)
+
+
+def mark_ignored(rgb: NDArray[np.uint8], kinds: NDArray[np.uint8], opacity: float = 0.6) -> NDArray[np.uint8]:
+    """(rows, columns, 3): stripes over what is not learnt from. `kinds`: (rows, columns), 0 or a key of IGNORED_KINDS."""
+    drawn = rgb.astype(np.float64)
+    width = max(2, rgb.shape[0] // 64)
+    rows, columns = np.indices(kinds.shape)
+    second = ((rows + columns) // width) % 2
+    for value, kind in IGNORED_KINDS.items():
+        mine = kinds == value
+        stripes = np.array(kind.stripes, dtype=np.float64)[second[mine]]
+        drawn[mine] = drawn[mine] * (1 - opacity) + stripes * opacity
+    return drawn.round().astype(np.uint8)
 
 
 def draw_objects(
@@ -131,6 +223,18 @@ def places_geojson(record: TileSetRecord) -> dict[str, Any]:
         about = {"place": place, "split": split, "tiles": len(tiles), "text": f"{place}: {SPLIT_WORDS[split]}, {number}"}
         features.append({"type": "Feature", "properties": about, "geometry": shapely.geometry.mapping(covered)})
     return {"type": "FeatureCollection", "features": features}
+
+
+def _ignored_kinds(tile_set: TileSet, tile: TileRecord, pixels: TilePixels) -> NDArray[np.uint8]:
+    """(rows, columns): 0, or why a pixel is not learnt from."""
+    if tile.ignore is None:
+        return np.where(pixels.valid, 0, EMPTY_PIXEL).astype(np.uint8)
+    return read_band(tile_set.folder, tile.ignore)
+
+
+def _amount(tile: TileRecord, value: int) -> int:
+    """Pixels of a class in a tile; its objects where no pixel is counted."""
+    return tile.pixels.get(value, 0) or tile.objects.get(value, 0)
 
 
 def _good_for(cls: TileClass, tiles: Sequence[TileRecord], rng: np.random.Generator) -> list[TileRecord]:

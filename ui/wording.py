@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from imagery.library import Raster
+
 
 def many(count: int, what: str) -> str:
     """`1 label`, `2,000 labels`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def distinct_names(rasters: Sequence[Raster]) -> list[str]:
+    """Names that tell the rasters apart: with their id where two have the same."""
+    names = [r.name for r in rasters]
+    return [r.name if names.count(r.name) == 1 else f"{r.name} ({r.id})" for r in rasters]

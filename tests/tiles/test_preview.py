@@ -6,7 +6,18 @@ import shapely
 from shapely.geometry import shape
 
 from tiles.objects import TileObject
-from tiles.preview import draw_objects, label_colours, overlay, pick_samples, picture, places_geojson, shown_bands
+from tiles.preview import (
+    IGNORED_KINDS,
+    choose_tiles,
+    draw_objects,
+    mark_ignored,
+    overlay,
+    pick_samples,
+    picture,
+    places_geojson,
+    read_sample,
+    shown_bands,
+)
 from tiles.reader import TilePixels, read_tile
 from tiles.tile_set import TileClass
 
@@ -37,7 +48,43 @@ def test_labels_lie_over_the_picture_in_their_colours(tile_set):
     shown = overlay(rgb, pixels.label, tile_set.record.classes, 0.5)
     assert shown[5, 5].tolist() == [10, 20, 30], "background is clear"
     assert shown[10, 5].tolist() == [(10 + 255) // 2, round((20 + 159) / 2), (30 + 28) // 2]
-    assert label_colours(pixels.label, tile_set.record.classes)[20, 20].tolist() == [154, 160, 166]
+
+
+def test_each_reason_not_to_learn_has_its_own_stripes():
+    rgb = np.full((32, 32, 3), 100, dtype=np.uint8)
+    kinds = np.zeros((32, 32), dtype=np.uint8)
+    kinds[:8], kinds[8:16], kinds[16:24] = list(IGNORED_KINDS)
+    drawn = mark_ignored(rgb, kinds, opacity=1.0)
+    for top, kind in zip((0, 8, 16), IGNORED_KINDS.values(), strict=True):
+        assert {tuple(p) for p in drawn[top : top + 8].reshape(-1, 3).tolist()} == set(kind.stripes)
+    assert (drawn[24:] == 100).all(), "what is learnt from stays as it is"
+
+
+def test_a_sample_says_what_is_not_learnt_from_and_why(tile_set):
+    sample = read_sample(tile_set, tile_set.record.tiles[0])
+    assert sample.picture.shape == sample.labelled.shape == (32, 32, 3)
+    assert sum(sample.ignored.values()) == tile_set.record.tiles[0].ignored_pixels
+    assert set(sample.ignored) <= set(IGNORED_KINDS)
+
+
+def test_tiles_to_look_at_are_chosen_and_ordered(tile_set):
+    record = tile_set.record
+    amounts = ({0: 9}, {0: 5, 1: 4}, {0: 1, 1: 8}, {0: 5, 2: 4})
+    changes = [{"pixels": p, "ignored_pixels": i, "place": "A" if i < 2 else "B"} for i, p in enumerate(amounts)]
+    changes[3]["split"] = "gap"
+    record = record.model_copy(update={"tiles": tuple(t.model_copy(update=c) for t, c in zip(record.tiles, changes, strict=True))})
+
+    def names(**asked):
+        found = choose_tiles(record, **{"shows": None, "split": None, "place": None, "order": "cut"} | asked)
+        return [int(t.name) for t in found]
+
+    assert names() == [0, 1, 2, 3]
+    assert names(order="ignored") == [3, 2, 1, 0]
+    assert names(shows=1, order="class") == [2, 1]
+    assert names(shows=0) == [0], "nothing but background"
+    assert names(place="B") == [2, 3]
+    assert names(split="gap") == [3]
+    assert sorted(names(order="mixed")) == [0, 1, 2, 3], "every tile can be reached"
 
 
 def test_sixteen_bit_is_stretched_and_one_band_is_grey(tile_set):

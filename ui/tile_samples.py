@@ -1,0 +1,262 @@
+"""Tiles of a set as pictures with their labels: which to see, page by page, and one of them large."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.crs import CRS
+
+from imagery.grid import Grid
+from tiles.formats import TileFormat, tile_format
+from tiles.preview import IGNORED_KINDS, Order, Sample, choose_tiles, ignored_share, read_sample
+from tiles.tile_set import RECORD_FILE, Split, TileClass, TileRecord, TileSet, TileSetRecord, open_tile_set
+from ui.problems import explained, plain
+from ui.wording import many
+
+SPLITS: tuple[tuple[Split, str, str, str], ...] = (
+    ("train", "Training", "#1f7a5c", "the model learns from these"),
+    ("validation", "Validation", "#8338ec", "kept aside to test the model on"),
+    ("gap", "Gap", "#8d99ae", "too close to both: used by neither"),
+)
+ORDERS: dict[Order, str] = {
+    "mixed": "A mixture of all classes",
+    "cut": "As they were cut",
+    "class": "Most of the class first",
+    "ignored": "Largest ignored share first",
+}
+COLUMNS, ROWS = 4, 2
+THUMBNAIL_PX, LARGE_PX = 256, 512
+NOTHING = 0
+# the picture itself is what people click: its button lies over it, unseen
+_CLICKABLE = """<style>
+div[class*="st-key-sample_"] { position: relative; }
+div[class*="st-key-sample_"] div[class*="st-key-open_"], div[class*="st-key-sample_"] div[class*="st-key-open_"] * { position: absolute; inset: 0; width: 100%; height: 100%; }
+div[class*="st-key-open_"] button { opacity: 0; cursor: zoom-in; }
+div[class*="st-key-open_"] button:focus-visible { opacity: 1; background: none; color: transparent; outline: 3px solid var(--st-primary-color, #1f7a5c); }
+</style>"""
+
+
+def samples_panel(tile_set: TileSet) -> None:
+    """Pages of sample tiles; a click shows one large."""
+    record = tile_set.record
+    form = tile_format(record.metadata_format)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{_question(form)} If not, correct the labels or the width and export again.", width="stretch")
+        with st.popover("Which tiles", icon=":material/filter_list:"):
+            shows, split, place, order = _which(tile_set)
+    tiles = choose_tiles(record, shows=shows, split=split, place=place, order=order)
+    if not tiles:
+        st.info("No tile is like that. Choose others above.", icon=":material/info:")
+        return
+    pages = -(-len(tiles) // (COLUMNS * ROWS))
+    kept = f"tiles_page:{tile_set.name}:{shows}:{split}:{place}:{order}"
+    here = st.session_state.get(kept, 1)
+    first = (min(here, pages) - 1) * COLUMNS * ROWS
+    samples = _samples(str(tile_set.folder), _made(tile_set), tuple(t.name for t in tiles[first : first + COLUMNS * ROWS]))
+    _legend(record, samples)
+    st.html(_CLICKABLE)
+    for start in range(0, len(samples), COLUMNS):
+        for column, number in zip(st.columns(COLUMNS), range(start, min(start + COLUMNS, len(samples))), strict=False):
+            with column:
+                _thumbnail(tile_set, samples, number, [t.name for t in tiles], first + number)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        chosen = "" if len(tiles) == len(record.tiles) else f" of {len(record.tiles):,}"
+        st.caption(f"{first + 1:,} to {first + len(samples):,} of {many(len(tiles), 'tile')}{chosen and f' (chosen from{chosen[3:]})'}")
+        if pages > 1:
+            st.pagination(pages, key=kept)
+
+
+def _which(tile_set: TileSet) -> tuple[int | None, Split | None, str | None, Order]:
+    """What to see: a class, a side, a place, in which order."""
+    record, key = tile_set.record, tile_set.name
+    names = {c.value: c.name for c in record.classes}
+    shows = st.selectbox(
+        "That show",
+        [None, *names, NOTHING] if names else [None],
+        format_func=lambda value: "Anything" if value is None else names.get(value, "No class at all"),
+        key=f"tiles_show:{key}",
+    )
+    split = st.selectbox(
+        "For",
+        [None, *(s for s, *_ in SPLITS)],
+        format_func=lambda side: next((f"{title}: {meaning}" for s, title, _, meaning in SPLITS if s == side), "Any use"),
+        key=f"tiles_side:{key}",
+    )
+    places = sorted({t.place for t in record.tiles})
+    place = st.selectbox("In", [None, *places], format_func=lambda name: name or "Any place", key=f"tiles_place:{key}")
+    order = st.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key=f"tiles_order:{key}")
+    return shows, split, place, order
+
+
+def _question(form: TileFormat) -> str:
+    """What to look for in the samples of a format."""
+    if form.has_objects and not form.per_object:
+        return f"Does each object have its own {'outline' if form.has_outlines else 'box'}?"
+    if form.has_pixels:
+        return "Does the colour lie on what you labelled?"
+    return "Does each tile show what is named below it?" if form.has_classes else "Are these the tiles you want?"
+
+
+def _made(tile_set: TileSet) -> float:
+    return (tile_set.folder / RECORD_FILE).stat().st_mtime
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _samples(folder: str, _made: float, names: tuple[str, ...]) -> list[Sample]:
+    """Read once for as long as the set is the same; never changed by who gets it."""
+    tile_set = open_tile_set(Path(folder))
+    by_name = {t.name: t for t in tile_set.record.tiles}
+    return [read_sample(tile_set, by_name[name]) for name in names]
+
+
+def _legend(record: TileSetRecord, samples: Sequence[Sample]) -> None:
+    """What the colours mean, for what is on this page."""
+    shown = [c for c in record.classes if any(s.tile.pixels.get(c.value) or s.tile.objects.get(c.value) for s in samples)]
+    ignored = [kind for value, kind in IGNORED_KINDS.items() if any(s.ignored.get(value) for s in samples)]
+    marks = [_mark(c.colour, c.name) for c in shown]
+    for kind in ignored:
+        one, other = (f"rgb{rgb}" for rgb in kind.stripes)
+        marks.append(_mark(f"repeating-linear-gradient(135deg, {one} 0 3px, {other} 3px 6px)", f"{kind.title}: not learnt from"))
+    if marks:
+        st.html(f'<div style="display:flex;flex-wrap:wrap;gap:2px 14px;font-size:14px">{"".join(marks)}</div>')
+
+
+def _mark(background: str, text: str) -> str:
+    box = f'<i style="display:inline-block;width:14px;height:14px;border-radius:3px;margin-right:5px;vertical-align:-2px;background:{background}"></i>'
+    return f"<span>{box}{html.escape(text)}</span>"
+
+
+def _thumbnail(tile_set: TileSet, samples: Sequence[Sample], number: int, names: Sequence[str], position: int) -> None:
+    sample = samples[number]
+    with st.container(key=f"sample_{number}"):
+        st.image(_stacked(sample, _frame(samples)), caption=_caption(tile_set.record, sample), width="stretch")
+        if st.button(f"See tile {sample.tile.name} large", key=f"open_{number}"):
+            _large(tile_set, names, position)
+
+
+def _caption(record: TileSetRecord, sample: Sample) -> str:
+    tile = sample.tile
+    title = next(title for split, title, _, _ in SPLITS if split == tile.split)
+    shown = ", ".join(c.name for c in record.classes if c.value in sample.classes)
+    return plain(f"{title}, {tile.place}" + (f": {shown}" if shown else ""))
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------------------------
+
+
+def _frame(samples: Sequence[Sample]) -> tuple[int, int]:
+    """(columns, rows) in which every picture of a page fits once its longer side is that of a thumbnail."""
+    sizes = [_size(sample.picture, THUMBNAIL_PX) for sample in samples]
+    return max(columns for columns, _ in sizes), max(rows for _, rows in sizes)
+
+
+def _size(rgb: NDArray[np.uint8], longest: int) -> tuple[int, int]:
+    rows, columns = rgb.shape[:2]
+    share = longest / max(rows, columns)
+    return max(1, round(columns * share)), max(1, round(rows * share))
+
+
+def _scaled(rgb: NDArray[np.uint8], longest: int) -> Image.Image:
+    """Pixels stay squares when there are few of them."""
+    size = _size(rgb, longest)
+    return Image.fromarray(rgb).resize(size, Image.Resampling.NEAREST if size[0] > rgb.shape[1] else Image.Resampling.BOX)
+
+
+def _stacked(sample: Sample, frame: tuple[int, int]) -> Image.Image:
+    """The tile above its labels, each in the middle of a frame; clear around."""
+    pictures = [p for p in (sample.picture, sample.labelled) if p is not None]
+    whole = Image.new("RGBA", (frame[0], len(pictures) * frame[1] + 4 * (len(pictures) - 1)))
+    for place, rgb in enumerate(pictures):
+        small = _scaled(rgb, THUMBNAIL_PX)
+        whole.paste(small, ((frame[0] - small.width) // 2, place * (frame[1] + 4) + (frame[1] - small.height) // 2))
+    return whole
+
+
+# --- one tile, large ----------------------------------------------------------------------------------------------------------------
+
+
+@st.dialog("One tile", width="large")
+def _large(tile_set: TileSet, names: Sequence[str], position: int) -> None:
+    """A tile with its labels and its facts; the ones before and after it by a button."""
+    at = st.session_state["tile_shown"] = _moved(names, position)
+    with explained():
+        (sample,) = _samples(str(tile_set.folder), _made(tile_set), (names[at],))
+        pictures = [p for p in (sample.picture, sample.labelled) if p is not None]
+        for column, rgb in zip(st.columns(2), pictures, strict=False):
+            column.image(_scaled(rgb, LARGE_PX), width="stretch")
+        _legend(tile_set.record, [sample])
+        facts, table = st.columns(2)
+        facts.markdown("  \n".join(f"{what}: **{plain(value)}**" for what, value in _tile_facts(tile_set.record, sample)))
+        rows = _amounts(tile_set.record, sample)
+        if rows:
+            table.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        st.button("Previous", icon=":material/chevron_left:", key="tile_previous", disabled=at == 0, on_click=_move, args=(-1,))
+        st.button("Next", icon=":material/chevron_right:", key="tile_next", disabled=at == len(names) - 1, on_click=_move, args=(1,))
+
+
+def _move(step: int) -> None:
+    st.session_state["tile_step"] = step
+
+
+def _moved(names: Sequence[str], position: int) -> int:
+    """Where to look: the tile that was clicked, or one further from the one shown."""
+    step = st.session_state.pop("tile_step", None)
+    return position if step is None else min(max(st.session_state["tile_shown"] + step, 0), len(names) - 1)
+
+
+def _tile_facts(record: TileSetRecord, sample: Sample) -> list[tuple[str, str]]:
+    tile = sample.tile
+    columns, rows = record.size_of(tile)
+    facts = [("Tile", tile.name), ("For", next(f"{t}, {meaning}" for s, t, _, meaning in SPLITS if s == tile.split)), ("Place", tile.place)]
+    if tile.raster:
+        facts += [("Image", tile.raster), ("Upper left pixel", f"column {tile.column:,}, row {tile.row:,}")]
+    facts.append(("Size", f"{columns} x {rows} pixels{_on_the_ground(tile, columns, rows)}"))
+    if tile.crs:
+        facts += [("Centre", _centre(tile, columns, rows)), ("Coordinate system", tile.crs if len(tile.crs) < 40 else "custom")]
+    if sample.classes:
+        facts.append(("Shows", ", ".join(c.name for c in record.classes if c.value in sample.classes)))
+    if ignored_share(record, tile):
+        facts.append(("Not learnt from", f"{100 * ignored_share(record, tile):.1f} %"))
+    return facts
+
+
+def _grid(tile: TileRecord, columns: int, rows: int) -> Grid:
+    return Grid(columns, rows, tile.affine, CRS.from_user_input(tile.crs))
+
+
+def _on_the_ground(tile: TileRecord, columns: int, rows: int) -> str:
+    if not tile.crs:
+        return ""
+    x, y = _grid(tile, columns, rows).pixel_size_m
+    return f", {x * columns:,.0f} x {y * rows:,.0f} m"
+
+
+def _centre(tile: TileRecord, columns: int, rows: int) -> str:
+    lon, lat = _grid(tile, columns, rows).centre_lonlat
+    return f"{lat:.5f}, {lon:.5f}"
+
+
+def _amounts(record: TileSetRecord, sample: Sample) -> list[dict[str, str | int]]:
+    """Pixels, and objects, of each class; pixels of what is not learnt from."""
+    tile = sample.tile
+    columns, rows = record.size_of(tile)
+    background = TileClass(value=NOTHING, name="Background", colour="#000000") if record.classes else None
+    found: list[dict[str, str | int]] = []
+    for c in (*record.classes, *([background] if background else [])):
+        if tile.pixels.get(c.value) or tile.objects.get(c.value):
+            found.append(_amount(c.name, tile.pixels.get(c.value, 0), columns * rows))
+            if tile_format(record.metadata_format).has_objects:
+                found[-1]["Objects"] = tile.objects.get(c.value, 0)
+    return found + [_amount(IGNORED_KINDS[value].title, count, columns * rows) for value, count in sample.ignored.items()]
+
+
+def _amount(name: str, pixels: int, of: int) -> dict[str, str | int]:
+    return {"Class": name, "Pixels": pixels, "Share": f"{100 * pixels / of:.1f} %"}
