@@ -134,10 +134,12 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def read_window(dataset: DatasetReader, column: int, row: int, width: int, height: int, bands: Sequence[int]) -> Pixels:
+def read_window(
+    dataset: DatasetReader, column: int, row: int, width: int, height: int, bands: Sequence[int], imagery_bands: Sequence[int] = ()
+) -> Pixels:
     """Read a window; the part of it that lies outside the raster is 0 and not valid.
 
-    A pixel is not valid when alpha or the mask say so; when it holds nodata in all of `bands` (integers) or in any of
+    A pixel is not valid when alpha or the mask say so; when it holds nodata in all bands (integers) or in any of
     them (floats, where one missing value spoils the pixel); when a float is NaN or infinite.
 
     Args:
@@ -147,28 +149,38 @@ def read_window(dataset: DatasetReader, column: int, row: int, width: int, heigh
         width: Columns to read.
         height: Rows to read.
         bands: 1-based band numbers, in the order wanted.
+        imagery_bands: Further bands that have a say in which pixels are valid, for who wants some bands of a raster and
+            the same pixels as who wants all.
 
     Raises:
         UnreadableRasterError: the file cannot be decoded there.
     """
+    asked, bands = len(bands), [*bands, *_with_a_say(dataset, bands, imagery_bands)]
     dtype = np.result_type(*(dataset.dtypes[b - 1] for b in bands))
     values = np.zeros((len(bands), height, width), dtype)
     valid = np.zeros((height, width), np.bool_)
     left, top = max(column, 0), max(row, 0)
     right, bottom = min(column + width, dataset.width), min(row + height, dataset.height)
     if left >= right or top >= bottom:
-        return Pixels(values, valid)
+        return Pixels(values[:asked], valid)
     window = Window(left, top, right - left, bottom - top)
     here = np.s_[top - row : bottom - row, left - column : right - column]
     try:
-        values[(slice(None), *here)] = dataset.read(list(bands), window=window)
+        values[(slice(None), *here)] = dataset.read(bands, window=window)
         valid[here] = validity(values[(slice(None), *here)], dataset, bands)
         outside = _mask(dataset, window=window)
     except RasterioError as error:
         raise damaged(display_name(dataset.name)) from error
     if outside is not None:
         valid[here] &= outside > 0
-    return Pixels(values, valid)
+    return Pixels(values[:asked], valid)
+
+
+def _with_a_say(dataset: DatasetReader, bands: Sequence[int], imagery_bands: Sequence[int]) -> list[int]:
+    """The further bands that can change which pixels are valid: none where nothing but a mask says so."""
+    floating = any(np.issubdtype(np.dtype(dataset.dtypes[b - 1]), np.floating) for b in bands)
+    marked = floating or any(dataset.nodatavals[b - 1] is not None for b in bands)
+    return [b for b in imagery_bands if b not in bands] if marked else []
 
 
 def read_decimated(dataset: DatasetReader, window: Window, shape: tuple[int, int], bands: Sequence[int]) -> Pixels:
@@ -230,15 +242,17 @@ def alpha_band(dataset: DatasetReader) -> int | None:
     return next((i for i, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha), None)
 
 
+def has_mask(dataset: DatasetReader) -> bool:
+    """Does the raster bring a mask of its own (in the file, or beside it)?"""
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+
+
 def _mask(dataset: DatasetReader, **where: Any) -> NDArray[np.uint8] | None:
     """Alpha or mask band (0 = not imagery); None when the raster has neither."""
     alpha = alpha_band(dataset)
     if alpha is not None:
         return dataset.read(alpha, **where)
-    flags = dataset.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags:
-        return dataset.read_masks(1, **where)
-    return None
+    return dataset.read_masks(1, **where) if has_mask(dataset) else None
 
 
 def _ranges(url: str, allow_private: bool | None) -> RangeReader:

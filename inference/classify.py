@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inference.settings import Device
+from models.normalise import normalised
 
 POSITIONS = 8
 """Of a square: four turns, each also mirrored."""
@@ -23,16 +24,16 @@ class Classifier:
 
     Args:
         network: Maps (n, bands, rows, columns) float32 to logits (n, outputs, rows, columns).
-        mean: Per band, raw units.
-        std: Per band, raw units.
+        mean: One number per band, raw units.
+        std: Likewise.
         device: Where it runs.
         odds: Per output, the factor by which its odds are raised.
         test_time_augmentation: Answer with the mean over the eight positions of a square (turned, mirrored) in which the network looks at a window.
     """
 
     network: nn.Module
-    mean: torch.Tensor
-    std: torch.Tensor
+    mean: Sequence[float]
+    std: Sequence[float]
     device: torch.device
     odds: torch.Tensor
     test_time_augmentation: bool = False
@@ -47,10 +48,9 @@ class Classifier:
         Returns:
             (n, outputs, rows, columns), summing to 1 over outputs.
         """
-        raw = torch.from_numpy(np.stack([np.asarray(v, np.float32) for v in values])).to(self.device)
-        seen = torch.from_numpy(np.stack(list(valid))).to(self.device)
+        windows = [normalised(v, seen, self.mean, self.std) for v, seen in zip(values, valid, strict=True)]
+        image = torch.from_numpy(np.stack(windows)).to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
-            image = torch.where(seen[:, None], (raw - self.mean) / self.std, 0.0)
             found = self._mean_of_positions(image) if self.test_time_augmentation else self._softmax(image)
             found = found * self.odds
             return (found / found.sum(dim=1, keepdim=True)).cpu().numpy()
@@ -93,12 +93,11 @@ def make_classifier(
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     place = torch.device(name)
     network = network.to(place).to(memory_format=torch.channels_last).eval()
-    shape = (1, -1, 1, 1)
     return Classifier(
         network=network,
-        mean=torch.tensor(mean, dtype=torch.float32, device=place).reshape(shape),
-        std=torch.tensor(std, dtype=torch.float32, device=place).reshape(shape),
+        mean=tuple(mean),
+        std=tuple(std),
         device=place,
-        odds=torch.tensor(odds, dtype=torch.float32, device=place).reshape(shape),
+        odds=torch.tensor(odds, dtype=torch.float32, device=place).reshape(1, -1, 1, 1),
         test_time_augmentation=test_time_augmentation,
     )

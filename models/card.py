@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,18 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from errors import BundleError, InputMismatchError
 from models.architecture import Architecture
+from models.bands import meanings, unnamed
+from models.values import SPREAD, BandStatistics, Range, unlikeness
 from workspace.classes import ClassDef
 from workspace.files import read_json, write_json
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 RESOLUTION_FACTOR = 2.0
-"""Imagery coarser or finer than the training imagery by more than this factor is warned about."""
+"""Imagery coarser or finer than the training imagery by more than this factor is read at the model's resolution."""
+MOST_COARSENING = 32.0
+MOST_REFINING = 4.0
+"""Beyond these factors it is refused: making pixels larger costs nothing but reading, making them smaller adds no detail that a model could see."""
 
 
 class ModelInput(BaseModel):
@@ -34,14 +38,29 @@ class ModelInput(BaseModel):
     resolution_m: float | None = Field(default=None, gt=0)
     """None: not tied to one (photographs, or tiles that do not say where they lie)."""
     tile_size: int = Field(gt=0)
+    statistics: tuple[BandStatistics, ...] = ()
+    """Of the training tiles, for each band; empty where unknown (pretrained encoders, older cards)."""
+    nodata: float | None = None
+    """Value that meant 'no imagery' in the training imagery; each raster's own counts when it is read."""
+    crs: str = ""
+    """Of the first training tile: a fact; imagery in any CRS is read in its own."""
 
     @model_validator(mode="after")
     def _one_per_band(self) -> ModelInput:
         if not len(self.band_names) == len(self.mean) == len(self.std):
             raise ValueError("Mean and std need one number per band.")
+        if self.statistics and len(self.statistics) != len(self.band_names):
+            raise ValueError("Statistics are for each band, or none.")
         if any(s <= 0 for s in self.std):
             raise ValueError("Every std must be above 0.")
         return self
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """2 to 98 % of the training values of each band; without statistics what mean and deviation make likely."""
+        if self.statistics:
+            return tuple(s.range for s in self.statistics)
+        return tuple((m - SPREAD * s, m + SPREAD * s) for m, s in zip(self.mean, self.std, strict=True))
 
 
 class Score(BaseModel):
@@ -133,62 +152,129 @@ def write_card(folder: Path, card: ModelCard) -> None:
 
 
 def band_order(model_input: ModelInput, band_names: Sequence[str]) -> list[int]:
-    """For each of the model's bands its index in `band_names` (names compared without regard to case and spaces).
+    """For each of the model's bands its index in `band_names`, by what the names mean (`models.bands`).
 
     Imagery that does not name its bands (band_1, band_2, ...) is taken in order.
 
     Raises:
         InputMismatchError: a band is missing.
     """
-    here = [_plain(name) for name in band_names]
+    here = meanings(band_names)
     if unnamed(band_names) and len(band_names) >= len(model_input.band_names):
         return list(range(len(model_input.band_names)))
-    missing = [name for name in model_input.band_names if _plain(name) not in here]
+    wanted = meanings(model_input.band_names)
+    missing = [name for name, meaning in zip(model_input.band_names, wanted, strict=True) if meaning not in here]
     if missing:
         raise InputMismatchError(
             f"The model needs the band{'s' if len(missing) > 1 else ''} {', '.join(missing)}; the imagery has {', '.join(band_names) or 'none'}.",
-            "Choose imagery with these bands, or another model.",
+            "Choose imagery with these bands, or another model. Where the names are wrong, say on the Imagery page what the bands are.",
         )
-    return [here.index(_plain(name)) for name in model_input.band_names]
+    return [here.index(meaning) for meaning in wanted]
 
 
-def check_input(card: ModelCard, band_names: Sequence[str], dtype: str, resolution_m: float | None) -> list[str]:
-    """Does imagery fit the model?
+def check_input(
+    card: ModelCard, band_names: Sequence[str], dtype: str, resolution_m: float | None, ranges: Sequence[Range | None] = ()
+) -> list[str]:
+    """Does imagery fit the model, and what is done so that it does?
+
+    Args:
+        card: The model's.
+        band_names: Of all bands of the imagery.
+        dtype: Of its values.
+        resolution_m: Ground size of its pixels; None where unknown.
+        ranges: 2 to 98 % of the values of each of its bands, as far as they are known; none: not compared.
 
     Returns:
-        Warnings in plain words; empty when all is well.
+        Notes in plain words: bands found in another order, another resolution, unlike values; empty when there is nothing to say.
 
     Raises:
-        InputMismatchError: a band is missing, or the numbers are of another type.
+        InputMismatchError: a band is missing, the numbers are of another type or in other units, the pixels much too large or small.
     """
-    band_order(card.input, band_names)
-    warnings = []
-    if unnamed(band_names) and not unnamed(card.input.band_names):
-        warnings.append(f"The imagery does not name its bands; they are taken in order as {', '.join(card.input.band_names)}.")
+    order = band_order(card.input, band_names)
     if dtype != card.input.dtype:
         raise InputMismatchError(
             f"The model '{card.title}' was trained on {card.input.dtype} imagery; this is {dtype}.",
             "Fine-tune it on tiles of this imagery first (its values are then measured anew), or choose another model.",
         )
-    if card.input.resolution_m is None or resolution_m is None:
-        return warnings
-    ratio = resolution_m / card.input.resolution_m
-    if not 1 / RESOLUTION_FACTOR <= ratio <= RESOLUTION_FACTOR:
-        kind = "coarser" if ratio > 1 else "finer"
-        warnings.append(
-            f"This imagery ({resolution_m:.2g} m per pixel) is much {kind} than what the model was trained on "
-            f"({card.input.resolution_m:.2g} m): expect poor results until it is fine-tuned here."
+    notes = [*_order_notes(card.input, band_names, order), *_resolution_notes(card.input, resolution_m)]
+    return notes + (_value_notes(card, order, ranges) if ranges else [])
+
+
+def reading_factor(model_input: ModelInput, resolution_m: float | None) -> float:
+    """How many times as large as its own the pixels have to be in which imagery is shown to the model; 1 where it is shown as it is.
+
+    Raises:
+        InputMismatchError: the imagery is too coarse, or absurdly fine, for this model.
+    """
+    if model_input.resolution_m is None or resolution_m is None:
+        return 1.0
+    factor = model_input.resolution_m / resolution_m
+    if 1 / RESOLUTION_FACTOR <= factor <= RESOLUTION_FACTOR:
+        return 1.0
+    sizes = f"{resolution_m:.2g} m per pixel; the model learnt from {model_input.resolution_m:.2g} m"
+    if factor < 1 / MOST_REFINING:
+        raise InputMismatchError(
+            f"This imagery is too coarse for the model: {sizes}. What it learnt to see is not in such a picture.",
+            "Choose imagery with smaller pixels, or fine-tune a model on tiles of this imagery.",
         )
-    return warnings
+    if factor > MOST_COARSENING:
+        raise InputMismatchError(
+            f"This imagery is far too fine for the model: {sizes}.",
+            "Save it with larger pixels first (QGIS: Export > Save As, with another resolution), or fine-tune a model on tiles of this imagery.",
+        )
+    return factor
 
 
-def unnamed(band_names: Sequence[str]) -> bool:
-    """Are these only numbers, as a raster without band descriptions gets them?"""
-    return all(re.fullmatch(r"(band[_ ]?)?\d+", name.strip(), re.IGNORECASE) for name in band_names)
+def _order_notes(model_input: ModelInput, band_names: Sequence[str], order: Sequence[int]) -> list[str]:
+    wanted = model_input.band_names
+    if unnamed(band_names):
+        return [] if unnamed(wanted) else [f"The imagery does not name its bands; they are taken in order as {', '.join(wanted)}."]
+    if list(order) == list(range(len(order))):
+        return []
+    return [f"Bands are found by their names: {', '.join(f'{name} is band {i + 1}' for name, i in zip(wanted, order, strict=True))}."]
 
 
-def _plain(name: str) -> str:
-    return "".join(name.casefold().split())
+def _resolution_notes(model_input: ModelInput, resolution_m: float | None) -> list[str]:
+    if (factor := reading_factor(model_input, resolution_m)) == 1:
+        return []
+    kind = "finer" if factor > 1 else "coarser"
+    return [
+        f"This imagery ({resolution_m:.2g} m per pixel) is much {kind} than what the model learnt from ({model_input.resolution_m:.2g} m): "
+        f"it is resampled to {model_input.resolution_m:.2g} m for the model, and the map is drawn back onto the imagery's own pixels."
+    ]
+
+
+def _value_notes(card: ModelCard, order: Sequence[int], ranges: Sequence[Range | None]) -> list[str]:
+    """Compared where the training tiles' values are known; 8-bit values have one unit only, so they are never refused."""
+    if not card.input.statistics:
+        return []
+    pairs = [(b, known, there) for b, (known, i) in enumerate(zip(card.input.ranges, order, strict=True)) if (there := ranges[i]) is not None]
+    unlike = unlikeness([known for _, known, _ in pairs], [there for _, _, there in pairs])
+    notes = []
+    if unlike is not None:
+        band, known, there = pairs[unlike.band]
+        size = f"{unlike.factor:,.3g} times as large" if unlike.factor > 1 else f"{1 / unlike.factor:,.3g} times smaller"
+        fact = (
+            f"The values of this imagery are unlike those that the model '{card.title}' learnt from: most of {card.input.band_names[band]} lies "
+            f"between {_number(there[0])} and {_number(there[1])}, in training between {_number(known[0])} and {_number(known[1])} ({size})."
+        )
+        if unlike.hopeless and card.input.dtype != "uint8":
+            raise InputMismatchError(
+                fact,
+                "It seems to be in other units: save it in those of the training imagery (QGIS: Raster Calculator), "
+                "or fine-tune a model on tiles of this imagery.",
+            )
+        notes.append(f"{fact} Expect poor results; fine-tuning on tiles of this imagery helps.")
+    if card.input.nodata is not None and any(there[0] == card.input.nodata for _, _, there in pairs):
+        notes.append(
+            f"Many pixels hold {_number(card.input.nodata)}, which meant 'no imagery' in training and is imagery here. "
+            "If it should be left out, save the picture with that nodata value."
+        )
+    return notes
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
 
 
 def _where(error: Any) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from errors import TileSetFormatError
 from models.card import ModelInput, band_order
+from models.normalise import normalised
 from tiles.reader import read_tile
 from tiles.tile_set import TileRecord, TileSet
 
@@ -76,13 +77,11 @@ class TileData:
             TileSetFormatError: a file is missing or damaged.
         """
         parts = [self.raw(i) for i in indices]
-        mean = np.asarray(self.input.mean, dtype=np.float32)[:, None, None]
-        std = np.asarray(self.input.std, dtype=np.float32)[:, None, None]
-        image = np.stack([np.where(valid, (pixels.astype(np.float32) - mean) / std, np.float32(0)) for pixels, valid, _ in parts])
+        image = np.stack([normalised(pixels, valid, self.input.mean, self.input.std) for pixels, valid, _ in parts])
         targets = self.targets
         target = np.stack([part[2] if targets is None else targets[i] for part, i in zip(parts, indices, strict=True)])
         valid = np.stack([v for _, v, _ in parts])[:, None]
-        return Batch(torch.from_numpy(np.nan_to_num(image, copy=False)), torch.from_numpy(valid), torch.from_numpy(target.astype(np.int64)))
+        return Batch(torch.from_numpy(image), torch.from_numpy(valid), torch.from_numpy(target.astype(np.int64)))
 
     def pixels_per_output(self, outputs: int) -> NDArray[np.int64]:
         """(outputs,) pixels of each target."""

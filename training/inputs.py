@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 from errors import InputMismatchError, TooFewTilesError, TrainingError
-from models.card import ModelCard, ModelInput, band_order
+from models.bands import meanings, unnamed
+from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
+from models.values import unlikeness
 from tiles.reader import require_pixels
+from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileSet
+
+EIGHT_BIT = {"uint8", "int8"}
+"""Types with one unit only: a picture may be darker than another, never of other numbers."""
 
 
 def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput:
     """What the new model reads: bands, normalisation, resolution and tile size.
 
     A frozen backbone keeps the base model's bands; one that learns takes all bands of the tiles. The base model's mean and std are used where
-    the numbers are of the same type, else the tile set's.
+    the numbers are of the same type and in the same range, else the tile set's (`measured_anew`).
 
     Raises:
         InputMismatchError: the tiles lack a band that the frozen backbone needs.
     """
     record = tile_set.record
-    known = dict(zip((n.casefold() for n in card.input.band_names), zip(card.input.mean, card.input.std, strict=True), strict=True))
+    known: dict[str, tuple[float, float]] = {}
+    if not measured_anew(card, tile_set):
+        known = dict(zip(meanings(card.input.band_names), zip(card.input.mean, card.input.std, strict=True), strict=True))
     try:
         order = band_order(card.input, record.band_names)
         names = list(card.input.band_names)
@@ -33,9 +43,9 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
             ) from error
         names, order = list(record.band_names), list(range(len(record.band_names)))
     mean, std = [], []
-    for name, i in zip(names, order, strict=True):
+    for meaning, i in zip(meanings(names), order, strict=True):
         statistics = record.band_statistics[i]
-        own = known.get(name.casefold()) if record.dtype == card.input.dtype else None
+        own = known.get(meaning)
         mean.append(own[0] if own else statistics.mean)
         std.append(own[1] if own else (statistics.std if statistics.std > 0 else 1.0))
     return ModelInput(
@@ -45,7 +55,54 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
         std=tuple(std),
         resolution_m=record.resolution_m or card.input.resolution_m,
         tile_size=max(record.tile_sides),
+        statistics=tuple(record.band_statistics[i] for i in order),
+        nodata=record.nodata,
+        crs=record.crs,
     )
+
+
+def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
+    """Why mean and deviation are taken from the tiles and not from the base model, in plain words; empty where the base model's serve."""
+    record = tile_set.record
+    if record.dtype != card.input.dtype:
+        return f"These tiles are {record.dtype}, the base model learnt from {card.input.dtype}: their brightness is measured anew."
+    try:
+        order = band_order(card.input, record.band_names)
+    except InputMismatchError:
+        return ""
+    unlike = None if record.dtype in EIGHT_BIT else unlikeness(card.input.ranges, [record.band_statistics[i].range for i in order])
+    if unlike is None:
+        return ""
+    return "The values of these tiles lie in another range than those that the base model learnt from: their brightness is measured anew."
+
+
+def warnings_on(card: ModelCard, tile_set: TileSet) -> list[str]:
+    """What to know about these tiles before training from this base model, each with what to do about it."""
+    found = []
+    names, wanted = tile_set.record.band_names, card.input.band_names
+    if unnamed(names) and not unnamed(wanted):
+        found.append(
+            f"The tiles do not name their bands; they are taken in order as {', '.join(wanted)}. "
+            "If that is wrong, say on the Imagery page what the bands are, and export again."
+        )
+    sizes = resolution_range_m(tile_set.record)
+    if sizes is None:
+        return found
+    finest, coarsest = sizes
+    if coarsest / finest > RESOLUTION_FACTOR:
+        found.append(
+            f"These tiles are cut from imagery of {finest:.2g} to {coarsest:.2g} m per pixel: the same thing is of another size in each, which "
+            "makes it hard to learn. Export all at one ground resolution, or only images of one kind."
+        )
+    base = card.input.resolution_m
+    middle = math.sqrt(finest * coarsest)
+    if base is not None and not 1 / RESOLUTION_FACTOR <= middle / base <= RESOLUTION_FACTOR:
+        found.append(
+            f"These tiles ({middle:.2g} m per pixel) are much {'coarser' if middle > base else 'finer'} than what the base model learnt from "
+            f"({base:.2g} m): what it knows helps little. "
+            + (f"Export them at about {base:.2g} m, or train 'Everything'." if middle < base else "Train 'Everything', or choose another base model.")
+        )
+    return found
 
 
 def check_enough(tile_set: TileSet) -> None:
@@ -93,11 +150,17 @@ def check_replay(replay: TileSet, model_input: ModelInput) -> None:
         TileSetFormatError: its format is for other programs.
     """
     require_pixels(replay)
-    band_order(model_input, replay.record.band_names)
+    order = band_order(model_input, replay.record.band_names)
     if replay.record.dtype != model_input.dtype:
         raise InputMismatchError(
             f"The reminder tiles '{replay.name}' are {replay.record.dtype}, the training tiles {model_input.dtype}.",
             "Choose reminder tiles cut from the same kind of imagery, or train without.",
+        )
+    there = [replay.record.band_statistics[i].range for i in order]
+    if replay.record.dtype not in EIGHT_BIT and unlikeness(model_input.ranges, there) is not None:
+        raise InputMismatchError(
+            f"The values of the reminder tiles '{replay.name}' lie in another range than those of the training tiles.",
+            "Choose reminder tiles cut from imagery in the same units, or train without.",
         )
     if not replay.train:
         raise TooFewTilesError(f"The reminder tiles '{replay.name}' have no training tile.", "Choose another tile set, or train without.")

@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from errors import InputMismatchError
-from models.card import ModelCard, ModelInput, Score, band_order, check_input
+from models.card import ModelCard, ModelInput, Score, band_order, check_input, reading_factor
+from models.values import BandStatistics
 from tests.models.cards import a_card
 
 
@@ -51,3 +52,55 @@ def test_bands_without_names_are_taken_in_order_and_said_so():
     assert "in order" in warning
     with pytest.raises(InputMismatchError):
         band_order(a_card().input, ["band_1"])
+
+
+def with_values(dtype: str = "uint16", **facts) -> ModelCard:
+    """Learnt from red, green, blue between 200 and 3,000."""
+    band = BandStatistics(min=100, max=4000, mean=1500, std=700, p2=200, p98=3000, count=9)
+    return a_card(input=a_card().input.model_copy(update={"dtype": dtype, "statistics": (band,) * 3, **facts}))
+
+
+def test_bands_by_other_names_and_in_another_order_are_found_and_said():
+    model = a_card().input.model_copy(update={"band_names": ("red", "green", "nir")})
+    assert band_order(model, ["B02", "B03", "B04", "B08"]) == [2, 1, 3]
+    (note,) = check_input(a_card(), ["blue", "green", "red"], "uint8", None)
+    assert "Red is band 3, Green is band 2, Blue is band 1" in note
+
+
+@pytest.mark.parametrize(("resolution", "factor"), [(0.9, 1), (0.3, 1), (0.1, 5), (1.5, 1 / 3)])
+def test_beyond_twice_the_resolution_imagery_is_read_at_the_models(resolution, factor):
+    assert reading_factor(a_card().input, resolution) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(("resolution", "words"), [(2.5, "too coarse"), (0.01, "too fine")])
+def test_hopeless_resolutions_are_refused_with_a_way_out(resolution, words):
+    with pytest.raises(InputMismatchError, match=words) as caught:
+        check_input(a_card(), ["Red", "Green", "Blue"], "uint8", resolution)
+    assert "tiles of this imagery" in caught.value.remedy
+
+
+def test_values_of_other_units_are_refused_unlike_ones_told():
+    bands = ["Red", "Green", "Blue"]
+    assert check_input(with_values(), bands, "uint16", None, [(150, 2000)] * 3) == []
+    with pytest.raises(InputMismatchError, match=r"between 10 and 100, in training between 200 and 3,000 \(30 times smaller\)") as caught:
+        check_input(with_values(), bands, "uint16", None, [(10, 100)] * 3)
+    assert "other units" in caught.value.remedy
+    (note,) = check_input(with_values(), bands, "uint16", None, [(900, 19000)] * 3)
+    assert "Expect poor results" in note
+    (note,) = check_input(with_values("uint8"), bands, "uint8", None, [(2, 9)] * 3)  # a dark picture: 8 bits have no other units
+    assert "unlike" in note
+
+
+def test_only_known_ranges_are_compared_and_older_cards_have_none():
+    assert check_input(with_values(), ["Red", "Green", "Blue"], "uint16", None, [None, None, None]) == []
+    assert check_input(a_card(), ["Red", "Green", "Blue"], "uint8", None, [(0, 1)] * 3) == []
+
+
+def test_nodata_that_is_not_marked_is_told():
+    (note,) = check_input(with_values(nodata=0.0), ["Red", "Green", "Blue"], "uint16", None, [(0, 3000)] * 3)
+    assert "meant 'no imagery' in training" in note
+
+
+def test_statistics_are_for_each_band():
+    with pytest.raises(ValidationError, match="for each band"):
+        ModelInput(band_names=("a", "b"), mean=(1, 1), std=(1, 1), tile_size=64, statistics=with_values().input.statistics)

@@ -5,8 +5,10 @@ from errors import InputMismatchError, TooFewTilesError, TrainingError
 from models.card import ModelInput
 from tests.models.cards import a_card
 from tests.training.tile_sets import make_tile_set
+from tiles.resolution import resolution_range_m
+from tiles.tile_set import TileSet
 from training.dataset import TileData
-from training.inputs import check_enough, check_quick, check_replay, input_for
+from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, warnings_on
 
 
 def test_another_dtype_takes_the_tile_sets_statistics(tmp_path):
@@ -61,3 +63,58 @@ def test_reminder_tiles_must_be_readable(tmp_path):
         check_replay(make_tile_set(tmp_path / "deep", dtype=np.uint16), wanted)
     with pytest.raises(InputMismatchError, match="blue"):
         check_replay(make_tile_set(tmp_path / "two", bands=("red", "green")), wanted)
+
+
+def deep_base(mean: float, std: float):
+    """A base model of 16-bit imagery."""
+    seen = ModelInput(band_names=("red", "green", "blue"), dtype="uint16", mean=(mean,) * 3, std=(std,) * 3, resolution_m=0.5, tile_size=64)
+    return a_card(input=seen)
+
+
+def test_the_new_input_carries_the_facts_of_the_tiles(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t", bands=("blue", "green", "red"))
+    made = input_for(a_card(), tile_set, frozen=True)
+    assert made.statistics == tuple(reversed(tile_set.record.band_statistics))
+    assert (made.crs, made.nodata, made.resolution_m) == ("EPSG:32611", None, 0.5)
+
+
+def test_values_in_another_range_are_measured_anew_and_that_is_said(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t", dtype=np.uint16)  # about 4,000 to 21,000
+    assert measured_anew(deep_base(9000, 6000), tile_set) == ""
+    assert input_for(deep_base(9000, 6000), tile_set, frozen=True).mean == (9000,) * 3
+    assert "another range" in measured_anew(deep_base(100, 50), tile_set)
+    assert input_for(deep_base(100, 50), tile_set, frozen=True).mean == pytest.approx([b.mean for b in tile_set.record.band_statistics])
+    assert "uint16" in measured_anew(a_card(), tile_set)
+
+
+def test_reminder_tiles_in_other_units_are_refused(tmp_path):
+    replay = make_tile_set(tmp_path / "t", dtype=np.uint16)
+    with pytest.raises(InputMismatchError, match="another range"):
+        check_replay(replay, deep_base(100, 50).input)
+
+
+def test_tiles_of_another_ground_resolution_are_told_with_a_way_out(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t")
+    assert warnings_on(a_card(), tile_set) == []
+    fine = a_card(input=a_card().input.model_copy(update={"resolution_m": 2.0}))
+    (warning,) = warnings_on(fine, tile_set)
+    assert "much finer" in warning and "about 2 m" in warning
+    coarse = a_card(input=a_card().input.model_copy(update={"resolution_m": 0.1}))
+    (warning,) = warnings_on(coarse, tile_set)
+    assert "much coarser" in warning
+
+
+def test_tiles_of_several_resolutions_are_told(tmp_path):
+    tile_set = make_tile_set(tmp_path / "t")
+    first, *rest = tile_set.record.tiles
+    a, b, c, d, e, f = first.transform
+    coarse = first.model_copy(update={"raster": "y", "transform": (3 * a, b, c, d, 3 * e, f)})
+    mixed = TileSet(tile_set.folder, tile_set.record.model_copy(update={"tiles": (coarse, *rest)}))
+    assert resolution_range_m(mixed.record) == pytest.approx((0.5, 1.5), rel=0.01)
+    (warning,) = warnings_on(a_card(), mixed)
+    assert "0.5 to 1.5 m" in warning
+
+
+def test_tiles_without_band_names_are_told(tmp_path):
+    (warning,) = warnings_on(a_card(), make_tile_set(tmp_path / "t", bands=("band_1", "band_2", "band_3")))
+    assert "Imagery page" in warning
