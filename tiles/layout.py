@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from tiles.objects import TileObject
 from tiles.tile_set import TileClass, TileRecord, TileSetRecord
 
 IMAGES = "images"
+IMAGES2 = "images2"
+"""Second images of the same places."""
 LABELS = "labels"
 IGNORE = "ignore"
 MAP_FILE = "map.txt"
@@ -67,6 +70,7 @@ _ARCGIS_BANDS = {
 }
 """Our names of bands, and ArcGIS's."""
 _NOT_IN_FOLDERS = re.compile(r"[^\w.-]+")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -102,23 +106,39 @@ def tile_name(number: int) -> str:
 
 
 def folder_names(classes: Sequence[TileClass]) -> dict[int, str]:
-    """Class names as folders, by value: letters, digits, `_`, `-` and `.`; no blanks, at which readers of map.txt stumble; distinct."""
-    names: dict[int, str] = {}
+    """Class names as folders, by value: letters, digits, `_`, `-` and `.`; no blanks, at which readers of map.txt stumble; none that
+    Windows keeps for itself; distinct, whatever their case.
+    """
+    names = {}
     for c in classes:
-        name = _NOT_IN_FOLDERS.sub("_", c.name).strip("._") or f"class_{c.value}"
-        taken = name.casefold() in {n.casefold() for n in names.values()}
-        names[c.value] = f"{name}_{c.value}" if taken else name
-    return names
+        name = _NOT_IN_FOLDERS.sub("_", unicodedata.normalize("NFC", c.name)).strip("._")
+        names[c.value] = f"class_{c.value}" if not name or _RESERVED.match(name) else name
+    return distinct_names(names, "_")
+
+
+def distinct_names(names: Mapping[int, str], joint: str = " ") -> dict[int, str]:
+    """Names by class value, with the value behind those that come a second time, whatever their case."""
+    found: dict[int, str] = {}
+    for value, name in names.items():
+        while name.casefold() in {n.casefold() for n in found.values()}:
+            name = f"{name}{joint}{value}"
+        found[value] = name
+    return found
 
 
 def map_text(tiles: Sequence[TileRecord]) -> str:
-    r"""map.txt: `images\000000000.tif  labels\000000000.tif ` a line: backslashes, two spaces between, one at the end."""
-    return "".join("  ".join(map_columns(t)).replace("/", "\\") + " \n" for t in tiles)
+    r"""map.txt: `images\000000000.tif  labels\000000000.tif ` a line: backslashes, two spaces between, one at the end.
+
+    Second images stand there only where there are no labels, after one space: that is how ArcGIS writes Export_Tiles, and where there are
+    labels, readers take what follows the image for its label.
+    """
+    return "".join(("  " if t.label or t.masks else " ").join(map_columns(t)).replace("/", "\\") + " \n" for t in tiles)
 
 
 def map_columns(tile: TileRecord) -> list[str]:
-    """The image and everything that labels it."""
-    return [tile.image, *([tile.label] if tile.label else []), *tile.masks.values()]
+    """The image and everything that labels it; the second image where nothing does."""
+    labels = [*([tile.label] if tile.label else []), *tile.masks.values()]
+    return [tile.image, *(labels or ([tile.image2] if tile.image2 else []))]
 
 
 def parse_map(text: str) -> list[tuple[str, ...]]:
@@ -183,8 +203,10 @@ def accumulated_stats(content: SideContent) -> dict[str, Any]:
         **_cell_sizes(record),
         **({"FeatureStats": _feature_stats(content)} if content.facts.counts_features else {}),
         **({"ClassPixelStats": _pixel_stats(record)} if content.facts.counts_pixels else {}),
-        "InputRastersProps": _raster_properties(record),
+        "InputRastersProps": _raster_properties(record.band_names),
+        **({"InputRastersProps2": _raster_properties(second.band_names)} if (second := record.second) else {}),
         "BandStatsState": [_band_state(b) for b in record.band_statistics],
+        **({"BandStatsState2": [_band_state(b) for b in second.band_statistics]} if second else {}),
     }
 
 
@@ -208,13 +230,20 @@ def model_definition(content: SideContent) -> dict[str, Any]:
         **content.definition,
         **_cell_sizes(record),
         "Classes": definition_classes(content.classes, content.names),
-        "InputRastersProps": _raster_properties(record),
-        "AllTilesStats": [
-            {"BandName": name, "Min": _plain(b.min), "Max": _plain(_above(b)), "Mean": b.mean, "StdDev": b.std}
-            for name, b in zip(arcgis_band_names(record.band_names), record.band_statistics, strict=True)
-        ],
+        "InputRastersProps": _raster_properties(record.band_names),
+        **({"InputRastersProps2": _raster_properties(second.band_names)} if (second := record.second) else {}),
+        "AllTilesStats": _tiles_statistics(record.band_names, record.band_statistics),
+        **({"AllTilesStats2": _tiles_statistics(second.band_names, second.band_statistics)} if second else {}),
         "WellKnownBandNames (FYI, these band names can be used in ExtractBands)": list(WELL_KNOWN_BANDS),
     }
+
+
+def part_of(record: TileSetRecord, part: str, *, second: bool) -> TileSetRecord:
+    """What the side files in one part of a set are about: its tiles, as seen from its folder; `second`: it is of the second raster."""
+    inside = f"{part}/"
+    tiles = tuple(t.model_copy(update={"image": t.image.removeprefix(inside)}) for t in record.tiles if t.image.startswith(inside))
+    about = dict(record.second) if second and record.second is not None else {}
+    return record.model_copy(update={**about, "second": None, "tiles": tiles})
 
 
 def definition_classes(classes: Sequence[TileClass], names: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -310,8 +339,15 @@ def _spread(numbers: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _raster_properties(record: TileSetRecord) -> dict[str, Any]:
-    return {"RasterCount": 1, "SensorName": "", "BandNames": arcgis_band_names(record.band_names)}
+def _raster_properties(bands: Sequence[str]) -> dict[str, Any]:
+    return {"RasterCount": 1, "SensorName": "", "BandNames": arcgis_band_names(bands)}
+
+
+def _tiles_statistics(bands: Sequence[str], statistics: Sequence[BandStatistics]) -> list[dict[str, Any]]:
+    return [
+        {"BandName": name, "Min": _plain(b.min), "Max": _plain(_above(b)), "Mean": b.mean, "StdDev": b.std}
+        for name, b in zip(arcgis_band_names(bands), statistics, strict=True)
+    ]
 
 
 def _band_state(band: BandStatistics) -> dict[str, Any]:

@@ -42,6 +42,15 @@ class TileClass(_Strict):
         return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
 
 
+class SecondImages(_Strict):
+    """What the second images of a set are: of each tile the same place in another raster, or, unpaired, a second folder of tiles (part B)."""
+
+    band_names: tuple[str, ...]
+    dtype: str
+    nodata: float | None = None
+    band_statistics: tuple[BandStatistics, ...]
+
+
 class TileRecord(_Strict):
     """One tile."""
 
@@ -72,13 +81,15 @@ class TileRecord(_Strict):
     """Paths below the folder, with forward slashes; the label's is empty where the format has no single label file."""
     masks: dict[int, str] = {}
     """Path of the instance masks of each class value that the tile shows, where the format has such."""
+    image2: str = ""
+    """Path of the second image of the same place; empty where there is none."""
     ignore: str | None = None
     """Path of its ignore mask; None when every pixel counts."""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What only some formats have is left out for the others."""
-        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks", "size"}}
+        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks", "size", "image2"}}
 
     @property
     def affine(self) -> Affine:
@@ -92,6 +103,8 @@ class TileSetRecord(_Strict):
     metadata_format: str = METADATA_FORMAT
     made_elsewhere: bool = False
     """The record was worked out from a folder that another program wrote."""
+    made_division: bool = False
+    """Training and validation are told apart as the other program did; else by place, or by number where tiles lie nowhere."""
     created: str = ""
     """ISO 8601, UTC."""
     settings: dict[str, Any] = {}
@@ -102,6 +115,8 @@ class TileSetRecord(_Strict):
     dtype: str
     nodata: float | None = None
     band_statistics: tuple[BandStatistics, ...]
+    second: SecondImages | None = None
+    """Of the second images; None where there are none."""
     resolution_m: float | None
     """Ground size of a pixel in metres, the finest of the rasters; None where unknown."""
     crs: str

@@ -196,3 +196,33 @@ def test_class_names_become_folders_without_blanks_and_without_twins():
         TileClass(value=v, name=n, colour="#000000") for v, n in ((1, "Paved road"), (2, "paved/road"), (3, "..."), (4, "Wege & Straßen"))
     ]
     assert layout.folder_names(named) == {1: "Paved_road", 2: "paved_road_2", 3: "class_3", 4: "Wege_Straßen"}
+
+
+@pytest.mark.parametrize(
+    ("named", "folders"),
+    [
+        (["A B", "A_B", "A_B_2"], ["A_B", "A_B_2", "A_B_2_3"]),
+        (["x_3", "x", "X"], ["x_3", "x", "X_3_3"]),
+        (["CON", "aux.tif", "..", "Nul", "communal"], ["class_1", "class_2", "class_3", "class_4", "communal"]),
+        (["Cafe\u0301", "Caf\u00e9"], ["Caf\u00e9", "Caf\u00e9_2"]),
+        (["\u9053\u8def", "\u0414\u043e\u0440\u043e\u0433\u0430 / 1"], ["\u9053\u8def", "\u0414\u043e\u0440\u043e\u0433\u0430_1"]),
+        (["<b>&amp;</b>", "a\\b"], ["b_amp_b", "a_b"]),
+    ],
+)
+def test_odd_names_become_folders_that_any_system_can_hold(named, folders):
+    classes = [TileClass(value=v, name=n, colour="#000000") for v, n in enumerate(named, 1)]
+    assert list(layout.folder_names(classes).values()) == folders
+
+
+def test_second_images_have_statistics_of_their_own():
+    record = genuine_record()
+    band = BandStatistics(min=0, max=9, mean=4.5, std=2.0, p2=1, p98=8, count=320000)
+    second = SecondImages(band_names=("nir",), dtype="uint16", band_statistics=(band,))
+    tiles = [t.model_copy(update={"image2": f"images2/{t.name}.tif"}) for t in record.tiles]
+    pair = content(record.model_copy(update={"second": second, "tiles": tuple(tiles)}))
+    assert layout.model_definition(pair)["AllTilesStats2"] == [{"BandName": "NearInfrared", "Min": 0, "Max": 9, "Mean": 4.5, "StdDev": 2.0}]
+    assert layout.model_definition(pair)["InputRastersProps2"]["BandNames"] == ["NearInfrared"]
+    assert layout.accumulated_stats(pair)["BandStatsState2"][0]["M2"] == 4.0 * 320000
+    assert layout.map_text(tiles).splitlines()[0] == "images\\000000000.tif  labels\\000000000.tif "
+    bare = [t.model_copy(update={"label": ""}) for t in tiles]
+    assert layout.map_text(bare).splitlines()[0] == "images\\000000000.tif images2\\000000000.tif ", "as in the genuine set"

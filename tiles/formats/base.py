@@ -62,6 +62,8 @@ class LabelFiles:
     """By class value: the instance masks of one class."""
 
 
+    label_suffix: str = ".tif"
+    """Of rasters of labels."""
 @dataclass(frozen=True, eq=False)
 class TileLabels:
     """The labels of a tile, as read."""
@@ -77,7 +79,7 @@ class LabelSink(Protocol):
     """Where a format writes."""
 
     def raster(self, path: str, values: NDArray[Any]) -> None:
-        """Write (rows, columns) as a GeoTIFF where the tile lies, with its world file."""
+        """Write (rows, columns) as the ending of `path` says, where the tile lies, with its world file."""
 
     def text(self, path: str, text: str) -> None:
         """Write UTF-8 text."""
@@ -124,13 +126,21 @@ class TileFormat(abc.ABC):
         """The classes that the side files list."""
         return classes if self.has_classes else ()
 
-    def definition(self, classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Further keys of the .emd; `classes` as its key Classes holds them."""
+    def definition(self, classes: Sequence[Mapping[str, Any]], instance_classes: Sequence[int] = ()) -> dict[str, Any]:
+        """Further keys of the .emd; `classes` as its key Classes holds them, and the values chosen to have single objects (none: all)."""
+    pairs: ClassVar[bool] = False
+    """A second image of the same place may lie beside each."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Folders that each hold images and side files of their own, the second from the second raster; empty where there is one set of them."""
+    chooses_instances: ClassVar[bool] = False
+    """A person may choose which classes have single objects."""
         return {}
 
-    def image_path(self, name: str, label: NDArray[np.uint8], objects: Sequence[TileObject], classes: Sequence[TileClass]) -> str:
+    def image_path(
+        self, name: str, label: NDArray[np.uint8], objects: Sequence[TileObject], classes: Sequence[TileClass], suffix: str = ".tif"
+    ) -> str:
         """Where the image of a tile belongs, below the folder."""
-        return f"{layout.IMAGES}/{name}.tif"
+        return f"{layout.IMAGES}/{name}{suffix}"
 
     def images(self, folder: Path) -> list[Path]:
         """The images that lie in a folder."""

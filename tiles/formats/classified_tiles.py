@@ -36,8 +36,9 @@ class ClassifiedTiles(TileFormat):
     has_pixels = True
     side = SideFacts(model_type="ImageClassification", counts_pixels=True)
 
+    pairs = True
     def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
-        path = f"{layout.LABELS}/{tile.name}.tif"
+        path = f"{layout.LABELS}/{tile.name}{tile.label_suffix}"
         sink.raster(path, tile.label)
         return LabelFiles(path), ()
 

@@ -19,6 +19,7 @@ class ExportTiles(TileFormat):
     description = "Pictures without labels, for programs that improve, translate or look through pictures."
     has_objects = False
     has_classes = False
+    pairs = True
     label_folder = None
     label_needed = False
     side = SideFacts(model_type="", counts_features=True)

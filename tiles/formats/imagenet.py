@@ -29,8 +29,10 @@ class Imagenet(TileFormat):
     label_needed = False
     side = SideFacts(model_type="ObjectClassification", counts_features=True)
 
-    def image_path(self, name: str, label: NDArray[np.uint8], objects: Sequence[TileObject], classes: Sequence[TileClass]) -> str:
-        return f"{layout.IMAGES}/{layout.folder_names(classes)[objects[0].value]}/{name}.tif"
+    def image_path(
+        self, name: str, label: NDArray[np.uint8], objects: Sequence[TileObject], classes: Sequence[TileClass], suffix: str = ".tif"
+    ) -> str:
+        return f"{layout.IMAGES}/{layout.folder_names(classes)[objects[0].value]}/{name}{suffix}"
 
     def images(self, folder: Path) -> list[Path]:
         return [image for one in sorted((folder / layout.IMAGES).iterdir()) if one.is_dir() for image in images_in(one)]
@@ -43,8 +45,8 @@ class Imagenet(TileFormat):
 
     def read(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], classes: Sequence[TileClass]) -> TileLabels:
         named = PurePosixPath(image).parent.name
-        fit = layout.folder_names(classes)
-        value = next((c.value for c in classes if named in {c.name, fit[c.value]}), None)
+        values = {c.name: c.value for c in classes} | {fit: value for value, fit in layout.folder_names(classes).items()}
+        value = values.get(named)
         if value is None:
             raise strange_value(image, f"'{named}' as its folder", classes)
         return TileLabels(None, classes=(value,))

@@ -26,8 +26,8 @@ class MultiLabeledTiles(TileFormat):
     side = SideFacts(model_type="ImageClassification", counts_pixels=True)
 
     def class_names(self, classes: Sequence[TileClass]) -> dict[int, str]:
-        """Without commas, which would make two names of one."""
-        return {c.value: " ".join(c.name.replace(",", " ").split()) for c in classes}
+        """Without commas, which would make two names of one; distinct."""
+        return layout.distinct_names({c.value: " ".join(c.name.replace(",", " ").split()) or f"class {c.value}" for c in classes})
 
     def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
         path = f"{layout.LABELS}/{tile.name}.xml"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tiles import layout
 from tiles.formats.base import Finding, LabelFiles, LabelSink, TileContent, TileFormat, TileLabels, read_band, same_shape
 from tiles.formats.classified_tiles import ClassifiedTiles
 from tiles.formats.rcnn_masks import check_folders, check_mask, find_masks, objects_of, write_masks
@@ -14,11 +16,12 @@ from tiles.objects import TileObject
 from tiles.tile_set import TileClass
 
 INSTANCES = "labels2"
+INSTANCE_CLASSES = "Panoptic_Segmentation_Instance_Classes"
 _CLASSES = ClassifiedTiles()
 
 
 class PanopticSegmentation(TileFormat):
-    """Every class has instances."""
+    """Some classes have single objects ("things"), or all of them; the others are areas only ("stuff")."""
 
     name = "Panoptic_Segmentation"
     title = "A class for each pixel and an outline of each object (panoptic)"
@@ -27,10 +30,11 @@ class PanopticSegmentation(TileFormat):
     has_outlines = True
     has_instances = True
     named_folders = True
+    chooses_instances = True
     side = SideFacts(model_type="PanopticSegmentation", counts_pixels=True, counts_features=True)
 
-    def definition(self, classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return {"Panoptic_Segmentation_Instance_Classes": list(classes)}
+    def definition(self, classes: Sequence[Mapping[str, Any]], instance_classes: Sequence[int] = ()) -> dict[str, Any]:
+        return {INSTANCE_CLASSES: [c for c in classes if not instance_classes or c["Value"] in instance_classes]}
 
     def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
         (label, _), (instances, written) = _CLASSES.write(sink, tile), write_masks(sink, tile, INSTANCES)
@@ -56,6 +60,13 @@ class PanopticSegmentation(TileFormat):
 
     def check_set(self, folder: Path, values: Mapping[int, str]) -> Iterator[Finding]:
         if (folder / INSTANCES).is_dir():
-            yield from check_folders(folder, INSTANCES, values)
+            yield from check_folders(folder, INSTANCES, _instance_classes(folder, values))
         else:
             yield Finding(INSTANCES, "this folder", "no such folder")
+
+
+def _instance_classes(folder: Path, values: Mapping[int, str]) -> dict[int, str]:
+    """Names, by value, of the classes that may have single objects: those that the .emd lists, all where it lists none."""
+    listed = json.loads((folder / layout.DEFINITION_FILE).read_text(encoding="utf-8-sig")).get(INSTANCE_CLASSES)
+    chosen = {c.get("Value", c.get("ClassValue")) for c in listed if isinstance(c, dict)} if isinstance(listed, list) else set(values)
+    return {value: name for value, name in values.items() if value in chosen}

@@ -75,20 +75,22 @@ def write_masks(sink: LabelSink, tile: TileContent, parent: str) -> tuple[LabelF
             continue
         again = np.zeros(len(mine) + 1, dtype=np.uint16 if len(seen) > 255 else np.uint8)
         again[seen] = np.arange(1, len(seen) + 1)
-        masks[value] = f"{parent}/{folders[value]}/{tile.name}.tif"
+        masks[value] = f"{parent}/{folders[value]}/{tile.name}{tile.label_suffix}"
         sink.raster(masks[value], again[tile.instances[value]])
         written += [mine[number - 1] for number in seen]
     return LabelFiles(masks=masks), tuple(written)
 
 
 def find_masks(folder: Path, parent: str, classes: Sequence[TileClass]) -> dict[str, dict[int, str]]:
-    """Masks below `parent`, by stem and class value. Folders are named by the class as it is, or as a folder may be named."""
-    fit = layout.folder_names(classes)
+    """Masks below `parent`, by stem and class value. Folders are named as a folder may be named, or else by the class as it is."""
+    folders = {here.name: here for here in (folder / parent).glob("*/")}
+    values = {fit: value for value, fit in layout.folder_names(classes).items()}
+    if not folders.keys() <= values.keys():
+        values |= {c.name: c.value for c in classes}
     found: dict[str, dict[int, str]] = {}
-    for c in classes:
-        here = next((d for name in (c.name, fit[c.value]) if (d := folder / parent / name).is_dir()), None)
-        for path in images_in(here) if here is not None else ():
-            found.setdefault(path.stem, {})[c.value] = f"{parent}/{path.parent.name}/{path.name}"
+    for name in sorted(folders.keys() & values.keys()):
+        for path in images_in(folders[name]):
+            found.setdefault(path.stem, {})[values[name]] = f"{parent}/{name}/{path.name}"
     return found
 
 
