@@ -9,7 +9,7 @@ from models.values import BandStatistics
 from tiles import layout
 from tiles.layout import SideContent, SideFacts
 from tiles.objects import TileObject
-from tiles.tile_set import TileClass, TileRecord, TileSetRecord
+from tiles.tile_set import SecondImages, TileClass, TileRecord, TileSetRecord
 
 
 def genuine_record() -> TileSetRecord:
