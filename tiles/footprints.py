@@ -24,6 +24,26 @@ def local_projection(lon: Sequence[float] | NDArray[np.float64], lat: Sequence[f
     return CRS.from_proj4(f"+proj=aeqd +lat_0={lat0:.9f} +lon_0={lon0:.9f} +datum=WGS84 +units=m +no_defs")
 
 
+def outlines(transforms: Sequence[Affine], crs: Sequence[str], sizes: Sequence[tuple[int, int]]) -> NDArray[np.object_] | None:
+    """Outlines of tiles in one plane, to see which lie beside which; None where some do not say where they lie.
+
+    Args:
+        transforms: Affine of each tile; the identity for one that lies nowhere.
+        crs: CRS of each tile, as text; where none has one (pictures with a world file only), their map units are taken as they are.
+        sizes: (columns, rows) of each, pixels.
+
+    Returns:
+        (n,) shapely polygons, in metres where the CRS is known.
+    """
+    if not transforms or any(t.is_identity for t in transforms):
+        return None
+    if all(crs):
+        return footprints_m(transforms, crs, sizes)
+    if any(crs) or (len(transforms) > 1 and len(set(transforms)) == 1):  # one place for all is no place
+        return None
+    return shapely.polygons(_corners(transforms, sizes))
+
+
 def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], sizes: int | Sequence[tuple[int, int]]) -> NDArray[np.object_]:
     """Outlines of tiles in one common local projection, metres.
 
@@ -35,10 +55,7 @@ def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], sizes: int | 
     Returns:
         (n,) shapely polygons.
     """
-    each = [(sizes, sizes)] * len(transforms) if isinstance(sizes, int) else sizes
-    corners = np.array(
-        [[t @ corner for corner in ((0, 0), (c, 0), (c, r), (0, r))] for t, (c, r) in zip(transforms, each, strict=True)], dtype=float
-    ).reshape(-1, 4, 2)
+    corners = _corners(transforms, [(sizes, sizes)] * len(transforms) if isinstance(sizes, int) else sizes)
     lonlat = np.empty_like(corners)
     names = np.asarray(crs, dtype=object)
     for name in dict.fromkeys(crs):
@@ -48,3 +65,9 @@ def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], sizes: int | 
     local = local_projection(lonlat[..., 0].ravel(), lonlat[..., 1].ravel())
     x, y = Transformer.from_crs(LONLAT, local, always_xy=True).transform(lonlat[..., 0], lonlat[..., 1])
     return shapely.polygons(np.stack([x, y], axis=-1))
+
+
+def _corners(transforms: Sequence[Affine], sizes: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """(n, 4, 2) x, y of the corners of tiles, (columns, rows) pixels large, each in its own CRS."""
+    corners = [[t @ corner for corner in ((0, 0), (c, 0), (c, r), (0, r))] for t, (c, r) in zip(transforms, sizes, strict=True)]
+    return np.array(corners, dtype=float).reshape(-1, 4, 2)

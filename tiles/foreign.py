@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from affine import Affine
-from rasterio.errors import RasterioIOError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioIOError
 
 from errors import EmptyTileSetError, SplitError, TileSetFormatError
 from imagery.grid import Grid
 from models.values import BandStatistics
 from tiles import layout
-from tiles.footprints import footprints_m
+from tiles.apart import leaks
+from tiles.division import divided_folders, made_division
+from tiles.footprints import outlines
 from tiles.formats import TileFormat, tile_format
 from tiles.formats.base import LabelFiles, rough_pixels
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
-from tiles.tile_set import Split, TileClass, TileRecord, TileSetRecord
+from tiles.tile_set import Split, TileClass, TileRecord, TileSet, TileSetRecord
 
 VALIDATION_SHARE = 0.2
 SEED = 0
+PLACES: Mapping[Split, str] = {"train": "training", "validation": "validation", "gap": "used by neither"}
 SAMPLED_IMAGES = 300
 """Images read for band statistics, spread evenly over the folder."""
 COLOURS = ("#4361ee", "#ff9f1c", "#2ec4b6", "#e71d36", "#8338ec", "#ffd60a", "#6a994e", "#bc4749")
@@ -48,46 +54,107 @@ class _Chip:
     objects: dict[int, int]
 
 
-def derive_record(folder: Path) -> TileSetRecord:
-    """The record of a folder in one of the known formats, from its side files, names and pixels.
+@dataclass(frozen=True)
+class _Facts:
+    bands: int
+    size: int
+    dtype: str
+    nodata: float | None
 
-    Chips that say where they lie are split by place; others by their number, in runs with a gap between.
+
+@dataclass(frozen=True)
+class _Part:
+    """What lies in one folder with side files."""
+
+    folder: Path
+    form: TileFormat
+    classes: tuple[TileClass, ...]
+    band_names: tuple[str, ...]
+    facts: _Facts
+    chips: list[_Chip]
+
+
+def derive_record(folder: Path) -> TileSetRecord:
+    """The record of a folder in one of the known formats, from its side files, names and pixels; or of folders train/ and val/ of such.
+
+    A division into training and validation that came with the tiles is kept where nothing leaks across it. Else chips that say where they lie
+    are split by place; others, and what lies in one place alone, by their number, in runs with a gap between (`tiles.apart` tells so).
 
     Raises:
         TileSetFormatError: a side file or a folder is missing or wrong; the message names it.
         EmptyTileSetError: no image has a label.
     """
-    accumulated, definition = _side_files(folder)
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+        return _derive_record(folder)
+
+
+def _derive_record(folder: Path) -> TileSetRecord:
+    parts = [_read_part(folder, part) for part in divided_folders(folder) or [folder]]
+    first, chips = parts[0], [chip for part in parts for chip in part.chips]
+    for part in parts[1:]:
+        if (part.form, part.classes, part.band_names, part.facts) != (first.form, first.classes, first.band_names, first.facts):
+            raise TileSetFormatError(
+                f"The folders '{first.folder.name}' and '{part.folder.name}' differ in format, classes, bands or tile size.",
+                "Export both in the same way.",
+            )
+    placed = chips[0].crs
+    grid = Grid(first.facts.size, first.facts.size, chips[0].transform, CRS.from_user_input(placed)) if placed else None
+    sides = made_division(folder, [chip.image for chip in chips])
+
+    def record(splits: Sequence[Split], places: Sequence[str], *, made: bool) -> TileSetRecord:
+        return TileSetRecord(
+            metadata_format=first.form.name,
+            made_elsewhere=True,
+            made_division=made,
+            classes=first.classes,
+            band_names=first.band_names,
+            dtype=first.facts.dtype,
+            nodata=first.facts.nodata,
+            band_statistics=statistics,
+            resolution_m=grid.resolution_m if grid else None,
+            crs=placed,
+            tile_size=first.facts.size,
+            stride=first.facts.size,
+            seed=SEED,
+            tiles=tuple(_tile_record(chip, split, place) for chip, split, place in zip(chips, splits, places, strict=True)),
+        )
+
+    statistics = _band_statistics(folder, [chip.image for chip in chips], first.facts)
+    if sides is not None:
+        made = record(sides, [f"{PLACES[side]}, as it came" for side in sides], made=True)
+        if not leaks(TileSet(folder, made)):
+            return made
+    return record(*_split(chips, [c.value for c in first.classes]), made=False)
+
+
+def _read_part(folder: Path, part: Path) -> _Part:
+    """What lies in one folder with side files, paths as seen from `folder`."""
+    accumulated, definition = _side_files(part)
     form = tile_format(str(accumulated.get("MetaDataMode")))
     classes = _classes(definition, form)
-    pairs = _pairs(folder, form, classes)
-    first = _facts(folder, pairs[0][0])
-    size = None if definition.get("CropTileMode") == layout.VARIABLE_SIZE else first.size
-    chips = [_chip(folder, form, image, files, size, classes) for image, files in pairs]
-    splits, places = _split(chips, [c.value for c in classes])
-    tiles = tuple(_tile_record(chip, split, place) for chip, split, place in zip(chips, splits, places, strict=True))
-    placed = chips[0].crs
-    grid = Grid(first.size, first.size, chips[0].transform, rasterio.crs.CRS.from_user_input(placed)) if placed else None
-    return TileSetRecord(
-        metadata_format=form.name,
-        made_elsewhere=True,
-        classes=classes,
-        band_names=_band_names(definition, accumulated, first.bands),
-        dtype=first.dtype,
-        nodata=first.nodata,
-        band_statistics=_band_statistics(folder, [image for image, _ in pairs], first),
-        resolution_m=grid.resolution_m if grid else None,
-        crs=placed,
-        tile_size=first.size,
-        stride=first.size,
-        seed=SEED,
-        tiles=tiles,
-    )
+    pairs = _pairs(part, form, classes)
+    facts = _facts(part, pairs[0][0])
+    size = None if definition.get("CropTileMode") == layout.VARIABLE_SIZE else facts.size
+    stated = _stated_crs(definition, accumulated)
+    chips = [_chip(part, form, image, files, size, classes, stated) for image, files in pairs]
+    if part != folder:
+        if form.name == "COCO_rectangles":  # its one file of labels is looked for at the top
+            raise TileSetFormatError("COCO tiles cannot be read from folders train and val at once.", "Open one of the folders by itself.")
+        chips = [_below(part.name, chip) for chip in chips]
+    return _Part(part, form, classes, _band_names(definition, accumulated, facts.bands), facts, chips)
+
+
+def _below(name: str, chip: _Chip) -> _Chip:
+    files = LabelFiles(f"{name}/{chip.files.label}" if chip.files.label else "", {v: f"{name}/{m}" for v, m in chip.files.masks.items()})
+    return replace(chip, name=f"{name}-{chip.name}", image=f"{name}/{chip.image}", files=files)
 
 
 def _side_files(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if not folder.is_dir():
         raise TileSetFormatError(f"There is no folder '{folder.name}'.", "Check the path.")
+    meant = right_folder(folder)
+    if meant is not None:
+        raise TileSetFormatError(f"'{folder.name}' is not the folder that holds {layout.MAP_FILE}.", f"Choose '{meant}'.")
     for name in layout.NEEDED_FILES:
         if not (folder / name).exists():
             raise TileSetFormatError(
@@ -97,6 +164,19 @@ def _side_files(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     accumulated, definition = (read_side_json(folder / name) for name in (layout.ACCUMULATED_FILE, layout.DEFINITION_FILE))
     tile_format(str(accumulated.get("MetaDataMode")))
     return accumulated, definition
+
+
+def right_folder(folder: Path) -> Path | None:
+    """The folder that was meant: the one above or inside that holds the side files; None where this one does, or none or several do."""
+
+    def holds(one: Path) -> bool:
+        return (one / layout.ACCUMULATED_FILE).is_file() or (one / layout.DEFINITION_FILE).is_file()
+
+    if holds(folder) or divided_folders(folder):
+        return None
+    inside = [one for one in sorted(folder.iterdir()) if one.is_dir() and holds(one)]
+    near = [folder.parent] if holds(folder.parent) else inside
+    return near[0] if len(near) == 1 else None
 
 
 def read_side_json(path: Path) -> Mapping[str, Any]:
@@ -156,14 +236,6 @@ def _pairs(folder: Path, form: TileFormat, classes: tuple[TileClass, ...]) -> li
     return pairs
 
 
-@dataclass(frozen=True)
-class _Facts:
-    bands: int
-    size: int
-    dtype: str
-    nodata: float | None
-
-
 def _facts(folder: Path, image: str) -> _Facts:
     with _opened(folder, image) as file:
         return _Facts(file.count, file.width, file.dtypes[0], file.nodata)
@@ -178,29 +250,48 @@ def _opened(folder: Path, path: str) -> rasterio.DatasetReader:
         ) from error
 
 
-def _chip(folder: Path, form: TileFormat, image: str, files: LabelFiles, size: int | None, classes: tuple[TileClass, ...]) -> _Chip:
+def _chip(
+    folder: Path, form: TileFormat, image: str, files: LabelFiles, size: int | None, classes: tuple[TileClass, ...], stated: CRS | None
+) -> _Chip:
     with _opened(folder, image) as file:
         if size is not None and (file.width, file.height) != (size, size):
             raise TileSetFormatError(
                 f"{image} is {file.width} x {file.height} pixels, but the first tile is {size} x {size}.",
                 "All tiles of a set must be squares of one size. Export the tiles again.",
             )
-        crs = file.crs.to_string() if file.crs else ""
         transform, columns, rows = file.transform, file.width, file.height
+        crs = file.crs or (None if transform.is_identity else stated)
     labels = form.read(folder, image, files, (rows, columns), classes)
     pixels = pixels_per_class(rough_pixels(labels, (rows, columns)) if labels.pixels is None else labels.pixels)
     values = [one.value for one in labels.objects] or (list(labels.classes) if form.per_object else [])
     objects = {value: values.count(value) for value in sorted(set(values))}
-    return _Chip(Path(image).stem, image, files, crs, transform, (columns, rows), size is None, pixels, objects)
+    return _Chip(Path(image).stem, image, files, crs.to_string() if crs else "", transform, (columns, rows), size is None, pixels, objects)
+
+
+def _stated_crs(definition: Mapping[str, Any], accumulated: Mapping[str, Any]) -> CRS | None:
+    """The one CRS that the side files give for all chips; what chips with only a world file beside them lie in."""
+    for source in (definition, accumulated):
+        references = [size.get("spatialReference") for k in ("MinCellSize", "MaxCellSize") if isinstance(size := source.get(k), dict)]
+        if len(references) == 2 and references[0] == references[1] and isinstance(references[0], dict):
+            for told in (
+                references[0].get("wkt"),
+                *(f"{who}:{references[0].get(k)}" for k in ("latestWkid", "wkid") for who in ("EPSG", "ESRI")),
+            ):
+                try:
+                    return CRS.from_user_input(told)
+                except (CRSError, TypeError):
+                    continue
+    return None
 
 
 def _split(chips: list[_Chip], values: list[int]) -> tuple[list[Split], list[str]]:
-    if all(chip.crs and not chip.transform.is_identity for chip in chips):
-        outlines = footprints_m([c.transform for c in chips], [c.crs for c in chips], [c.size for c in chips])
-        bounds = np.array([o.bounds for o in outlines])
+    places = outlines([c.transform for c in chips], [c.crs for c in chips], [c.size for c in chips])
+    if places is not None:
+        bounds = shapely.bounds(places)
         gap = float(np.median(np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])))
         pixels = np.array([[c.pixels.get(v, 0) for v in values or [0]] for c in chips], dtype=np.int64)
-        return split_by_place(outlines, pixels, VALIDATION_SHARE, SEED, gap)
+        with contextlib.suppress(SplitError):  # all in one place
+            return split_by_place(places, pixels, VALIDATION_SHARE, SEED, gap)
     return _split_by_number(len(chips))
 
 

@@ -2,172 +2,167 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import rasterio
 import typer
-from rasterio.errors import RasterioIOError
 
-from errors import TileSetFormatError
+from errors import TileSetError, TileSetFormatError
 from tiles import layout
-from tiles.foreign import read_side_json
-from tiles.formats import FORMATS, TileFormat
-from tiles.formats.base import Finding
-from tiles.tile_set import RECORD_FILE, TileClass, open_tile_set
+from tiles.apart import by_pixels, by_place, leaks, one_sided_classes
+from tiles.check_sides import (
+    Side,
+    check_classes,
+    check_label_folder,
+    check_map,
+    check_names,
+    check_statistics,
+    missing_parts,
+    read_sides,
+)
+from tiles.check_tiles import Contents, Tell, check_alike, look_through
+from tiles.division import divided_folders
+from tiles.formats import TileFormat, tile_format
+from tiles.formats.base import Finding, Harm, LabelFiles
+from tiles.tile_set import RECORD_FILE, TileClass, TileSetRecord, open_tile_set
+
+HARMS: dict[Harm, str] = {
+    "grave": "Cannot be trained on",
+    "leak": "Scores would say too much",
+    "elsewhere": "Stops other programs, not Terratune",
+    "none": "Does no harm",
+}
+"""Headings, the worst first."""
 
 
-def validate_tile_set(folder: Path) -> list[Finding]:
-    """Everything wrong with a folder of training tiles, ours or another program's; empty when it is as its format asks."""
-    if not folder.is_dir():
-        return [Finding(str(folder), "a folder", "nothing")]
-    findings = list(_missing(folder, layout.SIDE_FILES, (layout.IMAGES,)))
-    if findings:
+def validate_tile_set(folder: Path, tell: Tell = lambda share: None) -> list[Finding]:
+    """Everything wrong with a folder of training tiles, ours or another program's, the worst first; empty when it is as its format asks.
+
+    Args:
+        folder: The one that holds images and labels, or folders train and val that do.
+        tell: Hears the share done, may raise to stop.
+    """
+    parts = divided_folders(folder)
+    if parts:
+        found = [_below(part.name, one) for part in parts for one in _validate(part, tell)]
+        whole = not any(f.harm == "grave" for f in found)
+        return _worst_first(found + (_across(folder) if whole else []))
+    return _worst_first(_validate(folder, tell))
+
+
+def quick_findings(folder: Path) -> list[Finding]:
+    """What can be told at once, without opening a picture: side files, names, and how training and validation lie, where a record says so."""
+    return _worst_first(_outside(folder)[0])
+
+
+def _validate(folder: Path, tell: Tell) -> list[Finding]:
+    findings, contents, accumulated, definition, record = _outside(folder)
+    if contents is None:
         return findings
-    try:
-        accumulated, definition = (read_side_json(folder / name) for name in (layout.ACCUMULATED_FILE, layout.DEFINITION_FILE))
-    except TileSetFormatError as error:
-        return [Finding("side file", "a JSON object", error.fact)]
-    mode = accumulated.get("MetaDataMode")
-    form = FORMATS.get(str(mode))
-    if form is None:
-        return [Finding(layout.ACCUMULATED_FILE, f"MetaDataMode {' or '.join(FORMATS)}", repr(mode))]
-    findings = list(_missing(folder, (), (form.label_folder,) if form.label_folder else ()))
-    if findings:
-        return findings
-    values, wrong_classes = _classes(definition, form)
-    findings += wrong_classes
-    findings += _statistics(accumulated, values)
-    findings += _map(folder)
-    sizes_vary = definition.get("CropTileMode") == layout.VARIABLE_SIZE
-    findings += _chips(folder, form, {} if sizes_vary else accumulated, values)
-    findings += form.check_set(folder, values)
-    findings += _counts(folder, form, accumulated)
-    findings += _record(folder)
+    facts, wrong = look_through(contents, tell)
+    findings += wrong
+    vary = definition.get("CropTileMode") == layout.VARIABLE_SIZE if record is None else any(t.size for t in record.tiles)
+    findings += check_alike(contents, facts, accumulated, record, sizes_vary=vary)
+    findings += contents.form.check_set(folder, contents.values)
+    if record is None and not any(f.harm == "grave" for f in findings):
+        try:
+            record = open_tile_set(folder).record
+        except TileSetError as error:
+            return [*findings, Finding(folder.name, "a set that can be opened", error.fact, error.remedy)]
+        findings += [*by_place(record), *one_sided_classes(record)]
+    if record is not None:
+        findings += by_pixels(record, {one.path: one.digest for one in facts})
     return findings
 
 
-def _missing(folder: Path, files: Sequence[str], folders: Sequence[str]) -> Iterator[Finding]:
-    for name in files:
-        if not (folder / name).is_file():
-            yield Finding(name, "this side file in the folder", "no such file")
-    for name in folders:
-        if not (folder / name).is_dir():
-            yield Finding(name, "this folder", "no such folder")
+def _outside(folder: Path) -> tuple[list[Finding], Contents | None, Side, Side, TileSetRecord | None]:
+    """(what is wrong without looking at pixels, what there is to look through, the two side files, the record if it is ours)."""
+    record, findings = _own_record(folder)
+    sides = missing_parts(folder)
+    accumulated: Side = {}
+    definition: Side = {}
+    form, values = None, dict[int, str]()
+    if folder.is_dir():
+        accumulated, definition, form, wrong = read_sides(folder)
+        sides += wrong
+    if form is not None and definition:
+        values, wrong = check_classes(accumulated, definition, form)
+        sides += wrong
+    if record is not None:  # the side files are for other programs
+        form = tile_format(record.metadata_format)
+        values = form.class_names(form.listed(record.classes))
+        sides = [replace(f, harm="elsewhere") if f.harm == "grave" and f.file in layout.SIDE_FILES else f for f in sides]
+    findings += sides
+    if form is None or not (folder / layout.IMAGES).is_dir():
+        return findings, None, accumulated, definition, record
+    missing = check_label_folder(folder, form)
+    contents, wrong = (None, missing) if missing else _contents(folder, form, values, record)
+    findings += wrong
+    if contents is not None:
+        findings += check_statistics(accumulated, definition, len(contents.images))
+        findings += check_map(folder)
+        findings += check_names(folder, form, contents.images, contents.labels)
+    if record is not None:
+        findings += [*by_place(record), *one_sided_classes(record)]
+    return findings, contents, accumulated, definition, record
 
 
-def _classes(definition: Mapping[str, Any], form: TileFormat) -> tuple[dict[int, str], list[Finding]]:
-    file = layout.DEFINITION_FILE
-    listed = definition.get("Classes")
-    if not listed and not form.has_classes:
-        return {}, []
-    if not isinstance(listed, list) or not listed:
-        return {}, [Finding(file, "a list of Classes", repr(listed))]
-    values: dict[int, str] = {}
-    wrong = []
-    for entry in listed:
-        entry = entry if isinstance(entry, dict) else {}
-        value, name, colour = entry.get("Value", entry.get("ClassValue")), entry.get("Name", entry.get("ClassName")), entry.get("Color")
-        if not isinstance(value, int) or not 0 <= value <= 254 or value in values:
-            wrong.append(Finding(file, "a class Value of its own between 0 and 254", repr(value)))
-            continue
-        values[value] = str(name)
-        if not isinstance(name, str) or not name:
-            wrong.append(Finding(file, f"a Name for class {value}", repr(name)))
-        if not isinstance(colour, list) or len(colour) != 3:
-            wrong.append(Finding(file, f"a Color [red, green, blue] for class {value}", repr(colour)))
-    mode = definition.get("MetaDataMode", form.name)
-    if mode != form.name:
-        wrong.append(Finding(file, f"MetaDataMode {form.name}, as in {layout.ACCUMULATED_FILE}", repr(mode)))
-    return values, wrong
-
-
-def _statistics(accumulated: Mapping[str, Any], values: Mapping[int, str]) -> Iterator[Finding]:
-    file = layout.ACCUMULATED_FILE
-    listed = accumulated.get("Classes")
-    found = [c.get("ClassValue") for c in listed if isinstance(c, dict)] if isinstance(listed, list) else None
-    if found is not None and values and found != list(values):
-        yield Finding(file, f"the classes {list(values)} as in {layout.DEFINITION_FILE}", str(found))
-
-
-def _map(folder: Path) -> Iterator[Finding]:
-    lines = layout.parse_map((folder / layout.MAP_FILE).read_text(encoding="utf-8-sig", errors="replace"))
-    if not lines:
-        yield Finding(layout.MAP_FILE, r"lines as images\000000000.tif  labels\000000000.tif", "none")
-    seen: set[str] = set()
-    for paths in lines:
-        for path in paths:
-            if not (folder / path).is_file():
-                yield Finding(layout.MAP_FILE, f"only files that exist, but it lists {path}", "no such file")
-        if paths[0] in seen:
-            yield Finding(layout.MAP_FILE, f"one line for {paths[0]}", "two")
-        seen.add(paths[0])
-
-
-def _chips(folder: Path, form: TileFormat, accumulated: Mapping[str, Any], values: dict[int, str]) -> Iterator[Finding]:
+def _contents(
+    folder: Path, form: TileFormat, values: dict[int, str], record: TileSetRecord | None
+) -> tuple[Contents | None, list[Finding]]:
+    classes = [TileClass(value=v, name=n, colour="#000000") for v, n in values.items() if v] if record is None else record.classes
+    labels: dict[str, LabelFiles] = {}
+    wrong: list[Finding] = []
     try:
-        labels = form.find(folder, [TileClass(value=v, name=n, colour="#000000") for v, n in values.items() if v])
+        labels = form.find(folder, classes)
     except TileSetFormatError as error:
-        yield Finding("labels", f"labels as {form.name} asks", error.fact)
-        return
-    images = form.images(folder)
-    if not images:
-        yield Finding(layout.IMAGES, "at least one image", "none")
-    twins = collections.Counter(p.with_suffix("") for p in images)
-    for image in images:
-        name = image.relative_to(folder).as_posix()
-        if twins[image.with_suffix("")] > 1:
-            yield Finding(name, "one image of this name", f"{twins[image.with_suffix('')]}, with different endings")
-        shape = yield from _image(folder, name, accumulated)
-        if image.stem not in labels:
-            if form.label_needed:
-                yield Finding(name, "a label of the same name", "none")
-        elif shape is not None:
-            yield from form.check(folder, name, labels[image.stem], shape, values)
-    for stem in sorted(set(labels) - {p.stem for p in images}):
-        for path in (labels[stem].label, *labels[stem].masks.values()):
-            if path:
-                yield Finding(path, "an image of the same name", f"none named {stem}")
+        return None, [Finding("labels", f"labels as {form.name} asks", error.fact, error.remedy), *form.check_set(folder, values)]
+    ignore = {t.image: t.ignore for t in record.tiles if t.ignore} if record else {}
+    images = [p.relative_to(folder).as_posix() for p in form.images(folder)]
+    return Contents(folder, form, values, images, labels, ignore), wrong
 
 
-def _image(folder: Path, name: str, accumulated: Mapping[str, Any]) -> Generator[Finding, None, tuple[int, int] | None]:
-    """(rows, columns) of an image; None where it cannot be read."""
-    try:
-        with rasterio.open(folder / name) as file:
-            rows, columns, bands = file.height, file.width, file.count
-    except RasterioIOError:
-        yield Finding(name, "a readable raster", "a damaged file, or no raster")
-        return None
-    if accumulated.get("NumBands") not in {None, bands}:
-        yield Finding(name, f"{accumulated['NumBands']} bands (NumBands in {layout.ACCUMULATED_FILE})", str(bands))
-    size = (accumulated.get("TileSizeX"), accumulated.get("TileSizeY"))
-    if None not in size and (columns, rows) != size:
-        yield Finding(name, f"{size[0]} x {size[1]} pixels (TileSize in {layout.ACCUMULATED_FILE})", f"{columns} x {rows}")
-    return rows, columns
-
-
-def _counts(folder: Path, form: TileFormat, accumulated: Mapping[str, Any]) -> Iterator[Finding]:
-    count = len(form.images(folder))
-    told = accumulated.get("NumTiles", accumulated.get("NumTilesAsDouble"))
-    if told is not None and told != count:
-        yield Finding(layout.ACCUMULATED_FILE, f"NumTiles {count}, the images there are", str(told))
-
-
-def _record(folder: Path) -> Iterator[Finding]:
-    """Our own record, where there is one, must name the files that are there."""
+def _own_record(folder: Path) -> tuple[TileSetRecord | None, list[Finding]]:
+    """Our own record, where there is one, which must name files that are there, each once."""
     if not (folder / RECORD_FILE).exists():
-        return
+        return None, []
     try:
         record = open_tile_set(folder).record
     except TileSetFormatError as error:
-        yield Finding(RECORD_FILE, "a record that can be read", error.fact)
-        return
+        return None, [Finding(RECORD_FILE, "a record that can be read", error.fact, error.remedy)]
+    return record, list(_listed(folder, record))
+
+
+def _listed(folder: Path, record: TileSetRecord) -> Iterator[Finding]:
+    seen: set[str] = set()
     for tile in record.tiles:
+        if tile.image in seen:
+            yield Finding(RECORD_FILE, f"one tile {tile.image}", "two", "Export the tiles again.")
+        seen.add(tile.image)
         for path in (tile.image, tile.label, *tile.masks.values(), tile.ignore):
             if path and not (folder / path).is_file():
-                yield Finding(RECORD_FILE, f"only files that exist, but it lists {path}", "no such file")
+                remedy = "Bring the file back, or export the tiles again."
+                yield Finding(RECORD_FILE, f"only files that exist, but it lists {path}", "no such file", remedy)
+
+
+def _across(folder: Path) -> list[Finding]:
+    """What shows only when the folders train and val are taken together."""
+    try:
+        tile_set = open_tile_set(folder)
+    except TileSetError as error:
+        return [Finding(folder.name, "folders that belong together", error.fact, error.remedy)]
+    return [*leaks(tile_set), *(f for f in by_place(tile_set.record) if f.harm != "leak"), *one_sided_classes(tile_set.record)]
+
+
+def _below(name: str, finding: Finding) -> Finding:
+    return replace(finding, file=f"{name}/{finding.file}")
+
+
+def _worst_first(findings: list[Finding]) -> list[Finding]:
+    order = list(HARMS)
+    return sorted(findings, key=lambda f: order.index(f.harm))
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -175,13 +170,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def validate(folder: Annotated[Path, typer.Argument(help="A folder of training tiles: the one that holds images and labels.")]) -> None:
-    """Name every file that is not as its format asks, with what was expected and what was found."""
+    """Name every file that is not as its format asks, with what was expected, what was found and what to do.
+
+    Exit status: 0 when nothing does harm, 1 otherwise.
+    """
     findings = validate_tile_set(folder)
-    for finding in findings:
-        typer.echo(str(finding))
-    if findings:
+    for harm, heading in HARMS.items():
+        mine = [f for f in findings if f.harm == harm]
+        if mine:
+            typer.echo("\n".join([f"{heading}:", *(f"  {finding}" for finding in mine)]))
+    if any(f.harm != "none" for f in findings):
         raise typer.Exit(1)
-    typer.echo(f"{folder.name}: nothing to complain about.")
+    if not findings:
+        typer.echo(f"{folder.name}: nothing to complain about.")
 
 
 if __name__ == "__main__":

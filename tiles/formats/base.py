@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import rasterio
@@ -22,16 +22,28 @@ from tiles.tile_set import TileClass, TileSetRecord
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".mrf")
 
 
+Harm = Literal["grave", "leak", "elsewhere", "none"]
+"""What comes of a finding: training here would fail or learn what is wrong; scores would say too much; only ArcGIS or another program
+stumbles over it; nothing.
+"""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing in a folder that is not as its format asks."""
+    """One thing in a folder that is not as its format asks, or that is worth knowing."""
 
     file: str
     expected: str
     found: str
+    remedy: str = "Export the tiles again."
+    harm: Harm = "grave"
+
+    @property
+    def fact(self) -> str:
+        return f"{self.file}: expected {self.expected}, found {self.found}."
 
     def __str__(self) -> str:
-        return f"{self.file}: expected {self.expected}, found {self.found}"
+        return f"{self.fact} {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,8 @@ class TileContent:
     instances: Mapping[int, NDArray[np.integer]]
     """By class value: (rows, columns), 1 + place of the object among those of its class in `objects`, 0 elsewhere."""
     classes: Sequence[TileClass]
+    label_suffix: str = ".tif"
+    """Of rasters of labels."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,6 @@ class LabelFiles:
     """By class value: the instance masks of one class."""
 
 
-    label_suffix: str = ".tif"
-    """Of rasters of labels."""
 @dataclass(frozen=True, eq=False)
 class TileLabels:
     """The labels of a tile, as read."""
@@ -116,6 +128,12 @@ class TileFormat(abc.ABC):
     """A tile that shows no class cannot be written, so it is left out."""
     label_needed: ClassVar[bool] = True
     """Every image has a label file, even where nothing is labelled."""
+    pairs: ClassVar[bool] = False
+    """A second image of the same place may lie beside each."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Folders that each hold images and side files of their own, the second from the second raster; empty where there is one set of them."""
+    chooses_instances: ClassVar[bool] = False
+    """A person may choose which classes have single objects."""
     side: ClassVar[SideFacts]
 
     def class_names(self, classes: Sequence[TileClass]) -> dict[int, str]:
@@ -128,12 +146,6 @@ class TileFormat(abc.ABC):
 
     def definition(self, classes: Sequence[Mapping[str, Any]], instance_classes: Sequence[int] = ()) -> dict[str, Any]:
         """Further keys of the .emd; `classes` as its key Classes holds them, and the values chosen to have single objects (none: all)."""
-    pairs: ClassVar[bool] = False
-    """A second image of the same place may lie beside each."""
-    parts: ClassVar[tuple[str, ...]] = ()
-    """Folders that each hold images and side files of their own, the second from the second raster; empty where there is one set of them."""
-    chooses_instances: ClassVar[bool] = False
-    """A person may choose which classes have single objects."""
         return {}
 
     def image_path(

@@ -19,6 +19,8 @@ from tiles.tile_set import TileClass
 ROUNDING = 0.01
 """Boxes are written with two decimals."""
 
+NAMED = "Write the value of the class ({}) in place of its name: readers leave out what is named otherwise, without a word."
+
 Entry = tuple[str, Box]
 """What a file calls the class, and the box in pixels."""
 
@@ -69,7 +71,9 @@ class BoxFormat(TileFormat):
         known = self.keys([v for v in values if v])
         for key, _ in entries:
             if key not in known:
-                yield Finding(files.label, f"a class of the set ({', '.join(known)})", repr(key))
+                named = next((value for value in values if values[value] == key), None)
+                remedy = "Add the class to the list, or correct the label." if named is None else NAMED.format(named)
+                yield Finding(files.label, f"a class of the set ({', '.join(known)})", repr(key), remedy)
         yield from check_boxes(files.label, [box for _, box in entries], shape)
 
 
@@ -121,5 +125,7 @@ def check_boxes(path: str, boxes: Sequence[Box], shape: tuple[int, int]) -> Iter
         shown = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
         if not (left <= right and top <= bottom):
             yield Finding(path, "boxes with left below right and top below bottom", shown)
+        elif left == right or top == bottom:
+            yield Finding(path, "boxes with an area", shown, "Delete the object.", "elsewhere")
         elif min(left, top) < -ROUNDING or right > columns + ROUNDING or bottom > rows + ROUNDING:
             yield Finding(path, f"boxes within the {columns} x {rows} pixels of the image", shown)

@@ -25,6 +25,8 @@ from tiles.layout import SideFacts
 from tiles.objects import TileObject
 from tiles.tile_set import TileClass
 
+AS_BACKGROUND = "Write 0 there: background is 0, and 255 is no class. Other programs stop at it in the middle of training."
+
 
 class ClassifiedTiles(TileFormat):
     """0 is background, and what must not be learnt from."""
@@ -34,9 +36,9 @@ class ClassifiedTiles(TileFormat):
     description = "What Terratune trains on: for roads, fields, water, any area."
     has_objects = False
     has_pixels = True
+    pairs = True
     side = SideFacts(model_type="ImageClassification", counts_pixels=True)
 
-    pairs = True
     def write(self, sink: LabelSink, tile: TileContent) -> tuple[LabelFiles, tuple[TileObject, ...]]:
         path = f"{layout.LABELS}/{tile.name}{tile.label_suffix}"
         sink.raster(path, tile.label)
@@ -59,4 +61,7 @@ class ClassifiedTiles(TileFormat):
         strange = [] if pixels is None else sorted({int(v) for v in np.unique(pixels)} - set(values) - {0})
         if strange:
             allowed = ", ".join(map(str, sorted(set(values) - {0})))
-            yield Finding(files.label, f"only the values 0, {allowed}", f"the value {strange[0]}")
+            remedy = AS_BACKGROUND if strange == [255] else f"Write 0 where nothing is labelled, or add the class to {layout.DEFINITION_FILE}."
+            yield Finding(files.label, f"only the values 0, {allowed}", f"the value {', '.join(map(str, strange[:3]))}", remedy)
+        if pixels is not None and pixels.dtype != np.uint8:
+            yield Finding(files.label, "numbers of 8 bits (uint8)", str(pixels.dtype), "Other programs ask for 8 bits.", "elsewhere")
