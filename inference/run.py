@@ -26,6 +26,7 @@ from inference.held_out import MapPair, on_held_out_places, on_truth_rasters
 from inference.picture import make_picture
 from inference.predict import predict_raster, warnings_for
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
+from inference.reuse import map_key, note_key, take_over
 from inference.settings import PredictionSettings, RasterToPredict, place_of, read_settings, source_of
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, read_card
@@ -94,12 +95,20 @@ class _Job:
 
     def bundle(self, side: str, raster_id: str) -> ModelBundle:
         """Loaded when first needed: a rerun that finds everything finished needs none."""
-        fitted = side == "before" and raster_id in self.fitted
+        fitted = self._fits(side, raster_id)
         key = f"{side} fitted" if fitted else side
         if key not in self._bundles:
             bundle = load_bundle(_model_folder(self.folder, self.settings, side))
             self._bundles[key] = fitted_to(bundle, self.cards["after"]) if fitted else bundle
         return self._bundles[key]
+
+    def card(self, side: str, raster_id: str) -> ModelCard:
+        """Of `bundle`, without loading it."""
+        card = self.cards[side]
+        return card.model_copy(update={"input": self.cards["after"].input}) if self._fits(side, raster_id) else card
+
+    def _fits(self, side: str, raster_id: str) -> bool:
+        return side == "before" and raster_id in self.fitted
 
 
 def compare_models(reporter: JobReporter) -> None:
@@ -228,17 +237,26 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         job.clock.finished(pixels, before=True)
         return
     name = "new" if side == "after" else "old"
+    source, classes = source_of(job.folder, raster), outputs_as(job.cards[side], job.classes)
+    find_more = job.settings.find_more if side == "after" else {}
+    looks = job.settings.test_time_augmentation
+    key = map_key(job.card(side, raster.id), source, classes, find_more=find_more, test_time_augmentation=looks)
+    if take_over(folder, side, key):
+        job.clock.finished(pixels, before=True)
+        job.reporter.event(kind="map", raster=raster.id, side=side)
+        return
     predict_raster(
         job.bundle(side, raster.id),
-        source_of(job.folder, raster),
+        source,
         out,
         folder / f"{side}_confidence.tif",
         device=job.settings.device,
-        classes=outputs_as(job.cards[side], job.classes),
-        find_more=job.settings.find_more if side == "after" else {},
-        test_time_augmentation=job.settings.test_time_augmentation,
+        classes=classes,
+        find_more=find_more,
+        test_time_augmentation=looks,
         progress=lambda stage, share: job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share),
     )
+    note_key(folder, side, key)
     job.clock.finished(pixels)
     job.reporter.event(kind="map", raster=raster.id, side=side)
 

@@ -7,6 +7,7 @@ import rasterio
 from PIL import Image
 from typer.testing import CliRunner
 
+import inference.run
 from errors import JobError
 from imagery.stretch import Stretch
 from inference.report import old_classes, read_report
@@ -180,3 +181,46 @@ def test_imagery_that_the_new_model_cannot_read_is_still_refused(tmp_path, model
     write_raster(job.parent.parent / "imagery" / "0.tif", np.ones((2, 64, 80), np.uint8))
     assert run_job(job, compare_models) == 1
     assert "needs the bands" in job_status(job).error
+
+
+def test_a_map_that_another_comparison_made_is_taken_over(tmp_path, models, monkeypatch):
+    first = make_job(tmp_path, models)
+    assert run_job(first, compare_models) == 0
+    made = []
+    real = inference.run.predict_raster
+    monkeypatch.setattr(inference.run, "predict_raster", lambda bundle, source, out, *rest, **more: (made.append(out.name), real(bundle, source, out, *rest, **more)))
+
+    def again(name, **changes):
+        made.clear()
+        job = first.parent / name
+        job.mkdir()
+        (job / "settings.json").write_text(read_settings(first).model_copy(update=changes).model_dump_json())
+        assert run_job(job, compare_models) == 0
+        return job
+
+    same = again("same")
+    assert made == []
+    for part in ("before.tif", "before.tif.aux.xml", "before.qml", "before_confidence.tif", "after.tif"):
+        assert (same / "aaa0" / part).read_bytes() == (first / "aaa0" / part).read_bytes()
+    again("finds more", find_more={1: 2.0})
+    assert made == ["after.tif"]
+    again("eight looks", test_time_augmentation=True)
+    assert made == ["after.tif", "before.tif"]
+    raster = first.parent.parent / "imagery" / "0.tif"
+    write_raster(raster, np.full((3, 64, 80), 9, np.uint8))
+    again("another picture")
+    assert made == ["after.tif", "before.tif"]
+    again("the other way round", base=str(models["new"]), new=str(models["base"]))
+    assert made == ["after.tif", "before.tif"]  # paved is 1 in these maps and was 2 in the others
+
+
+def test_a_damaged_or_half_deleted_map_is_not_taken_over(tmp_path, models):
+    first = make_job(tmp_path, models)
+    assert run_job(first, compare_models) == 0
+    (first / "aaa0" / "before.tif").unlink()
+    (first / "aaa0" / "after.key").write_bytes(b"\xff\xfe")
+    second = first.parent / "two"
+    second.mkdir()
+    (second / "settings.json").write_text((first / "settings.json").read_text())
+    assert run_job(second, compare_models) == 0
+    assert (second / "aaa0" / "before.tif").stat().st_nlink == (second / "aaa0" / "after.tif").stat().st_nlink == 1
