@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import geopandas as gpd
-import pandas as pd
 import typer
 from pydantic import ValidationError
 
-from errors import LabelFileError, TerratuneError
+from errors import TerratuneError
 from imagery.read import display_name, is_url
-from labeling.exchange import NOTHING, inspect_file, read_labels, suggested_map
 from labeling.export import export_tiles
 from labeling.export_settings import ExportSettings, ImageSource
+from labeling.label_sources import label_sources, read_sources
 from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import METADATA_FORMAT, TileSet
-from workspace.classes import UNCERTAIN_VALUE, ClassDef, ClassSchema, is_fully_labelled, starter_schema
-
-IGNORE_NAMES = {"uncertain", "ignore"}
-COLOURS = ("#4361ee", "#ff9f1c", "#2ec4b6", "#e71d36", "#8338ec", "#ffd60a", "#6a994e", "#bc4749")
-UNCERTAIN = ClassDef(value=UNCERTAIN_VALUE, name="Uncertain", colour="#9aa0a6", ignore=True)
 
 app: typer.Typer = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _DEFAULTS = ExportSettings()
@@ -37,10 +29,20 @@ def _help(field: str) -> str:
 def export(
     image: Annotated[list[str], typer.Option(help="Raster to cut: a GeoTIFF or an http(s) address. May be given several times.")],
     labels: Annotated[
-        list[Path], typer.Option(help="Vector file with labels (GeoJSON, GeoPackage, Shapefile). May be given several times.")
+        list[str],
+        typer.Option(
+            help="File with labels: shapes (GeoJSON, GeoPackage, Shapefile, ...; FILE::LAYER for one layer of it) or a raster of class "
+            "values (GeoTIFF: 0 background, 255 and 'no data' not known). May be given several times."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make. An older tile set of this name is replaced.")],
-    class_field: Annotated[str, typer.Option(help="Field of the labels that holds class values or names.")] = "classvalue",
+    class_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Field of the shapes that holds class values or names: once for all files, or once for each in their order. Else "
+            "classvalue, value or classname; all shapes of a file without any are one class."
+        ),
+    ] = None,
     classes: Annotated[
         Path | None, typer.Option(help="classes.json of a project: values, names, colours, drawing order. Else taken from the field.")
     ] = None,
@@ -77,8 +79,9 @@ def export(
     except ValidationError as error:
         raise typer.BadParameter(_explained(error)) from error
     try:
-        schema, value_map = _classes(classes, labels, class_field)
-        table = _read_all(labels, class_field, value_map, schema, labels_crs)
+        table, schema, notes = read_sources(label_sources(labels, class_field or []), classes, labels_crs)
+        for note in notes:
+            typer.echo(note, err=True)
         made = export_tiles(_sources(image), table, schema, settings, out)
     except TerratuneError as error:
         typer.echo(f"{error.fact}\n{error.remedy}".strip(), err=True)
@@ -101,75 +104,6 @@ def summary(tile_set: TileSet) -> str:
             f"{c.value} {c.name}: {counted('train')[c.value]} {what} for training, {counted('validation')[c.value]} for validation"
         )
     return "\n".join(lines)
-
-
-def derived_schema(values: Sequence[str]) -> tuple[ClassSchema, dict[str, int | None]]:
-    """Classes from the values of a field.
-
-    Names that the road story knows ("paved", "Unpaved road") become its classes, with its drawing order. Numbers keep their value.
-    Other names are numbered in alphabetical order. 255, "uncertain" and "ignore" are areas not to be learnt from; 0 and nothing are left
-    out: background needs no label, and what is named a fully labelled area `read_labels` knows by itself.
-
-    Args:
-        values: Distinct values of the field, as text.
-
-    Returns:
-        The classes, and the class value of each field value, None for those left out.
-
-    Raises:
-        LabelFileError: no class, or a number that cannot be a class value.
-    """
-    left_out = {v for v in values if v in {NOTHING, "0"} or is_fully_labelled(v)}
-    ignored = {v for v in values if v.casefold() in IGNORE_NAMES or v == str(UNCERTAIN_VALUE)}
-    learnt = sorted(set(values) - left_out - ignored, key=lambda v: (len(v), v) if v.isdigit() else (0, v.casefold()))
-    if not learnt:
-        raise LabelFileError("The class field holds no class.", "Name another field with --class-field.")
-    numbers: dict[str, int | None] = dict.fromkeys(left_out) | dict.fromkeys(ignored, UNCERTAIN_VALUE)
-    starter = starter_schema()
-    known = {v: c.value for v in learnt if (c := starter.by_name(v) or starter.by_name(f"{v} road")) is not None}
-    if len(known) == len(learnt):
-        return starter, {**numbers, **known}
-    numeric = all(v.lstrip("-").isdigit() for v in learnt)
-    own = {v: int(v) if numeric else number for number, v in enumerate(learnt, 1)}
-    wrong = next((v for v in learnt if not 1 <= own[v] <= 254), None)
-    if wrong is not None:
-        raise LabelFileError(f"The class field holds {wrong}; class values are 1 to 254.", "Name another field, or give --classes.")
-    found = tuple(ClassDef(value=own[v], name=v, colour=COLOURS[i % len(COLOURS)]) for i, v in enumerate(learnt))
-    return ClassSchema(classes=(*found, UNCERTAIN)), {**numbers, **own}
-
-
-def _classes(path: Path | None, labels: Sequence[Path], field: str) -> tuple[ClassSchema, dict[str, int | None]]:
-    values = list(dict.fromkeys(v for file in labels for v in _field_values(file, field)))
-    if path is None:
-        return derived_schema(values)
-    try:
-        schema = ClassSchema.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise LabelFileError(f"{path.name} cannot be read as a class list.", "Take the classes.json of a project as an example.") from error
-    left_out = {v: None for v in values if v in {NOTHING, "0"}}
-    return schema, left_out | {v: found for v in values if (found := suggested_map([v], schema)[v]) is not None}
-
-
-def _field_values(path: Path, field: str) -> list[str]:
-    fields = inspect_file(path).fields
-    name = next((n for n in fields if n.casefold() == field.casefold()), None)
-    if name is None:
-        there = ", ".join(fields) or "none"
-        raise LabelFileError(f"{path.name} has no field '{field}'.", f"Its fields: {there}. Name one with --class-field.")
-    return fields[name]
-
-
-def _read_all(
-    paths: Sequence[Path], field: str, value_map: Mapping[str, int | None], schema: ClassSchema, crs: str | None
-) -> gpd.GeoDataFrame:
-    tables = []
-    for path in paths:
-        table = read_labels(path, class_field=field, value_map=value_map, schema=schema, crs=crs)
-        report = table.attrs.pop("report")
-        if report.left_out or report.repaired or report.widths_ignored:
-            typer.echo(f"{path.name}: {report.sentence()}", err=True)
-        tables.append(table)
-    return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
 
 
 def _sources(images: Sequence[str]) -> list[ImageSource]:

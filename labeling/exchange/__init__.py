@@ -19,7 +19,7 @@ from labeling.exchange.files import READABLE
 from labeling.exchange.layers import CLASS_FIELDS, NOTHING, VectorFile
 from labeling.exchange.mapping import ValueFound, likely_field, suggested_map, values_found
 from labeling.exchange.place import Guess, Placed, footprints_of, guessed_crs, picture_grids, placed, stated_crs
-from labeling.exchange.read import FileFacts, inspect_file, labels_of, outside_imagery, read_file, read_labels
+from labeling.exchange.read import FileFacts, inspect_file, labels_in, labels_of, outside_imagery, read_file, read_labels
 from labeling.exchange.report import ImportReport
 from labeling.exchange.safely import read_safely
 from labeling.exchange.write import STYLED, SUFFIXES, Format, chosen_labels, write_labels
@@ -41,6 +41,7 @@ __all__ = [
     "footprints_of",
     "guessed_crs",
     "inspect_file",
+    "labels_in",
     "labels_of",
     "likely_field",
     "outside_imagery",

@@ -121,8 +121,20 @@ def read_labels(
         UnknownClassError: a value means no class.
     """
     file = read_file(path)
-    rows, field = placed(file, crs, scenes=scenes), class_field_of(file, class_field)
-    return labels_of(rows, field, {**(value_map or {}), **_areas(rows, field)}, schema)
+    return labels_in(file, class_field_of(file, class_field), value_map or {}, schema, crs, scenes)
+
+
+def labels_in(
+    file: VectorFile,
+    class_field: str | None,
+    value_map: Mapping[str, int | None],
+    schema: ClassSchema,
+    crs: str | None = None,
+    scenes: Mapping[str, Grid] | None = None,
+) -> gpd.GeoDataFrame:
+    """As `read_labels`, of a file that was read. `class_field`: one of its fields; None: all rows have the value `NOTHING`."""
+    rows = placed(file, crs, scenes=scenes)
+    return labels_of(rows, class_field, {**value_map, **_areas(rows, class_field)}, schema)
 
 
 def _areas(rows: Placed, class_field: str | None) -> dict[str, int | None]:

@@ -15,8 +15,7 @@ from affine import Affine
 from shapely.geometry import LineString, MultiLineString, box
 from typer.testing import CliRunner
 
-from errors import LabelFileError
-from labeling.export_command import app, derived_schema
+from labeling.export_command import app
 from tiles.reader import read_tile
 from tiles.tile_set import open_tile_set
 from workspace.classes import ClassDef, ClassSchema
@@ -138,26 +137,6 @@ def test_it_runs_as_a_module(scene, tmp_path):
     assert (tmp_path / "out" / "map.txt").exists()
 
 
-def test_known_names_become_the_road_classes():
-    schema, numbers = derived_schema(["paved", "Unpaved road", "ignore", ""])
-    assert numbers == {"paved": 1, "Unpaved road": 2, "ignore": 255, "": None}
-    assert [c.name for c in schema.learnt] == ["Unpaved road", "Paved road"]
-
-
-def test_other_names_are_numbered_and_numbers_stay():
-    assert derived_schema(["tree", "House"])[1] == {"House": 1, "tree": 2}
-    schema, numbers = derived_schema(["10", "2", "255", "0"])
-    assert numbers == {"0": None, "255": 255, "2": 2, "10": 10}
-    assert [c.value for c in schema.classes] == [2, 10, 255]
-    assert schema.classes[-1].ignore
-
-
-@pytest.mark.parametrize("values", [[], ["0", ""], ["300"], ["-4"]])
-def test_fields_without_usable_classes(values):
-    with pytest.raises(LabelFileError):
-        derived_schema(values)
-
-
 def test_another_format_and_its_choices(scene, tmp_path):
     labels = write_labels(tmp_path / "l.gpkg", [1, 2], [line(5), line(580)])
     chosen = ("--format", "Labeled_Tiles", "--crop-mode", "bounding_box", "--blacken-around-feature", "--min-polygon-overlap-ratio", "0.5")
@@ -183,3 +162,39 @@ def test_fully_labelled_areas_of_a_file_count(scene, tmp_path, field):
     assert result.exit_code == 0, result.output
     made = open_tile_set(tmp_path / "out")
     assert {tile.column: 0 in tile.pixels for tile in made.record.tiles} == {0: True, 64: True, 128: True, 192: True, 256: True, 576: False}
+
+
+def test_a_classified_raster_as_labels(scene, tmp_path):
+    """Its pixels come back; each connected area is an object in formats of objects."""
+    values = np.zeros((64, 640), dtype=np.uint8)
+    values[10:20, 5:30], values[40:50, 5:30], values[10:20, 600:620] = 4, 4, 9
+    with rasterio.open(
+        tmp_path / "map.tif",
+        "w",
+        driver="GTiff",
+        width=640,
+        height=64,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:32611",
+        transform=Affine(1, 0, X0, 0, -1, Y0),
+    ) as file:
+        file.write(values, 1)
+        file.write_colormap(1, {4: (10, 20, 30, 255), 9: (1, 2, 3, 255)})
+    result = export(scene, tmp_path / "map.tif", tmp_path / "out", "--tiles", "all")
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert [(c.value, c.colour) for c in made.record.classes] == [(4, "#0a141e"), (9, "#010203")]
+    for tile in made.record.tiles:
+        assert np.array_equal(read_tile(made, tile).label, values[:, tile.column : tile.column + 64])
+    result = export(scene, tmp_path / "map.tif", tmp_path / "boxes", "--format", "PASCAL_VOC_rectangles")
+    assert result.exit_code == 0, result.output
+    assert open_tile_set(tmp_path / "boxes").record.class_objects() == {4: 2, 9: 1}
+
+
+def test_layers_and_fields_of_several_files(scene, tmp_path):
+    path = write_labels(tmp_path / "all.gpkg", ["a"], [line(5)], field="kind")
+    gpd.GeoDataFrame({"code": [8]}, geometry=[line(580)], crs="EPSG:32611").to_file(path, layer="tracks")
+    result = export(scene, [f"{path}::all", f"{path}::tracks"], tmp_path / "out", "--class-field", "kind", "--class-field", "code")
+    assert result.exit_code == 0, result.output
+    assert [(c.value, c.name) for c in open_tile_set(tmp_path / "out").record.classes] == [(1, "a"), (8, "8")]
