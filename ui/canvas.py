@@ -16,7 +16,7 @@ import leafmap.foliumap as leafmap
 import streamlit as st
 
 from ui.maps import map_document
-from workspace.classes import ClassSchema
+from workspace.classes import FULLY_LABELLED_COLOUR, FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassSchema
 
 _AUTHOR = "author"
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -97,6 +97,7 @@ def label_map(
             "token": token,
             "journal": journal_id,
             "classes": [c.model_dump(include={"value", "name", "colour", "ignore"}) for c in schema.classes],
+            "fullyLabelled": {"value": FULLY_LABELLED_VALUE, "name": FULLY_LABELLED_NAME, "colour": FULLY_LABELLED_COLOUR},
             "scenes": [dict(scene) for scene in scenes],
             "lineWidth": line_width_m,
             "command": dict(command) if command else None,

@@ -14,7 +14,7 @@ export function makeActions(editor) {
   const area = () => [...editor.selection].some((id) => editor.labels.get(id).kind === 'area');
   const of = (section, entries) => ({ section, entries });
   const wand = editor.tools.find(({ tool }) => tool === 'wand');
-  const areas = () => [...editor.selection].filter((id) => editor.labels.get(id).kind === 'area');
+  const areas = () => [...editor.selection].filter((id) => editor.labels.get(id).kind === 'area' && !editor.isHollow(editor.labels.get(id).feature));
   const mode = (name) => { if (editor.active !== wand) editor.useTool('wand'); wand.use(name); };
   return [
     of('Tools', editor.tools.map(({ tool, key, name, hint }) => ({ keys: [key], what: name, more: hint, run: () => editor.useTool(tool) }))),

@@ -69,6 +69,7 @@ export class LabelEditor {
     const { data } = component;
     this.token = data.token;
     this.scenes = data.scenes;
+    this.fullyLabelled = { ...data.fullyLabelled, hollow: true }; // what stands for the class of such an area
     this.setClasses(data.classes);
     if (this.journal !== data.journal) await this.open(data.journal, data.lineWidth);
     this.obey(data.command);
@@ -227,6 +228,7 @@ export class LabelEditor {
     layer.on('pm:change', () => this.reshaping(layer));
     this.labels.set(feature.id, { feature, layer, kind, size: sizeOf(feature.geometry) });
     this.group.addLayer(layer);
+    if (this.isHollow(feature)) layer.bringToBack();
     if (this.selection.has(feature.id) && this.active.chosen) this.active.chosen();
     this.list.refresh();
   }
@@ -251,11 +253,17 @@ export class LabelEditor {
     if (known) known.layer.setStyle(style(known.kind, this.classOf(known.feature), this.selection.has(id)));
   }
 
-  classOf(feature) { return this.classes.find((one) => one.value === feature.properties.class_value); }
+  classOf(feature) { return this.classWith(feature.properties.class_value); }
+
+  classWith(value) { return this.classes.find((one) => one.value === value) || (this.fullyLabelled.value === value ? this.fullyLabelled : undefined); }
+
+  // Whether it is a fully labelled area: no object of a class.
+  isHollow(feature) { return feature.properties.class_value === this.fullyLabelled.value; }
 
   currentClass() { return this.classes.find((one) => one.value === this.classValue); }
 
-  // The label at a place: a point before a line before an area, the smaller area first, so that a large one hides nothing.
+  // The label at a place: a point before a line before an area, the smaller area first, so that a large one hides nothing. Of a
+  // fully labelled area only the edge counts, and only where no other label is.
   labelAt(latlng) {
     const at = this.map.latLngToLayerPoint(latlng);
     const rank = { point: -2, line: -1 };
@@ -263,7 +271,9 @@ export class LabelEditor {
     for (let order = this.renderer._drawLast; order; order = order.prev) {
       const { labelId } = order.layer;
       const known = labelId && order.layer._containsPoint(at) ? this.labels.get(labelId) : null;
-      const worth = known ? rank[known.kind] ?? known.size : Infinity;
+      const hollow = known && this.isHollow(known.feature);
+      if (hollow && !L.Polyline.prototype._containsPoint.call(order.layer, at, true)) continue;
+      const worth = known ? rank[known.kind] ?? (hollow ? Number.MAX_VALUE : known.size) : Infinity;
       if (known && (!best || worth < best.worth)) best = { id: labelId, worth };
     }
     return best && best.id;
@@ -279,7 +289,8 @@ export class LabelEditor {
     for (const id of this.selection) {
       if (before.has(id)) continue;
       this.restyle(id);
-      if (this.selection.size < BRING_UP) this.labels.get(id).layer.bringToFront();
+      const { layer, feature } = this.labels.get(id);
+      if (this.selection.size < BRING_UP && !this.isHollow(feature)) layer.bringToFront();
     }
     this.shaping = null;
     if (this.active && this.active.chosen) this.active.chosen();
@@ -349,10 +360,10 @@ export class LabelEditor {
     this.showButtons();
   }
 
-  create(geometry) {
+  create(geometry, value = this.classValue) {
     const id = newId();
     const width = kindOf(geometry.type) === 'area' ? null : this.lineWidth;
-    const properties = { class_value: this.classValue, origin: 'drawn', note: '', width_m: width, review: '' };
+    const properties = { class_value: value, origin: 'drawn', note: '', width_m: width, review: '' };
     this.change([{ id, before: null, after: { type: 'Feature', id, geometry, properties } }]);
   }
 
@@ -402,7 +413,8 @@ export class LabelEditor {
 
   async reclassify(ids, value) {
     const { name } = this.classes.find((one) => one.value === value);
-    const others = ids.filter((id) => this.labels.has(id) && this.labels.get(id).feature.properties.class_value !== value);
+    const classed = ids.filter((id) => this.labels.has(id) && !this.isHollow(this.labels.get(id).feature));
+    const others = classed.filter((id) => this.labels.get(id).feature.properties.class_value !== value);
     if (others.length >= ASK_FROM && !await this.bar.ask(`Make ${others.length.toLocaleString('en')} labels "${name}"?`, 'Undo gives them back the classes they had.', 'Change class')) return;
     this.describe(others, { class_value: value }, 'class');
   }
@@ -431,7 +443,12 @@ export class LabelEditor {
   async reshape(tool, shape) {
     const chosen = this.selection.size > 0 || !shape;
     const near = shape && L.geoJSON(shape, { pmIgnore: true }).getBounds();
-    const ids = chosen ? [...this.selection] : [...this.labels.keys()].filter((id) => this.boundsOf([id]).intersects(near));
+    const hollow = (id) => this.isHollow(this.labels.get(id).feature);
+    const ids = chosen ? [...this.selection] : [...this.labels.keys()].filter((id) => !hollow(id) && this.boundsOf([id]).intersects(near));
+    if (tool === 'merge' && ids.some(hollow) && !ids.every(hollow)) {
+      this.complain('A fully labelled area cannot be merged with labels.', 'Choose only areas of that kind, or only labels.');
+      return;
+    }
     const before = new Map(ids.map((id) => [id, this.labels.get(id).feature]));
     const answer = await this.askShapes({ tool, with: shape, labels: ids.map((id) => ({ id, geometry: before.get(id).geometry })) });
     if (!answer) return;

@@ -16,6 +16,7 @@ export const ICONS = {
   rectangle: '<rect x="4" y="6" width="16" height="12"/>',
   circle: '<circle cx="12" cy="12" r="8"/>',
   point: '<circle cx="12" cy="12" r="3.2" fill="currentColor"/>',
+  full: '<path d="M4 5h16v14H4z" stroke-dasharray="3.5 2.5"/><path d="M8.5 12.5l2.5 2.5 5-6"/>',
   whole: '<rect x="3" y="5" width="18" height="14"/><path d="M3 15l5-5 4 4 3-3 6 6"/>',
   edit: '<path d="M4 17L12 6l8 11"/><rect x="10" y="4" width="4" height="4"/><rect x="2" y="15" width="4" height="4"/><rect x="18" y="15" width="4" height="4"/>',
   move: '<path d="M12 3v18M3 12h18M12 3l-3 3M12 3l3 3M12 21l-3-3M12 21l3-3M3 12l3-3M3 12l3 3M21 12l-3-3M21 12l-3 3"/>',

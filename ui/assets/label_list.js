@@ -2,7 +2,7 @@
 // Only the rows in sight are in the page.
 
 const VERSION = new URL(import.meta.url).search;
-const { coverM2, sizeText } = await import(`./label_shapes.js${VERSION}`);
+const { coverM2, sizeText, squareMetres } = await import(`./label_shapes.js${VERSION}`);
 const { ICONS } = await import(`./label_icons.js${VERSION}`);
 
 const ROW_PX = 26;
@@ -66,7 +66,7 @@ export class LabelList {
       const total = totals.get(properties.class_value) || totals.set(properties.class_value, { count: 0, cover: 0 }).get(properties.class_value);
       total.count += 1;
       total.cover += cover;
-      whole += cover;
+      if (!this.editor.isHollow(known.feature)) whole += cover;
       const passes = (cls === null || cls === properties.class_value) && (origin === null || origin === properties.origin) && (review === null || review === (properties.review || ''));
       if (passes) shown.push(id);
     }
@@ -84,13 +84,14 @@ export class LabelList {
     if (described === this.classesDrawn) return;
     this.classesDrawn = described;
     this.summary.replaceChildren(...[...totals].map(([value, { count, cover }]) => {
-      const cls = this.editor.classes.find((one) => one.value === value) || { name: 'Removed class', colour: '#888888' };
+      const cls = this.editor.classWith(value) || { name: 'Removed class', colour: '#888888' };
       const row = document.createElement('button');
       row.type = 'button';
       row.className = `tt-list-class${this.wanted.cls === value ? ' tt-on' : ''}`;
-      row.title = `List only "${cls.name}". Per cent: share of the ground that labels cover.`;
+      const share = whole && !cls.hollow ? `${Math.round((100 * cover) / whole)} %` : '';
+      row.title = `List only "${cls.name}". ${cls.hollow ? `${squareMetres(cover)}: what is not drawn there is background.` : 'Per cent: share of the ground that labels cover.'}`;
       row.setAttribute('aria-pressed', this.wanted.cls === value);
-      row.append(swatch(cls.colour), span(cls.name, 'tt-name'), span(count.toLocaleString('en'), 'tt-count'), span(whole ? `${Math.round((100 * cover) / whole)} %` : '', 'tt-share'));
+      row.append(swatch(cls), span(cls.name, 'tt-name'), span(count.toLocaleString('en'), 'tt-count'), span(share, 'tt-share'));
       row.addEventListener('click', () => { row.blur(); this.wanted.cls = this.wanted.cls === value ? null : value; this.refresh(); });
       return row;
     }));
@@ -117,7 +118,7 @@ export class LabelList {
     row.title = [ORIGINS[feature.properties.origin], REVIEWS[feature.properties.review || ''], feature.properties.note].filter(Boolean).join(' · ');
     const mark = span('', 'tt-mark');
     if (feature.properties.review) mark.innerHTML = `<svg viewBox="0 0 24 24">${ICONS[feature.properties.review]}</svg>`;
-    row.append(swatch(cls.colour), span(cls.name, 'tt-name'), span(sizeText(kind, size, feature.properties.width_m), 'tt-size'), mark);
+    row.append(swatch(cls), span(cls.name, 'tt-name'), span(sizeText(kind, size, feature.properties.width_m), 'tt-size'), mark);
     return row;
   }
 
@@ -150,8 +151,8 @@ function span(words, name) {
   return element;
 }
 
-function swatch(colour) {
+function swatch({ colour, hollow }) {
   const element = document.createElement('i');
-  element.style.background = colour;
+  Object.assign(element.style, hollow ? { boxShadow: 'none', border: `2px dashed ${colour}`, boxSizing: 'border-box' } : { background: colour });
   return element;
 }

@@ -2,7 +2,7 @@
 
 const PERSON = 'terratune.person';
 const TOOLS = {
-  pan: '', class: '', width: '', review: '', merge: 'merged', freeline: 'free line', freearea: 'free area', whole: 'whole picture',
+  pan: '', class: '', width: '', review: '', merge: 'merged', freeline: 'free line', freearea: 'free area', whole: 'whole picture', full: 'fully labelled area',
   edit: 'edited', move: 'moved', undo: 'undone', redo: 'done again', delete: '', restore: 'version restored', duplicate: 'duplicated', 'magic wand': 'magic wand', import: 'import', 'class list': 'change of the class list',
 };
 const CHANGED = {
@@ -155,7 +155,7 @@ async function remove(editor, { version_id: id, name }) {
 function compared(editor, then, now) {
   const total = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
   const values = [...new Set([...Object.keys(then), ...Object.keys(now)])].map(Number);
-  const name = (value) => (editor.classes.find((one) => one.value === value) || { name: `class ${value}` }).name;
+  const name = (value) => (editor.classWith(value) || { name: `class ${value}` }).name;
   const differing = values.filter((value) => (then[value] || 0) !== (now[value] || 0));
   const parts = differing.map((value) => `${name(value)} ${(then[value] || 0).toLocaleString('en')} (now ${(now[value] || 0).toLocaleString('en')})`);
   return [`${many(total(then), 'label')}`, ...parts].join(' · ');

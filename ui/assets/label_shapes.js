@@ -76,6 +76,7 @@ function discPoint() {
 
 export function style(kind, cls, chosen) {
   const colour = cls ? cls.colour : '#888888';
+  if (cls && cls.hollow) return { color: chosen ? CHOSEN : colour, weight: chosen ? 4 : 2.5, opacity: 1, dashArray: '9 6', fill: false };
   const dashArray = cls && cls.ignore ? '6 6' : null;
   if (kind === 'line') return { color: colour, opacity: 1, dashArray, chosen, fill: false, lineCap: 'round', lineJoin: 'round' };
   if (kind === 'point') return { color: chosen ? CHOSEN : '#ffffff', weight: chosen ? 4 : 2, opacity: 1, fillColor: colour, fillOpacity: 1, radius: 6 };

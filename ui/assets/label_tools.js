@@ -15,9 +15,10 @@
 
 const VERSION = new URL(import.meta.url).search;
 const { drawTools } = await import(`./tools_draw.js${VERSION}`);
+const { fullyLabelledTool } = await import(`./tools_area.js${VERSION}`);
 const { promptTools } = await import(`./tools_prompt.js${VERSION}`);
 const { chooseTools, changeTools } = await import(`./tools_change.js${VERSION}`);
 
 export function makeTools(editor) {
-  return [chooseTools(editor), promptTools(editor), drawTools(editor), changeTools(editor)];
+  return [chooseTools(editor), promptTools(editor), [...drawTools(editor), fullyLabelledTool(editor)], changeTools(editor)];
 }

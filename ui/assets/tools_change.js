@@ -32,11 +32,11 @@ export function changeTools(editor) {
     editTool(editor),
     moveTool(editor),
     geomanTool(editor, {
-      tool: 'cut', key: 'x', name: 'Cut', shape: 'Polygon', done: withShape('cut'), colour: TOOL_COLOUR,
+      tool: 'cut', key: 'x', name: 'Cut', shape: 'Polygon', done: withShape('cut'), colour: () => TOOL_COLOUR,
       hint: 'Draw an area: it is cut out of the chosen labels, or of all it touches. Inside a label it leaves a hole.',
     }),
     geomanTool(editor, {
-      tool: 'split', key: 's', name: 'Split', shape: 'Line', done: withShape('split'), colour: TOOL_COLOUR,
+      tool: 'split', key: 's', name: 'Split', shape: 'Line', done: withShape('split'), colour: () => TOOL_COLOUR,
       hint: 'Draw a line across: the chosen labels, or all it crosses, are parted along it. Enter or a double click ends it.',
     }),
     {

@@ -41,7 +41,7 @@ export function geomanTool(editor, { tool, key, name, hint, shape, done, draws =
   let finished = 0; // when the last shape was
   let stopDragging = () => {};
   const draw = () => (map.pm.Draw[shape].enabled() ? map.pm.Draw[shape] : null);
-  const paint = () => colour || (editor.currentClass() || { colour: '#ff9f1c' }).colour;
+  const paint = () => (colour ? colour() : (editor.currentClass() || { colour: '#ff9f1c' }).colour);
   const ribbon = () => (draws === 'line' ? pixelsOf(map, editor.lineWidth, map.getCenter().lat) : 0);
   const restart = () => { self.stop(); self.start(); };
   const count = () => {
