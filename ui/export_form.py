@@ -18,7 +18,8 @@ from ui.wording import distinct_names
 from workspace.project import Project
 
 TILE_SIZES = (64, 128, 256, 512)
-GROUPS = ("Tiles", "Labels", "Imagery", "Training and validation")
+IMAGERY = "Imagery"
+GROUPS = ("Tiles", "Labels", IMAGERY, "Training and validation")
 """Headings under "More choices", in order."""
 _FIELDS = ExportSettings.model_fields
 
@@ -53,9 +54,16 @@ def export_form(project: Project, rasters: Sequence[Raster], last: ExportSetting
     simple = [name for name in asked if extra_of(_FIELDS[name]).get("section") == "simple"]
     chosen: dict[str, Any] = {"metadata_format": form.name} | _simple_fields(simple, start, offers)
     with st.expander("More choices", icon=":material/tune:"):
-        chosen |= _further_fields([name for name in asked if name not in simple], start, offers)
-        images, name = _which_images(project, rasters)
-    return ExportChoice(_checked(chosen), images, name)
+        further = [name for name in asked if name not in simple]
+        for group in GROUPS:
+            st.markdown(f"**{group}**")
+            if group == IMAGERY:
+                images = _which_images(project, rasters)
+            for name in further:
+                if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group:
+                    chosen[name] = settings_field(ExportSettings, name, start[name], offers=offers)
+        title = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
+    return ExportChoice(_checked(chosen), images, title)
 
 
 def first_settings() -> ExportSettings:
@@ -100,23 +108,12 @@ def _size_and_step(start: Mapping[str, Any], *, with_step: bool) -> dict[str, An
     return {"tile_size": size, "stride": stride}
 
 
-def _further_fields(names: Sequence[str], start: Mapping[str, Any], offers: Offers) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
-    for group in GROUPS:
-        own = [name for name in names if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group]
-        if own:
-            st.markdown(f"**{group}**")
-        for name in own:
-            chosen[name] = settings_field(ExportSettings, name, start[name], offers=offers)
-    return chosen
-
-
-def _which_images(project: Project, rasters: Sequence[Raster]) -> tuple[tuple[Raster, ...], str]:
-    st.markdown("**What goes in, and its name**")
-    images = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
-    ids = st.multiselect("Images", list(images), list(images), format_func=lambda i: images.get(i, ""), key=f"images:{project.id}")
-    name = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
-    return tuple(r for r in rasters if r.id in ids), name
+def _which_images(project: Project, rasters: Sequence[Raster]) -> tuple[Raster, ...]:
+    """All, unless some are named."""
+    names = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
+    all_of_them = f"All {len(rasters)}" if len(rasters) > 1 else next(iter(names.values()))
+    ids = st.multiselect("Images", list(names), format_func=names.__getitem__, placeholder=all_of_them, key=f"images:{project.id}")
+    return tuple(r for r in rasters if not ids or r.id in ids)
 
 
 def _checked(chosen: Mapping[str, Any]) -> ExportSettings | None:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 MOST_RADIO_OPTIONS = 3
+NOTHING = ""
+"""Stands for None among options: a box that holds None says "Choose an option" instead of its words."""
 Offers = Mapping[str, Mapping[Any, str]]
 """What a field with `choose` offers: {"raster": {source: name}, "class": {value: name}}."""
 
@@ -88,11 +90,13 @@ def _options(field: FieldInfo, kind: Any) -> Mapping[Any, str] | None:
 
 def _choice(options: Mapping[Any, str], value: Any, empty: str | None, said: Mapping[str, Any]) -> Any:
     """A few short ones side by side, more as a list."""
-    words: dict[Any, str] = ({None: empty} if empty is not None else {}) | dict(options)
+    words: dict[Any, str] = ({NOTHING: empty} if empty is not None else {}) | dict(options)
     at = list(words).index(value) if value in words else 0
     if len(words) <= MOST_RADIO_OPTIONS:
-        return st.radio(options=list(words), index=at, format_func=words.__getitem__, horizontal=True, **said)
-    return st.selectbox(options=list(words), index=at, format_func=words.__getitem__, **said)
+        chosen = st.radio(options=list(words), index=at, format_func=words.__getitem__, horizontal=True, **said)
+    else:
+        chosen = st.selectbox(options=list(words), index=at, format_func=words.__getitem__, **said)
+    return None if chosen == NOTHING else chosen
 
 
 def _number(field: FieldInfo, kind: type, value: Any, empty: str | None, may_be_empty: bool, said: Mapping[str, Any]) -> Any:

@@ -12,11 +12,12 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.crs import CRS
+from streamlit.delta_generator import DeltaGenerator
 
 from imagery.grid import Grid
 from tiles.formats import TileFormat, tile_format
 from tiles.preview import IGNORED_KINDS, Order, Sample, choose_tiles, ignored_share, read_sample
-from tiles.tile_set import RECORD_FILE, Split, TileClass, TileRecord, TileSet, TileSetRecord, open_tile_set
+from tiles.tile_set import RECORD_FILE, Split, TileRecord, TileSet, TileSetRecord, open_tile_set
 from ui.problems import explained, plain
 from ui.wording import many
 
@@ -34,6 +35,8 @@ ORDERS: dict[Order, str] = {
 COLUMNS, ROWS = 4, 2
 THUMBNAIL_PX, LARGE_PX = 256, 512
 NOTHING = 0
+ANYTHING, ANY = -1, "*"
+"""Stand for None in a box, which would say "Choose an option" instead of its words."""
 # the picture itself is what people click: its button lies over it, unseen
 _CLICKABLE = """<style>
 div[class*="st-key-sample_"] { position: relative; }
@@ -43,13 +46,12 @@ div[class*="st-key-open_"] button:focus-visible { opacity: 1; background: none; 
 </style>"""
 
 
-def samples_panel(tile_set: TileSet) -> None:
-    """Pages of sample tiles; a click shows one large."""
+def samples_panel(tile_set: TileSet, head: DeltaGenerator) -> None:
+    """Pages of sample tiles; a click shows one large. `head`: the line above, where it can be said which."""
     record = tile_set.record
-    form = tile_format(record.metadata_format)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{_question(form)} If not, correct the labels or the width and export again.", width="stretch")
-        with st.popover("Which tiles", icon=":material/filter_list:"):
+    with head:
+        st.caption(f"{_question(tile_format(record.metadata_format))} Click a tile to see it large.", width="stretch")
+        with st.popover("Choose samples", icon=":material/filter_list:"):
             shows, split, place, order = _which(tile_set)
     tiles = choose_tiles(record, shows=shows, split=split, place=place, order=order)
     if not tiles:
@@ -79,20 +81,17 @@ def _which(tile_set: TileSet) -> tuple[int | None, Split | None, str | None, Ord
     names = {c.value: c.name for c in record.classes}
     shows = st.selectbox(
         "That show",
-        [None, *names, NOTHING] if names else [None],
-        format_func=lambda value: "Anything" if value is None else names.get(value, "No class at all"),
+        [ANYTHING, *names, NOTHING] if names else [ANYTHING],
+        format_func=lambda value: names.get(value, "Anything" if value == ANYTHING else "No class at all"),
         key=f"tiles_show:{key}",
     )
-    split = st.selectbox(
-        "For",
-        [None, *(s for s, *_ in SPLITS)],
-        format_func=lambda side: next((f"{title}: {meaning}" for s, title, _, meaning in SPLITS if s == side), "Any use"),
-        key=f"tiles_side:{key}",
-    )
+    sides = {side: f"{title}: {meaning}" for side, title, _, meaning in SPLITS}
+    used_for = st.selectbox("For", [ANY, *sides], format_func=lambda side: sides.get(side, "Any use"), key=f"tiles_side:{key}")
     places = sorted({t.place for t in record.tiles})
-    place = st.selectbox("In", [None, *places], format_func=lambda name: name or "Any place", key=f"tiles_place:{key}")
+    place = st.selectbox("In", [ANY, *places], format_func=lambda name: "Any place" if name == ANY else name, key=f"tiles_place:{key}")
     order = st.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key=f"tiles_order:{key}")
-    return shows, split, place, order
+    split = next((side for side in sides if side == used_for), None)
+    return shows if shows != ANYTHING else None, split, place if place != ANY else None, order
 
 
 def _question(form: TileFormat) -> str:
@@ -189,17 +188,18 @@ def _large(tile_set: TileSet, names: Sequence[str], position: int) -> None:
     with explained():
         (sample,) = _samples(str(tile_set.folder), _made(tile_set), (names[at],))
         pictures = [p for p in (sample.picture, sample.labelled) if p is not None]
-        for column, rgb in zip(st.columns(2), pictures, strict=False):
+        *places, beside = st.columns([5] * len(pictures) + [4])
+        for column, rgb in zip(places, pictures, strict=True):
             column.image(_scaled(rgb, LARGE_PX), width="stretch")
-        _legend(tile_set.record, [sample])
-        facts, table = st.columns(2)
-        facts.markdown("  \n".join(f"{what}: **{plain(value)}**" for what, value in _tile_facts(tile_set.record, sample)))
-        rows = _amounts(tile_set.record, sample)
-        if rows:
-            table.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
-        st.button("Previous", icon=":material/chevron_left:", key="tile_previous", disabled=at == 0, on_click=_move, args=(-1,))
-        st.button("Next", icon=":material/chevron_right:", key="tile_next", disabled=at == len(names) - 1, on_click=_move, args=(1,))
+        with beside:
+            st.markdown("  \n".join(f"{what}: **{plain(value)}**" for what, value in _tile_facts(tile_set.record, sample)))
+            rows = _amounts(tile_set.record, sample)
+            if rows:
+                st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            _legend(tile_set.record, [sample])
+            st.button("Previous", icon=":material/chevron_left:", key="tile_previous", disabled=at == 0, on_click=_move, args=(-1,))
+            st.button("Next", icon=":material/chevron_right:", key="tile_next", disabled=at == len(names) - 1, on_click=_move, args=(1,))
 
 
 def _move(step: int) -> None:
@@ -248,13 +248,14 @@ def _amounts(record: TileSetRecord, sample: Sample) -> list[dict[str, str | int]
     """Pixels, and objects, of each class; pixels of what is not learnt from."""
     tile = sample.tile
     columns, rows = record.size_of(tile)
-    background = TileClass(value=NOTHING, name="Background", colour="#000000") if record.classes else None
     found: list[dict[str, str | int]] = []
-    for c in (*record.classes, *([background] if background else [])):
-        if tile.pixels.get(c.value) or tile.objects.get(c.value):
-            found.append(_amount(c.name, tile.pixels.get(c.value, 0), columns * rows))
+    for value, name in ((c.value, c.name) for c in record.classes):
+        if tile.pixels.get(value) or tile.objects.get(value):
+            found.append(_amount(name, tile.pixels.get(value, 0), columns * rows))
             if tile_format(record.metadata_format).has_objects:
-                found[-1]["Objects"] = tile.objects.get(c.value, 0)
+                found[-1]["Objects"] = tile.objects.get(value, 0)
+    if record.classes and tile.pixels.get(NOTHING):
+        found.append(_amount("Background", tile.pixels[NOTHING], columns * rows))
     return found + [_amount(IGNORED_KINDS[value].title, count, columns * rows) for value, count in sample.ignored.items()]
 
 

@@ -26,6 +26,7 @@ from ui.wording import distinct_names, many
 from workspace.project import Project
 
 EVERYTHING = "Everything"
+WHOLE = -1
 
 
 def tile_set_panel(project: Project, rasters: Sequence[Raster], sets: Sequence[Path]) -> None:
@@ -43,12 +44,13 @@ def tile_set_panel(project: Project, rasters: Sequence[Raster], sets: Sequence[P
     tile_set = open_tile_set(folder)
     _facts(tile_set.record)
     _numbers(tile_set.record)
-    view = st.segmented_control("View", ["Samples", "Places"], default="Samples", label_visibility="collapsed", required=True, key="view")
+    head = st.container(horizontal=True, vertical_alignment="center")
+    view = head.segmented_control("View", ["Samples", "Places"], default="Samples", label_visibility="collapsed", required=True, key="view")
     with explained():
         if view == "Places":  # a map in a hidden tab would not know its size
             _places(project, rasters, tile_set)
         else:
-            samples_panel(tile_set)
+            samples_panel(tile_set, head)
 
 
 def set_title(folder: Path) -> str:
@@ -129,12 +131,12 @@ def _places(project: Project, rasters: Sequence[Raster], tile_set: TileSet) -> N
     features = sorted(geojson["features"], key=lambda f: (f["properties"]["split"] != "validation", order[f["properties"]["split"]]))
     target = st.selectbox(
         "Show",
-        [None, *range(len(features))],
+        [WHOLE, *range(len(features))],
         1 if spread_out(features) else 0,
-        format_func=lambda i: EVERYTHING if i is None else features[i]["properties"]["text"],
+        format_func=lambda i: EVERYTHING if i == WHOLE else features[i]["properties"]["text"],
         key=f"place:{tile_set.name}",
     )
-    m = new_map(bounds_of(features if target is None else [features[target]]))
+    m = new_map(bounds_of(features if target == WHOLE else [features[target]]))
     token = tile_token(project)
     used = {tile.raster for tile in tile_set.record.tiles}
     for name, raster in zip(distinct_names(rasters), rasters, strict=True):

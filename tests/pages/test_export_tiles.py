@@ -17,6 +17,7 @@ from labeling.export_job import export_jobs
 from labeling.journal import Label, Operation, open_journal
 from tiles.tile_set import list_tile_sets, open_tile_set
 from ui import frame
+from workspace.files import write_json
 from workspace.jobs import job_status
 from workspace.project import Project, create_project
 
@@ -228,3 +229,75 @@ def test_boxes_for_other_programs(project, tmp_path):
     assert "made for other programs" in text_of(page.info)
     assert "Does each object have its own box?" in text_of(page.caption)
     assert page.dataframe[0].value["Training objects"].tolist() == [tile_set.record.class_objects("train")[2], 0]
+
+
+@pytest.fixture
+def exported(project, tmp_path) -> Project:
+    """Twelve tiles around three lines and an uncertain one."""
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1000, 1900)
+    add_lines(project, 1000, lat=LAT - 0.0003, value=255)
+    click(open_page(project), "export")
+    assert wait(project) == "done"
+    return project
+
+
+def test_pages_of_tiles_one_of_them_large(exported):
+    record = open_tile_set(list_tile_sets(exported.tiles_folder)[0]).record
+    assert len(record.tiles) > 8
+    page = open_page(exported)
+    assert f"1 to 8 of {len(record.tiles)} tiles" in text_of(page.caption)
+    click(page, "open_0")
+    shown = next(m.value for m in page.markdown if m.value.startswith("Tile: "))
+    assert "Image: **scene" in shown
+    assert "256 x 256 pixels, 256 x 256 m" in shown
+    pixels = {row["Class"]: row["Pixels"] for row in page.dataframe[-1].value.to_dict("records")}
+    tile = next(t for t in record.tiles if t.name in shown)
+    assert pixels["Unpaved road"] == tile.pixels[2]
+    assert sum(pixels.values()) == 256 * 256
+    assert not page.error
+
+
+def test_tiles_are_chosen_by_side_and_by_what_is_ignored(exported):
+    record = open_tile_set(list_tile_sets(exported.tiles_folder)[0]).record
+    page = open_page(exported)
+    page.selectbox(key="tiles_side:tiles").set_value("validation").run()
+    assert f"of {len(record.in_split('validation'))} tiles (chosen from {len(record.tiles)})" in text_of(page.caption)
+    page.selectbox(key="tiles_side:tiles").set_value("*")
+    page.selectbox(key="tiles_order:tiles").set_value("ignored").run()
+    click(page, "open_0")
+    assert "Not learnt from: **" in text_of(page.markdown), "the most uncertain tile comes first"
+    page.selectbox(key="tiles_show:tiles").set_value(1).run()
+    assert "No tile is like that" in text_of(page.info)
+
+
+def test_settings_that_cannot_be_are_refused_in_words(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    page = open_page(project)
+    page.number_input(key="stride_y").set_value(512).run()
+    assert "The step (512) is larger than the tile height (256)" in text_of(page.warning)
+    assert page.button(key="export").disabled
+    assert not page.error
+
+
+def test_an_export_that_was_stopped_goes_on(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    click(open_page(project), "export")
+    assert wait(project) == "done"
+    folder = export_jobs(project)[0]
+    write_json(folder / "status.json", {"state": "cancelled"})
+    page = open_page(project)
+    assert "The export was stopped" in text_of(page.info)
+    click(page, "resume")
+    assert wait(project) == "done"
+
+
+def test_a_note_of_another_version_does_not_take_the_form_with_it(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    folder = project.tiles_folder / ".exports" / "1-a"
+    folder.mkdir(parents=True)
+    write_json(folder / "settings.json", {"something": "else"})
+    assert open_page(project).number_input(key="buffer_m").value == 2.0
