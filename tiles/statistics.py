@@ -1,7 +1,9 @@
-"""Band statistics over many tiles, one tile in memory at a time."""
+"""Band statistics over many tiles, a piece of imagery in memory at a time."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,89 +17,108 @@ SAMPLE_SIZE = 200_000
 class RunningStatistics:
     """Minimum, maximum, mean, standard deviation and percentiles of each band, streamed.
 
-    Mean and squared deviations are merged per tile (Chan, Golub and LeVeque 1979). Percentiles are exact for integers of up to 16
-    bits (a histogram); otherwise they come from a uniform sample of 200,000 pixels (reservoir by random keys), seeded.
+    Exact for integers of up to 16 bits (a histogram). For other types, mean and squared deviations are merged per piece (Chan, Golub and LeVeque
+    1979), and percentiles come from a uniform sample of 200,000 pixels (reservoir by random keys), seeded.
+
+    Args:
+        bands: Number of bands.
+        dtype: Of the imagery.
+        seed: Of the sample.
     """
 
     def __init__(self, bands: int, dtype: str, seed: int = 0) -> None:
-        self._count = np.zeros(bands, dtype=np.int64)
-        self._mean = np.zeros(bands)
-        self._m2 = np.zeros(bands)
-        self._min = np.full(bands, np.inf)
-        self._max = np.full(bands, -np.inf)
         kind = np.dtype(dtype)
-        whole = kind.kind in "iu" and kind.itemsize <= 2
-        self._lowest = int(np.iinfo(kind).min) if whole else 0
-        self._histogram = np.zeros((bands, 2 ** (8 * kind.itemsize)), dtype=np.int64) if whole else None
+        self._whole = kind.kind in "iu" and kind.itemsize <= 2
+        self._lowest = int(np.iinfo(kind).min) if self._whole else 0
+        self._histogram = np.zeros((bands, 2 ** (8 * kind.itemsize) if self._whole else 0), dtype=np.int64)
+        self._moments = np.tile([0.0, 0.0, 0.0, np.inf, -np.inf], (bands, 1))
+        """(bands, 5): count, mean, sum of squared deviations, minimum, maximum."""
         self._samples = [(np.empty(0), np.empty(0)) for _ in range(bands)]
         self._rng = np.random.default_rng(seed)
 
-    def add(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Count one tile in.
+    def add(self, image: NDArray[Any], times: NDArray[Any]) -> None:
+        """Count pixels in.
 
         Args:
             image: (bands, rows, columns) raw values.
-            valid: (rows, columns); other pixels, and those that are not finite, are left out.
+            times: (rows, columns) how often each pixel counts, or whether (bool); values that are not finite never do.
         """
-        for band, plane in enumerate(image):
-            values = plane[valid]
-            if values.dtype.kind == "f":
-                values = values[np.isfinite(values)]
-            if values.size:
-                self._merge(band, values)
+        counts = np.bincount(times.ravel())
+        for often in np.flatnonzero(counts[1:]) + 1:
+            chosen = None if counts[often] == times.size else times == often
+            for band, plane in enumerate(image):
+                values = plane.ravel() if chosen is None else plane[chosen]
+                if self._whole:
+                    places = values - np.int64(self._lowest) if self._lowest else values
+                    self._histogram[band] += often * np.bincount(places, minlength=self._histogram.shape[1])
+                else:
+                    self._merge(band, values[np.isfinite(values)], int(often))
 
     def result(self) -> tuple[BandStatistics, ...]:
         """Statistics of each band; zeros for a band without any valid pixel."""
-        return tuple(self._band(band) for band in range(len(self._count)))
+        return tuple(self._counted(band) if self._whole else self._merged(band) for band in range(len(self._samples)))
 
-    def _merge(self, band: int, values: NDArray[Any]) -> None:
-        n_old, n_new = int(self._count[band]), values.size
-        mean = float(values.mean(dtype=np.float64))
-        m2 = float(np.square(values - mean, dtype=np.float64).sum())
-        delta = mean - self._mean[band]
-        total = n_old + n_new
-        self._mean[band] += delta * n_new / total
-        self._m2[band] += m2 + delta**2 * n_old * n_new / total
-        self._count[band] = total
-        self._min[band] = min(self._min[band], float(values.min()))
-        self._max[band] = max(self._max[band], float(values.max()))
-        if self._histogram is not None:
-            self._histogram[band] += np.bincount(values.astype(np.int64) - self._lowest, minlength=self._histogram.shape[1])
-        else:
-            self._sample(band, values)
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything counted so far, to go on from with `restore`."""
+        samples = {
+            f"{part}_{band}": array for band, pair in enumerate(self._samples) for part, array in zip(("keys", "values"), pair, strict=True)
+        }
+        generator = np.array(json.dumps(self._rng.bit_generator.state))
+        return {"histogram": self._histogram, "moments": self._moments, "generator": generator, **samples}
 
-    def _sample(self, band: int, values: NDArray[Any]) -> None:
-        """Keep the values with the smallest random keys: a uniform sample of all seen so far."""
-        keys = self._rng.random(values.size)
-        old_keys, old_values = self._samples[band]
-        keys, merged = np.concatenate([old_keys, keys]), np.concatenate([old_values, values.astype(np.float64)])
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where `state` was taken; for statistics made with the same arguments."""
+        self._histogram, self._moments = state["histogram"], state["moments"]
+        self._samples = [(state[f"keys_{band}"], state[f"values_{band}"]) for band in range(len(self._samples))]
+        self._rng.bit_generator.state = json.loads(str(state["generator"]))
+
+    def _merge(self, band: int, values: NDArray[Any], often: int) -> None:
+        if not values.size:
+            return
+        n_old, mean_old, m2_old, lowest, highest = self._moments[band].tolist()
+        n_new, mean = values.size * often, float(values.mean(dtype=np.float64))
+        m2 = often * float(np.square(values - mean, dtype=np.float64).sum())
+        delta, total = mean - mean_old, n_old + n_new
+        moments = mean_old + delta * n_new / total, m2_old + m2 + delta**2 * n_old * n_new / total
+        self._moments[band] = total, *moments, min(lowest, float(values.min())), max(highest, float(values.max()))
+        self._sample(band, values, often)
+
+    def _sample(self, band: int, values: NDArray[Any], often: int) -> None:
+        """Keep the values with the smallest random keys: a uniform sample of all seen so far.
+
+        Once the sample is full, only keys below the largest in it matter, so only those are drawn: how many there are is binomial.
+        """
+        keys, kept = self._samples[band]
+        limit = float(keys.max()) if keys.size == SAMPLE_SIZE else 1.0
+        n = values.size * often
+        drawn = np.arange(n) if limit == 1.0 else self._rng.choice(n, self._rng.binomial(n, limit), replace=False)
+        keys = np.concatenate([keys, self._rng.random(drawn.size) * limit])
+        kept = np.concatenate([kept, values[drawn // often].astype(np.float64)])
         if keys.size > SAMPLE_SIZE:
             keep = np.argpartition(keys, SAMPLE_SIZE)[:SAMPLE_SIZE]
-            keys, merged = keys[keep], merged[keep]
-        self._samples[band] = (keys, merged)
+            keys, kept = keys[keep], kept[keep]
+        self._samples[band] = (keys, kept)
 
-    def _band(self, band: int) -> BandStatistics:
-        count = int(self._count[band])
+    def _counted(self, band: int) -> BandStatistics:
+        places = np.flatnonzero(self._histogram[band])
+        counts, values = self._histogram[band][places], places + self._lowest
+        count = int(counts.sum())
         if count == 0:
-            return BandStatistics(min=0, max=0, mean=0, std=0, p2=0, p98=0, count=0)
-        p2, p98 = self._percentiles(band)
-        return BandStatistics(
-            min=float(self._min[band]),
-            max=float(self._max[band]),
-            mean=float(self._mean[band]),
-            std=float(np.sqrt(self._m2[band] / count)),
-            p2=p2,
-            p98=p98,
-            count=count,
-        )
+            return _NOTHING
+        mean = int((counts * values).sum()) / count
+        std = float(np.sqrt((counts * np.square(values - mean)).sum() / count))
+        p2, p98 = values[np.searchsorted(np.cumsum(counts), [0.02 * count, 0.98 * count])].tolist()
+        return BandStatistics(min=float(values[0]), max=float(values[-1]), mean=mean, std=std, p2=float(p2), p98=float(p98), count=count)
 
-    def _percentiles(self, band: int) -> tuple[float, float]:
-        if self._histogram is None:
-            low, high = np.percentile(self._samples[band][1], [2, 98])
-            return float(low), float(high)
-        running = np.cumsum(self._histogram[band])
-        low, high = np.searchsorted(running, [0.02 * running[-1], 0.98 * running[-1]])
-        return float(low + self._lowest), float(high + self._lowest)
+    def _merged(self, band: int) -> BandStatistics:
+        count, mean, m2, lowest, highest = self._moments[band].tolist()
+        if count == 0:
+            return _NOTHING
+        p2, p98 = np.percentile(self._samples[band][1], [2, 98]).tolist()
+        return BandStatistics(min=lowest, max=highest, mean=mean, std=float(np.sqrt(m2 / count)), p2=p2, p98=p98, count=int(count))
+
+
+_NOTHING = BandStatistics(min=0, max=0, mean=0, std=0, p2=0, p98=0, count=0)
 
 
 def pixels_per_class(label: NDArray[np.uint8]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,84 +14,93 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
 
 from errors import DiskFullError, EmptyTileSetError, TileSetError
 from tiles import layout
+from tiles.file_queue import FileQueue
 from tiles.formats import tile_format
-from tiles.formats.base import TileContent
+from tiles.formats.base import LabelFiles, TileContent
+from tiles.geotiff import geotiff
 from tiles.layout import SideContent
+from tiles.manifest import MANIFEST_FILE, manifest_text
 from tiles.objects import TileObject
 from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL, UNLABELLED_PIXEL
 from tiles.statistics import pixels_per_class
 from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, RECORD_FILE, TileClass, TileSet, TileSetRecord, save_record
+from tiles.unfinished import FinishedTile, Progress, State, UnfinishedSet, WrittenTile
 from workspace.files import disk_full_explained, size_in_words
 
 SPARE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class WrittenTile:
-    """What was written of one tile: the parts of its record of the same names."""
-
-    name: str
-    image: str
-    label: str
-    masks: dict[int, str]
-    ignore: str | None
-    pixels: dict[int, int]
-    ignored_pixels: int
-    objects: dict[int, int]
-
-
-@dataclass(frozen=True)
 class _Sink:
     """Where a format writes the labels of one tile."""
 
-    folder: Path
+    files: FileQueue
     transform: Affine
     crs: str
 
-    def raster(self, path: str, values: NDArray[Any]) -> None:
-        _write_raster(self.folder / path, values[None], self.transform, self.crs, None)
+    def raster(self, path: str, values: NDArray[Any], nodata: float | None = None, *, image: bool = False, world: bool = True) -> None:
+        """(rows, columns), or (bands, rows, columns) of an image."""
+        self.files.put(path, geotiff(values if image else values[None], self.transform, self.crs, nodata, compress=not image))
+        if world:
+            self.files.put(f"{path.rpartition('.')[0]}.tfw", layout.world_file(self.transform).encode("ascii"))
 
     def text(self, path: str, text: str) -> None:
-        _write_text(self.folder / path, text)
+        self.files.put(path, text.encode("utf-8"))
 
 
 class TileSetWriter:
     """Collects the tiles of one set; a context manager.
 
-    Leaving the block without `finish`, by an error or otherwise, removes what was written and leaves `folder` as it was.
+    Leaving the block without `finish`, by an error or otherwise, removes what was written and leaves `folder` as it was. Where the whole process
+    is killed, a writer with the same `key` finds in `kept` what was written until the last `checkpoint`.
 
     Args:
         folder: To be made; an older tile set there is replaced at the end.
         metadata_format: Name of a format in `tiles.formats`.
         classes: In drawing order; needed by the formats that name folders by them.
+        key: Says what the set is made from, all of it; "": what was begun is never taken up again.
 
     Raises:
         TileSetError: `folder` holds something that is not a tile set.
         TileSetFormatError: the format is not known.
     """
 
-    def __init__(self, folder: Path, metadata_format: str = METADATA_FORMAT, classes: Sequence[TileClass] = ()) -> None:
+    def __init__(self, folder: Path, metadata_format: str = METADATA_FORMAT, classes: Sequence[TileClass] = (), key: str = "") -> None:
         if folder.exists() and not _may_replace(folder):
             raise TileSetError(f"The folder '{folder.name}' already holds other files.", "Choose a new name, or an empty folder.")
         self.folder = folder
         self.format = tile_format(metadata_format)
+        self.kept: State | None = None
+        """As given to the last `checkpoint` of a killed process, if there is one: `tiles` then holds what it wrote."""
         self._classes = classes
-        self._objects: list[tuple[TileObject, ...]] = []
-        self._temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-        self._count = 0
+        self._unfinished = UnfinishedSet(folder, key)
+        self._files = FileQueue(self._unfinished.path)
+        self._tiles: list[FinishedTile] = []
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def tiles(self) -> list[WrittenTile]:
+        """The tiles so far."""
+        return [tile.written for tile in self._tiles]
 
     def __enter__(self) -> TileSetWriter:
-        with disk_full_explained(self.folder):
+        with disk_full_explained(self.folder), contextlib.ExitStack() as stack:
+            stack.enter_context(self._unfinished)
+            stack.callback(self._files.close)
+            taken_up = self._unfinished.taken_up()
+            if taken_up is not None:
+                self._tiles, self.kept = taken_up.tiles, taken_up.state
+                self._files.checksums.update(taken_up.checksums)
             for part in filter(None, (layout.IMAGES, self.format.label_folder)):
-                (self._temporary / part).mkdir(parents=True)
+                (self._unfinished.path / part).mkdir(exist_ok=True)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._stack.close()
 
     def add(
         self,
@@ -104,10 +114,10 @@ class TileSetWriter:
         instances: Mapping[int, NDArray[np.integer]] | None = None,
         unlabelled: NDArray[np.bool_] | None = None,
     ) -> WrittenTile:
-        """Write one tile.
+        """Write one tile: soon, by another thread.
 
         Args:
-            image: (bands, rows, columns) raw values.
+            image: (bands, rows, columns) raw values; fastest where the bands of a pixel lie together in memory.
             valid: (rows, columns): there is imagery.
             label: (rows, columns) class values, 255 for what must not be learnt.
             transform: Of the tile.
@@ -118,35 +128,39 @@ class TileSetWriter:
             unlabelled: (rows, columns): nobody has said what is there; not to be learnt, whatever `label` says. None: nowhere.
 
         Raises:
+            DiskFullError: the disk filled up, perhaps at an earlier tile.
+        """
+        name = layout.tile_name(len(self._tiles))
+        ignored = (label == IGNORE_LABEL) | ~valid
+        if unlabelled is not None:
+            ignored |= unlabelled
+        known = np.where(ignored, np.uint8(0), label)
+        image_path = self.format.image_path(name, known, objects, self._classes)
+        ignore_path = f"{layout.IGNORE}/{name}.tif" if ignored.any() else None
+        content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes)
+        sink = _Sink(self._files, transform, crs)
+        with disk_full_explained(self.folder):
+            sink.raster(image_path, image, nodata, image=True)
+            labels, written = self.format.write(sink, content)
+            if ignore_path is not None:
+                kinds = [~valid, unlabelled if unlabelled is not None else False, ignored]
+                mask = np.select(kinds, [EMPTY_PIXEL, UNLABELLED_PIXEL, UNCERTAIN_PIXEL], 0).astype(np.uint8)
+                sink.raster(ignore_path, mask, world=False)
+        self._tiles.append(FinishedTile(_written(name, image_path, labels, ignore_path, label, ignored, written), written))
+        return self._tiles[-1].written
+
+    def checkpoint(self, state: State) -> None:
+        """Wait until all tiles are on disk, and note that they are.
+
+        Args:
+            state: To be found in `kept`.
+
+        Raises:
             DiskFullError: the disk filled up.
         """
-        name = layout.tile_name(self._count)
-        unlabelled = np.zeros(valid.shape, dtype=bool) if unlabelled is None else unlabelled
-        ignored = (label == IGNORE_LABEL) | ~valid | unlabelled
-        sink = _Sink(self._temporary, transform, crs)
-        known = np.where(ignored, np.uint8(0), label)
-        image_path, ignore_path = self.format.image_path(name, known, objects, self._classes), f"{layout.IGNORE}/{name}.tif"
-        content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes)
         with disk_full_explained(self.folder):
-            _write_raster(self._temporary / image_path, image, transform, crs, nodata)
-            files, written = self.format.write(sink, content)
-            if ignored.any():
-                kinds = [~valid, unlabelled, ignored]
-                mask = np.select(kinds, [EMPTY_PIXEL, UNLABELLED_PIXEL, UNCERTAIN_PIXEL], 0).astype(np.uint8)
-                _write_raster(self._temporary / ignore_path, mask[None], transform, crs, None, world=False)
-        self._count += 1
-        self._objects.append(written)
-        values = [one.value for one in written]
-        return WrittenTile(
-            name=name,
-            image=image_path,
-            label=files.label,
-            masks=dict(files.masks),
-            ignore=ignore_path if ignored.any() else None,
-            pixels=pixels_per_class(np.where(ignored, np.uint8(IGNORE_LABEL), label)),
-            ignored_pixels=int(ignored.sum()),
-            objects={value: values.count(value) for value in sorted(set(values))},
-        )
+            self._files.wait()
+            self._unfinished.note(Progress(self._tiles, self._files.checksums, state))
 
     def finish(self, record: TileSetRecord) -> TileSet:
         """Write the side files and put the set in place, instead of an older one of this name.
@@ -159,19 +173,24 @@ class TileSetWriter:
             raise EmptyTileSetError("There is no tile to write.", "Label something on the imagery first.")
         classes, names = self.format.listed(record.classes), self.format.class_names(record.classes)
         more = self.format.definition(layout.definition_classes(classes, names))
-        content = SideContent(record, self.format.side, classes, names, self._objects, more)
+        objects = [tile.objects for tile in self._tiles]
+        content = SideContent(record, self.format.side, classes, names, objects, more)
         texts = {
             layout.MAP_FILE: layout.map_text(record.tiles),
             layout.STATS_FILE: layout.stats_text(content),
             layout.ACCUMULATED_FILE: layout.json_text(layout.accumulated_stats(content)),
             layout.DEFINITION_FILE: layout.json_text(layout.model_definition(content)),
-            **self.format.more_files(record, self._objects),
         }
+        new = self._unfinished.path
         with disk_full_explained(self.folder):
-            for name, text in texts.items():
-                _write_text(self._temporary / name, text)
-            save_record(TileSet(self._temporary, record))
-            _swap_in(self._temporary, self.folder)
+            for name, text in self.format.more_files(record, objects).items():
+                self._files.put(name, text.encode("utf-8"))
+            self._files.wait()
+            for name, text in (texts | {MANIFEST_FILE: manifest_text(self._files.checksums)}).items():
+                (new / name).write_text(text, encoding="utf-8", newline="\n")
+            save_record(TileSet(new, record))
+            self._unfinished.complete()
+            _swap_in(new, self.folder)
         return TileSet(self.folder, record)
 
 
@@ -190,40 +209,26 @@ def require_space(folder: Path, wanted: int) -> None:
         )
 
 
-def _write_text(target: Path, text: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _write_raster(target: Path, values: NDArray[Any], transform: Affine, crs: str, nodata: float | None, *, world: bool = True) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(_geotiff(values, transform, crs, nodata))
-    if world:
-        target.with_suffix(".tfw").write_text(layout.world_file(transform), encoding="ascii", newline="\n")
-
-
-def _geotiff(values: NDArray[Any], transform: Affine, crs: str, nodata: float | None) -> bytes:
-    """A GeoTIFF in memory, so that a full disk shows as the operating system's own error."""
-    bands, rows, columns = values.shape
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "width": columns,
-        "height": rows,
-        "count": bands,
-        "dtype": values.dtype,
-        "crs": crs or None,
-        "transform": transform,
-        "nodata": nodata,
-        "compress": "lzw",
-        "interleave": "pixel",
-        "photometric": "RGB" if bands >= 3 and values.dtype == np.uint8 else "MINISBLACK",
-    }
-    if bands > 3 or bands == 2:
-        profile["alpha"] = "unspecified"
-    with MemoryFile() as memory:
-        with memory.open(**profile) as file:
-            file.write(values)
-        return bytes(memory.getbuffer())
+def _written(
+    name: str,
+    image: str,
+    labels: LabelFiles,
+    ignore: str | None,
+    label: NDArray[np.uint8],
+    ignored: NDArray[np.bool_],
+    objects: Sequence[TileObject],
+) -> WrittenTile:
+    values = [one.value for one in objects]
+    return WrittenTile(
+        name=name,
+        image=image,
+        label=labels.label,
+        masks=dict(labels.masks),
+        ignore=ignore,
+        pixels=pixels_per_class(label if ignore is None else np.where(ignored, np.uint8(IGNORE_LABEL), label)),
+        ignored_pixels=int(ignored.sum()),
+        objects={value: values.count(value) for value in sorted(set(values))},
+    )
 
 
 def _may_replace(folder: Path) -> bool:
@@ -261,8 +266,3 @@ def _discard(folder: Path) -> None:
     """Delete the record first: what is left of a folder half deleted is no tile set."""
     (folder / RECORD_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def leftovers(parent: Path) -> Sequence[Path]:
-    """Hidden folders that a killed export left behind."""
-    return [p for p in parent.glob(".*") if p.is_dir() and p.suffix in {".part", ".old"}]

@@ -29,6 +29,7 @@ def test_files_of_a_finished_set(tile_set):
         "ignore",
         "images",
         "labels",
+        "manifest.sha256",
         "map.txt",
         "stats.txt",
         "terratune.json",
@@ -105,17 +106,18 @@ def test_a_set_without_tiles_is_refused(tmp_path, tile_set):
     assert not (tmp_path / "empty").exists()
 
 
-def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch, tile_set):
     from pathlib import Path
 
     def full(self, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DiskFullError) as caught, TileSetWriter(tmp_path / "set") as writer:
+    with pytest.raises(DiskFullError) as caught, TileSetWriter(tmp_path / "full") as writer:
         add_one(writer)
+        writer.finish(tile_set.record)
     assert caught.value.remedy
-    assert everything(tmp_path) == []
+    assert everything(tmp_path) == ["set"]
 
 
 def test_too_little_room_is_told_before_the_start(tmp_path):
