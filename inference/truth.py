@@ -18,12 +18,16 @@ from rasterio.windows import Window
 from errors import LabelFileError, NoOverlapError, UnknownClassError, UnplacedRasterError, UnsupportedRasterError
 from imagery.grid import Grid
 from imagery.read import open_raster
+from workspace.classes import is_fully_labelled
 
 if TYPE_CHECKING:  # a second to import, and only vector labels need it
     import geopandas as gpd
     import pandas as pd
 
 IGNORE = 255
+IGNORE_NAMES = {"uncertain", "ignore"}
+NAME_FIELDS = {"classname", "class_name", "class", "label", "name"}
+"""Fields that may say of a shape that it is a fully labelled area."""
 VECTOR_SUFFIXES = {".geojson", ".json", ".gpkg", ".shp", ".kml", ".gml", ".fgb", ".zip", ".sqlite"}
 
 
@@ -49,7 +53,7 @@ def open_truth(
     """Open a truth raster or a vector file for reading on `grid`.
 
     Args:
-        path: Raster (first band) or vector file.
+        path: Raster (first band) or vector file (all its layers).
         grid: The prediction's.
         ignore: Value of the truth that is not scored; None: every value counts.
         mapping: Truth value or name -> class value of the prediction (255: not scored); what it lacks stays as it is.
@@ -64,7 +68,7 @@ def open_truth(
         ImageryError: a raster that cannot be used.
     """
     if path.suffix.lower() in VECTOR_SUFFIXES:
-        yield VectorTruth(_features(path, grid, class_field, buffer_m, dict(names or {}), dict(mapping or {}), ignore), grid)
+        yield VectorTruth(*_features(path, grid, class_field, buffer_m, dict(names or {}), dict(mapping or {}), ignore), grid)
         return
     with open_raster(path) as dataset, _on_grid(dataset, path.name, grid) as aligned:
         yield RasterTruth(aligned, path.name, ignore, {int(k): v for k, v in (mapping or {}).items() if k.lstrip("-").isdigit()})
@@ -103,19 +107,23 @@ class RasterTruth:
 
 
 class VectorTruth:
-    """Shapes with a class value, burnt where they cover a pixel's centre; the later shape wins. Everything else is background."""
+    """Shapes with a class value, burnt where they cover a pixel's centre; the later shape wins. Everything else is background, or, where
+    there are fully labelled areas, background inside those and not scored outside.
+    """
 
-    def __init__(self, features: gpd.GeoDataFrame, grid: Grid) -> None:
-        self._features, self._grid = features, grid
+    def __init__(self, features: gpd.GeoDataFrame, areas: gpd.GeoSeries | None, grid: Grid) -> None:
+        self._features, self._areas, self._grid = features, areas, grid
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         part = self._grid.window(int(window.col_off), int(window.row_off), int(window.width), int(window.height))
-        west, south, east, north = part.bounds
-        near = np.sort(self._features.sindex.intersection((west, south, east, north)))
+        near = np.sort(self._features.sindex.intersection(part.bounds))
         shapes = [(self._features.geometry.iloc[i], int(self._features["value"].iloc[i])) for i in near]
+        if self._areas is not None:
+            shapes = [(self._areas.iloc[i], 0) for i in self._areas.sindex.intersection(part.bounds)] + shapes
+        elsewhere = 0 if self._areas is None else IGNORE
         if not shapes:
-            return np.zeros(part.shape, np.uint8)
-        return rasterize(shapes, out_shape=part.shape, transform=part.transform, fill=0, dtype="uint8")
+            return np.full(part.shape, elsewhere, np.uint8)
+        return rasterize(shapes, out_shape=part.shape, transform=part.transform, fill=elsewhere, dtype="uint8")
 
 
 @contextlib.contextmanager
@@ -135,32 +143,56 @@ def _on_grid(dataset: DatasetReader, name: str, grid: Grid) -> Iterator[DatasetR
 
 def _features(
     path: Path, grid: Grid, field: str | None, buffer_m: float, names: Mapping[int, str], mapping: Mapping[str, int], ignore: int | None
-) -> gpd.GeoDataFrame:
-    """Polygons in the grid's CRS with a `value` column, in file order."""
+) -> tuple[gpd.GeoDataFrame, gpd.GeoSeries | None]:
+    """Polygons in the grid's CRS with a `value` column, in file order, and the fully labelled areas; None where the file has none."""
     import geopandas as gpd
     from pyogrio.errors import DataSourceError
 
     try:
-        features = gpd.read_file(path)
+        features = _all_layers(path)
     except (DataSourceError, OSError, ValueError) as error:
         raise LabelFileError(f"{path.name} cannot be read as labels.", "Give a GeoJSON, GeoPackage or Shapefile.") from error
     features = features[~(features.geometry.isna() | features.geometry.is_empty)]
     if features.crs is None:
         raise LabelFileError(f"{path.name} does not say in which coordinates it is.", "Save it with its coordinate system (GeoJSON: longitude and latitude).")
-    values = _class_values(features, path.name, field, names, mapping)
+    marked = _fully_labelled(features, field)
+    areas = features.geometry[marked].to_crs(grid.crs) if marked.any() else None
+    features = features[~marked]
+    values = _class_values(features, path.name, field, names, mapping if ignore is None else {str(ignore): IGNORE, **mapping})
     if ignore is not None:
         values = values.replace(ignore, IGNORE)
     placed = _widened(features.geometry, grid, buffer_m).to_crs(grid.crs)
     found = gpd.GeoDataFrame({"value": values.to_numpy()}, geometry=placed.to_numpy(), crs=grid.crs)
-    if not len(found.sindex.intersection(grid.bounds)):
+    if not any(len(there.sindex.intersection(grid.bounds)) for there in (found, areas) if there is not None):
         raise NoOverlapError(f"Nothing in {path.name} lies on the prediction.", "Check that both are of the same place, and their coordinate systems.")
-    return found
+    return found, areas
+
+
+def _all_layers(path: Path) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+    import pandas as pd
+    import pyogrio
+
+    layers = [gpd.read_file(path, layer=name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    there = [layer for layer in layers if len(layer)] or layers[:1]
+    if not there:
+        raise ValueError("no layer has shapes")
+    crs = there[0].crs
+    return there[0] if len(there) == 1 else pd.concat([layer if crs is None else layer.to_crs(crs) for layer in there], ignore_index=True)
+
+
+def _fully_labelled(features: gpd.GeoDataFrame, field: str | None) -> NDArray[np.bool_]:
+    """(n,) which shapes say that everything in them is labelled."""
+    said = [c for c in features.columns if c != "geometry" and (c == field or str(c).casefold() in NAME_FIELDS)]
+    rows = [features[c].map(lambda text: isinstance(text, str) and is_fully_labelled(text)).to_numpy(dtype=bool) for c in said]
+    return np.logical_or.reduce(rows) if rows else np.zeros(len(features), dtype=bool)
 
 
 def _class_values(features: gpd.GeoDataFrame, file: str, field: str | None, names: Mapping[int, str], mapping: Mapping[str, int]) -> pd.Series:
     import pandas as pd
 
     known = {name.casefold(): value for value, name in names.items()} | {str(value): value for value in names}
+    known |= dict.fromkeys(IGNORE_NAMES, IGNORE)
     known |= {key.casefold(): value for key, value in mapping.items()}
     if field is None:
         classes = [value for value in names if value != 0]

@@ -121,3 +121,39 @@ def test_a_real_mask_against_its_own_vector_labels(tmp_path, shared_data):
     data = shared_data / "naip_roads"
     found = evaluate(data / "masks" / "palm_springs_2020_64.tif", data / "masks" / "palm_springs_2020_64.tif")
     assert found.accuracy == 1.0 and found.of(2).truth_pixels > 0
+
+
+def on_pixels(left, top, right, bottom):
+    """A box by columns and rows of the prediction."""
+    corners = [UTM @ corner for corner in ((left, top), (right, bottom))]
+    return box(*corners[0], *corners[1]).envelope
+
+
+@pytest.mark.parametrize("field", ["Classvalue", "Classname"])
+def test_outside_fully_labelled_areas_only_what_is_drawn_is_scored_and_uncertain_nowhere(tmp_path, prediction, field):
+    rows = [
+        ("Paved road", 1, on_pixels(0, 15, 40, 20)),
+        ("Uncertain", 255, on_pixels(0, 0, 10, 5)),
+        ("Fully labelled area", 0, on_pixels(0, 0, 20, 30)),
+    ]
+    names, values, shapes = zip(*rows, strict=True)
+    labels = gpd.GeoDataFrame({"Classname": names, "Classvalue": values}, geometry=list(shapes), crs="EPSG:26911")
+    labels.to_file(tmp_path / "labels.gpkg")
+    scores = evaluate(prediction, tmp_path / "labels.gpkg", class_field=field)
+    assert scores.pixels == 20 * 30 - 10 * 5 + 20 * 5
+    assert (scores.of(1).truth_pixels, scores.of(1).predicted_pixels, scores.of(1).recall) == (200, 20 * 10 + 20 * 5, 1.0)
+    labels[labels["Classvalue"] != 0].to_file(tmp_path / "whole.gpkg")
+    assert evaluate(prediction, tmp_path / "whole.gpkg", class_field=field).pixels == 40 * 50 - 10 * 5
+
+
+def test_all_layers_of_the_labels_are_scored(tmp_path, prediction):
+    """labels.gpkg keeps areas and lines apart."""
+    area = gpd.GeoDataFrame({"Classname": ["Fully labelled area"], "Classvalue": [0]}, geometry=[on_pixels(0, 0, 40, 30)], crs="EPSG:26911")
+    road = LineString([UTM @ (-10, 15), UTM @ (34, 15)])
+    line = gpd.GeoDataFrame({"Classname": ["Paved road"], "Classvalue": [1]}, geometry=[road], crs="EPSG:26911")
+    area.to_file(tmp_path / "labels.gpkg", layer="label_polygons")
+    line.to_crs(4326).to_file(tmp_path / "labels.gpkg", layer="label_lines")
+    scores = evaluate(prediction, tmp_path / "labels.gpkg", class_field="Classvalue", buffer_m=2.5)
+    assert scores.pixels == 40 * 30
+    assert (scores.of(1).recall, scores.of(1).predicted_pixels) == (1.0, 400)
+    assert 340 <= scores.of(1).truth_pixels <= 400
