@@ -89,16 +89,15 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
     return Shapes(areas[keep], values[keep], labels["_feature"].to_numpy()[keep], shapely.STRtree(areas[keep]), complete)
 
 
-def shapes_in(shapes: Shapes, grid: Grid, least_share: float = 0.0) -> NDArray[np.int64]:
+def shapes_in(shapes: Shapes, window: shapely.Polygon, least_share: float = 0.0) -> NDArray[np.int64]:
     """Places in `shapes`, in drawing order, of what touches a window.
 
     Args:
         shapes: On the image.
-        grid: The window.
+        window: Its outline, in the image's CRS; the part of it that lies on the image.
         least_share: A label of which less than this share (of its area, or length) lies in the window is left out; areas of
             classes that are not learnt always stay.
     """
-    window = outline(grid)
     chosen = np.sort(shapes.tree.query(window, predicate="intersects"))
     if least_share == 0 or len(chosen) == 0:
         return chosen
@@ -112,7 +111,7 @@ def shapes_in(shapes: Shapes, grid: Grid, least_share: float = 0.0) -> NDArray[n
 
 def burn(shapes: Shapes, grid: Grid, chosen: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
     """(rows, columns) class values of a window: 0 background, 255 ignore. A pixel belongs to what covers its centre."""
-    chosen = shapes_in(shapes, grid) if chosen is None else chosen
+    chosen = shapes_in(shapes, outline(grid)) if chosen is None else chosen
     if len(chosen) == 0:
         return np.zeros(grid.shape, dtype=np.uint8)
     pairs = zip(shapes.areas[chosen], shapes.values[chosen].tolist(), strict=True)
@@ -133,14 +132,14 @@ def unlabelled(shapes: Shapes, grid: Grid, label: NDArray[np.uint8]) -> NDArray[
 
 
 def objects_in(
-    shapes: Shapes, grid: Grid, seen: Grid, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
+    shapes: Shapes, grid: Grid, seen: shapely.Polygon, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> tuple[list[TileObject], NDArray[np.int64]]:
     """The labelled objects of a window, each label one, however many parts it has.
 
     Args:
         shapes: On the image.
         grid: The window.
-        seen: The part of the window that lies on the raster; objects are cut there.
+        seen: Outline of the part of the window that lies on the image, in its CRS; objects are cut there.
         chosen: From `shapes_in`.
         valid: (rows, columns): there is imagery. An object around which there is none is left out.
 
@@ -149,7 +148,7 @@ def objects_in(
     """
     mine = chosen[shapes.learnt[chosen] & (shapely.get_dimensions(shapes.areas[chosen]) == 2)]
     to_pixels = ~grid.transform
-    cut = shapely.intersection(shapes.areas[mine], outline(seen))
+    cut = shapely.intersection(shapes.areas[mine], seen)
     cut = shapely.transform(cut, lambda x, y: to_pixels @ (x, y), interleaved=False)
     map_units = abs(grid.transform.determinant)
     objects, labels = [], []

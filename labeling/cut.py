@@ -11,10 +11,12 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from imagery.grid import Grid
-from imagery.raster import RasterInfo
-from imagery.read import Pixels, open_raster, read_window
-from labeling.burn import Shapes, burn, burn_instances, objects_in, shapes_in, unlabelled
-from labeling.export_settings import ExportSettings, ImageSource
+from imagery.read import Pixels
+from imagery.turn import sample
+from imagery.views import ViewReader
+from labeling.burn import burn, burn_instances, objects_in, outline, shapes_in, unlabelled
+from labeling.export_plan import PlannedImage
+from labeling.export_settings import ExportSettings
 from labeling.export_windows import ENOUGH, TileWindow, fully_labelled_counts
 from tiles.formats import TileFormat
 from tiles.objects import TileObject
@@ -23,19 +25,6 @@ from tiles.tile_set import IGNORE_LABEL
 from tiles.writer import TileSetWriter, WrittenTile
 
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class PlannedImage:
-    """One raster with the labels on it and the windows to cut."""
-
-    source: ImageSource
-    info: RasterInfo
-    grid: Grid
-    bands: tuple[int, ...]
-    """1-based numbers of the bands to write."""
-    shapes: Shapes
-    windows: list[TileWindow]
 
 
 @dataclass(frozen=True)
@@ -57,11 +46,10 @@ def cut_all(
     for image in planned:
         if not image.windows:
             continue
-        with open_raster(image.source.source) as dataset:
+        with ViewReader(image.view) as reader:
             for window in image.windows:
-                tell(f"Cutting tile {done + 1} of {total} ({image.source.name})", 0.01 + 0.95 * done / total)
-                pixels = read_window(dataset, window.column, window.row, window.columns, window.rows, image.bands)
-                cut = cut_window(image, window, pixels, settings, writer, statistics)
+                tell(f"Cutting tile {done + 1} of {total} ({image.name})", 0.01 + 0.95 * done / total)
+                cut = cut_window(image, window, pixels_of(window, reader.read(*window.box)), settings, writer, statistics)
                 if cut is not None:
                     yield cut
                 done += 1
@@ -71,9 +59,8 @@ def cut_window(
     image: PlannedImage, window: TileWindow, pixels: Pixels, settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics
 ) -> Cut | None:
     """Burn and write one window; None when it holds nothing to learn from."""
-    grid = image.grid.window(window.column, window.row, window.columns, window.rows)
-    columns, rows = min(window.columns, image.grid.width - window.column), min(window.rows, image.grid.height - window.row)
-    seen = image.grid.window(window.column, window.row, columns, rows)
+    grid = window.on(image.grid)
+    seen = outline(grid).intersection(outline(image.grid))
     chosen = shapes_in(image.shapes, seen, settings.min_polygon_overlap_ratio)
     if window.feature is not None:
         chosen = chosen[image.shapes.features[chosen] == window.feature]
@@ -98,6 +85,14 @@ def cut_window(
     statistics.add(values, valid)
     written = writer.add(values, valid, label, grid.transform, crs_of(grid), image.info.nodata, objects, instances, unknown)
     return Cut(image, window, grid.transform, written)
+
+
+def pixels_of(window: TileWindow, around: Pixels) -> Pixels:
+    """The pixels of a window, from those of its `box`: turned where the window is."""
+    if not window.angle:
+        return around
+    column, row, _, _ = window.box
+    return sample(around, Affine.translation(-column, -row) @ window.to_image, (window.rows, window.columns))
 
 
 def _may_show_nothing(image: PlannedImage, settings: ExportSettings, form: TileFormat, background: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -9,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tiles.formats import FORMATS, TileFormat
 from tiles.tile_set import METADATA_FORMAT
+
+LEAST_TURN = 5
+"""Degrees."""
 
 
 class ExportSettings(BaseModel):
@@ -69,6 +73,52 @@ class ExportSettings(BaseModel):
         title="Step downwards (pixels)",
         description="Where tiles are to overlap more, or less, from top to bottom than from left to right.",
         json_schema_extra={"group": "Tiles", "empty": "the same overlap as across"},
+    )
+    inside_fully_labelled: bool = Field(
+        default=False,
+        title="Only inside fully labelled areas",
+        description="Tiles are cut only where they lie completely inside the areas that you marked as fully labelled.",
+        json_schema_extra={"group": "Tiles"},
+    )
+    rotation_angle: float = Field(
+        default=0.0,
+        ge=0,
+        le=180,
+        title="Turn each tile by (degrees)",
+        description="Each tile is cut again, turned, at every multiple of this angle: 90 makes four of one, 45 eight. 0: as it lies. "
+        "Training here turns tiles by itself, so this is for other programs.",
+        json_schema_extra={"group": "Tiles"},
+    )
+    start_index: int = Field(
+        default=0,
+        ge=0,
+        le=900_000_000,
+        title="Number of the first tile",
+        description="Tiles are named by nine digits, counted from here: another number lets them be put beside tiles made before.",
+        json_schema_extra={"group": "Tiles"},
+    )
+    cell_size_m: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        title="Ground size of a pixel (metres)",
+        description="Tiles show the imagery at this resolution: several of its pixels are averaged into one, or new ones put between them. "
+        "Brings images of different resolution to one scale.",
+        json_schema_extra={"group": "Imagery", "empty": "as the imagery"},
+    )
+    processing_mode: Literal["separately", "mosaic"] = Field(
+        default="separately",
+        title="Several images",
+        description="As one picture, tiles go on across the seams between neighbouring images; where images overlap, the first lies on top. "
+        "The images need the same bands and one coordinate system.",
+        json_schema_extra={"group": "Imagery", "options": {"separately": "Each by itself", "mosaic": "All as one picture"}},
+    )
+    reference_system: Literal["map_space", "pixel_space"] = Field(
+        default="map_space",
+        title="Where tiles lie",
+        description="Tiles know their place on the map. Programs that work on slanted or raw photographs may want them without it, "
+        "in the pixels of the picture alone.",
+        json_schema_extra={"group": "Imagery", "options": {"map_space": "On the map", "pixel_space": "In the picture only"}},
     )
     buffer_m: float = Field(
         default=2.0,
@@ -146,7 +196,9 @@ class ExportSettings(BaseModel):
             return self
         for step, side, what in zip(self.strides, self.tile_sides, ("size", "height"), strict=True):
             if step > side:
-                raise ValueError(f"The step ({step}) is larger than the tile {what} ({side}), so parts would be skipped. Choose at most {side}.")
+                raise ValueError(
+                    f"The step ({step}) is larger than the tile {what} ({side}), so parts would be skipped. Choose at most {side}."
+                )
         return self
 
     @model_validator(mode="after")
@@ -157,6 +209,30 @@ class ExportSettings(BaseModel):
         if self.blacken_around_feature and not form.may_blacken:
             raise ValueError(f"Around objects in {self.metadata_format} tiles nothing can be made black; Labeled_Tiles can.")
         return self
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> ExportSettings:
+        if 0 < self.rotation_angle < LEAST_TURN:
+            raise ValueError(f"Turns of {self.rotation_angle:g} degrees make too many tiles of each. Choose {LEAST_TURN} or more, or 0.")
+        if self.rotation_angle and self.crop_mode == "bounding_box":
+            raise ValueError("Tiles as large as their objects cannot be turned. Choose fixed_size as crop_mode, or 0 as rotation_angle.")
+        changed = {
+            "rotation_angle": self.rotation_angle > 0,
+            "cell_size_m": self.cell_size_m,
+            "processing_mode": self.processing_mode == "mosaic",
+        }
+        if self.reference_system == "pixel_space" and any(changed.values()):
+            names = " and ".join(name for name, is_set in changed.items() if is_set)
+            raise ValueError(
+                f"Tiles in the pixels of the raw picture (pixel_space) keep them as they are. Leave {names} alone, or choose map_space."
+            )
+        return self
+
+    @property
+    def angles(self) -> tuple[float, ...]:
+        """Turns of each tile, degrees clockwise: the multiples of `rotation_angle` below 360."""
+        count = math.ceil(360 / self.rotation_angle - 1e-9) if self.rotation_angle else 1
+        return tuple(i * self.rotation_angle for i in range(count))
 
     @property
     def tile_sides(self) -> tuple[int, int]:

@@ -61,8 +61,10 @@ class TileRecord(_Strict):
     column: int
     row: int
     """Upper left pixel of the tile in that raster."""
+    angle: float = 0.0
+    """Degrees clockwise by which it was then turned about its middle."""
     size: tuple[int, int] | None = None
-    """(columns, rows) in pixels; None for a square of the set's tile size."""
+    """(columns, rows) in pixels; None for the set's tile size."""
     crs: str
     """'EPSG:26911', or WKT; empty when the tile does not say where it lies."""
     transform: tuple[float, float, float, float, float, float]
@@ -89,7 +91,7 @@ class TileRecord(_Strict):
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What only some formats have is left out for the others."""
-        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks", "size", "image2"}}
+        return {k: v for k, v in serialise(self).items() if v or k not in {"objects", "masks", "size", "angle", "image2"}}
 
     @property
     def affine(self) -> Affine:
