@@ -11,6 +11,7 @@ from tiles.tile_set import Split
 
 SIDES: Mapping[str, Split] = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "gap"}
 """What the sides are called, and what they are here: tiles of a third side are used by neither."""
+UNPAIRED = ("A", "B")
 YOLO_FILE = "data.yaml"
 _ENTRY = re.compile(r"^(path|train|val|test)\s*:\s*[\"']?([^\"'#\n]+?)[\"']?\s*(?:#.*)?$", re.MULTILINE)
 
@@ -21,6 +22,12 @@ def divided_folders(folder: Path) -> list[Path]:
         return []
     found = [folder / name for name in SIDES if (folder / name / layout.ACCUMULATED_FILE).exists()]
     return found if {"train", "validation"} <= {SIDES[path.name] for path in found} else []
+
+
+def unpaired_folders(folder: Path) -> list[Path]:
+    """The folders A/ and B/ of a CycleGAN set, each with side files of its own."""
+    found = [folder / part for part in UNPAIRED if (folder / part / layout.ACCUMULATED_FILE).exists()]
+    return found if len(found) == len(UNPAIRED) and not (folder / layout.ACCUMULATED_FILE).exists() else []
 
 
 def made_division(folder: Path, images: Sequence[str]) -> list[Split] | None:

@@ -21,13 +21,13 @@ from imagery.grid import Grid
 from models.values import BandStatistics
 from tiles import layout
 from tiles.apart import leaks
-from tiles.division import divided_folders, made_division
+from tiles.division import divided_folders, made_division, unpaired_folders
 from tiles.footprints import outlines
 from tiles.formats import TileFormat, tile_format
-from tiles.formats.base import LabelFiles, rough_pixels
+from tiles.formats.base import LabelFiles, rough_pixels, twin_of
 from tiles.split import split_by_place
 from tiles.statistics import RunningStatistics, pixels_per_class
-from tiles.tile_set import Split, TileClass, TileRecord, TileSet, TileSetRecord
+from tiles.tile_set import SecondImages, Split, TileClass, TileRecord, TileSet, TileSetRecord
 
 VALIDATION_SHARE = 0.2
 SEED = 0
@@ -52,12 +52,15 @@ class _Chip:
     """Another tile may have another size."""
     pixels: dict[int, int]
     objects: dict[int, int]
+    image2: str = ""
+    """The second image of the same place, where there is one."""
 
 
 @dataclass(frozen=True)
 class _Facts:
     bands: int
-    size: int
+    size: tuple[int, int]
+    """(columns, rows)"""
     dtype: str
     nodata: float | None
 
@@ -72,6 +75,8 @@ class _Part:
     band_names: tuple[str, ...]
     facts: _Facts
     chips: list[_Chip]
+    band_names2: tuple[str, ...] = ()
+    """Of the second images; empty where there are none."""
 
 
 def derive_record(folder: Path) -> TileSetRecord:
@@ -89,16 +94,18 @@ def derive_record(folder: Path) -> TileSetRecord:
 
 
 def _derive_record(folder: Path) -> TileSetRecord:
-    parts = [_read_part(folder, part) for part in divided_folders(folder) or [folder]]
+    unpaired = unpaired_folders(folder)
+    parts = [_read_part(folder, part) for part in unpaired or divided_folders(folder) or [folder]]
     first, chips = parts[0], [chip for part in parts for chip in part.chips]
-    for part in parts[1:]:
+    for part in [] if unpaired else parts[1:]:
         if (part.form, part.classes, part.band_names, part.facts) != (first.form, first.classes, first.band_names, first.facts):
             raise TileSetFormatError(
                 f"The folders '{first.folder.name}' and '{part.folder.name}' differ in format, classes, bands or tile size.",
                 "Export both in the same way.",
             )
     placed = chips[0].crs
-    grid = Grid(first.facts.size, first.facts.size, chips[0].transform, CRS.from_user_input(placed)) if placed else None
+    columns, rows = first.facts.size
+    grid = Grid(columns, rows, chips[0].transform, CRS.from_user_input(placed)) if placed else None
     sides = made_division(folder, [chip.image for chip in chips])
 
     def record(splits: Sequence[Split], places: Sequence[str], *, made: bool) -> TileSetRecord:
@@ -111,15 +118,21 @@ def _derive_record(folder: Path) -> TileSetRecord:
             dtype=first.facts.dtype,
             nodata=first.facts.nodata,
             band_statistics=statistics,
+            second=second,
             resolution_m=grid.resolution_m if grid else None,
             crs=placed,
-            tile_size=first.facts.size,
-            stride=first.facts.size,
+            tile_size=columns,
+            tile_size_y=None if rows == columns else rows,
+            stride=columns,
             seed=SEED,
             tiles=tuple(_tile_record(chip, split, place) for chip, split, place in zip(chips, splits, places, strict=True)),
         )
 
-    statistics = _band_statistics(folder, [chip.image for chip in chips], first.facts)
+    ones = first.chips if unpaired else chips
+    statistics = _band_statistics(folder, [chip.image for chip in ones], first.facts)
+    second = _second(folder, parts[1].band_names, [c.image for c in parts[1].chips]) if unpaired else None
+    if first.band_names2:
+        second = _second(folder, first.band_names2, [c.image2 for c in chips])
     if sides is not None:
         made = record(sides, [f"{PLACES[side]}, as it came" for side in sides], made=True)
         if not leaks(TileSet(folder, made)):
@@ -141,12 +154,17 @@ def _read_part(folder: Path, part: Path) -> _Part:
         if form.name == "COCO_rectangles":  # its one file of labels is looked for at the top
             raise TileSetFormatError("COCO tiles cannot be read from folders train and val at once.", "Open one of the folders by itself.")
         chips = [_below(part.name, chip) for chip in chips]
-    return _Part(part, form, classes, _band_names(definition, accumulated, facts.bands), facts, chips)
+    names = _band_names(definition, accumulated, facts.bands)
+    names2: tuple[str, ...] = ()
+    if chips[0].image2:
+        names2 = _band_names(definition, accumulated, _facts(folder, chips[0].image2).bands, "InputRastersProps2")
+    return _Part(part, form, classes, names, facts, chips, names2)
 
 
 def _below(name: str, chip: _Chip) -> _Chip:
     files = LabelFiles(f"{name}/{chip.files.label}" if chip.files.label else "", {v: f"{name}/{m}" for v, m in chip.files.masks.items()})
-    return replace(chip, name=f"{name}-{chip.name}", image=f"{name}/{chip.image}", files=files)
+    image2 = f"{name}/{chip.image2}" if chip.image2 else ""
+    return replace(chip, name=f"{name}-{chip.name}", image=f"{name}/{chip.image}", image2=image2, files=files)
 
 
 def _side_files(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -172,7 +190,7 @@ def right_folder(folder: Path) -> Path | None:
     def holds(one: Path) -> bool:
         return (one / layout.ACCUMULATED_FILE).is_file() or (one / layout.DEFINITION_FILE).is_file()
 
-    if holds(folder) or divided_folders(folder):
+    if holds(folder) or divided_folders(folder) or unpaired_folders(folder):
         return None
     inside = [one for one in sorted(folder.iterdir()) if one.is_dir() and holds(one)]
     near = [folder.parent] if holds(folder.parent) else inside
@@ -238,7 +256,7 @@ def _pairs(folder: Path, form: TileFormat, classes: tuple[TileClass, ...]) -> li
 
 def _facts(folder: Path, image: str) -> _Facts:
     with _opened(folder, image) as file:
-        return _Facts(file.count, file.width, file.dtypes[0], file.nodata)
+        return _Facts(file.count, (file.width, file.height), file.dtypes[0], file.nodata)
 
 
 def _opened(folder: Path, path: str) -> rasterio.DatasetReader:
@@ -251,13 +269,13 @@ def _opened(folder: Path, path: str) -> rasterio.DatasetReader:
 
 
 def _chip(
-    folder: Path, form: TileFormat, image: str, files: LabelFiles, size: int | None, classes: tuple[TileClass, ...], stated: CRS | None
+    folder: Path, form: TileFormat, image: str, files: LabelFiles, size: tuple[int, int] | None, classes: tuple[TileClass, ...], stated: CRS | None
 ) -> _Chip:
     with _opened(folder, image) as file:
-        if size is not None and (file.width, file.height) != (size, size):
+        if size is not None and (file.width, file.height) != size:
             raise TileSetFormatError(
-                f"{image} is {file.width} x {file.height} pixels, but the first tile is {size} x {size}.",
-                "All tiles of a set must be squares of one size. Export the tiles again.",
+                f"{image} is {file.width} x {file.height} pixels, but the first tile is {size[0]} x {size[1]}.",
+                "All tiles of a set must be of one size. Export the tiles again.",
             )
         transform, columns, rows = file.transform, file.width, file.height
         crs = file.crs or (None if transform.is_identity else stated)
@@ -265,7 +283,24 @@ def _chip(
     pixels = pixels_per_class(rough_pixels(labels, (rows, columns)) if labels.pixels is None else labels.pixels)
     values = [one.value for one in labels.objects] or (list(labels.classes) if form.per_object else [])
     objects = {value: values.count(value) for value in sorted(set(values))}
-    return _Chip(Path(image).stem, image, files, crs.to_string() if crs else "", transform, (columns, rows), size is None, pixels, objects)
+    place = crs.to_string() if crs else ""
+    image2 = _twin(folder, image) if form.pairs and (folder / layout.IMAGES2).is_dir() else ""
+    return _Chip(Path(image).stem, image, files, place, transform, (columns, rows), size is None, pixels, objects, image2)
+
+
+def _twin(folder: Path, image: str) -> str:
+    found = twin_of(folder, image)
+    if not found:
+        raise TileSetFormatError(
+            f"{image} has no second image of the same name in '{layout.IMAGES2}'.", "Bring it back, or export the tiles again."
+        )
+    return found
+
+
+def _second(folder: Path, band_names: tuple[str, ...], images: list[str]) -> SecondImages:
+    facts = _facts(folder, images[0])
+    statistics = _band_statistics(folder, images, facts)
+    return SecondImages(band_names=band_names, dtype=facts.dtype, nodata=facts.nodata, band_statistics=statistics)
 
 
 def _stated_crs(definition: Mapping[str, Any], accumulated: Mapping[str, Any]) -> CRS | None:
@@ -321,14 +356,17 @@ def _tile_record(chip: _Chip, split: Split, place: str) -> TileRecord:
         pixels=chip.pixels,
         objects=chip.objects,
         image=chip.image,
+        image2=chip.image2,
         label=chip.files.label,
         masks=dict(chip.files.masks),
     )
 
 
-def _band_names(definition: Mapping[str, Any], accumulated: Mapping[str, Any], bands: int) -> tuple[str, ...]:
+def _band_names(
+    definition: Mapping[str, Any], accumulated: Mapping[str, Any], bands: int, key: str = "InputRastersProps"
+) -> tuple[str, ...]:
     for source in (definition, accumulated):
-        properties = source.get("InputRastersProps")
+        properties = source.get(key)
         names = properties.get("BandNames") if isinstance(properties, dict) else None
         if isinstance(names, list) and len(names) == bands and all(isinstance(n, str) and n.strip() for n in names):
             return layout.our_band_names(names)

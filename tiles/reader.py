@@ -32,6 +32,8 @@ class TilePixels:
     """(rows, columns): there is imagery."""
     label: NDArray[np.uint8]
     """(rows, columns): class value, 0 background, 255 never to be learnt from (no imagery included)."""
+    image2: NDArray[Any] | None = None
+    """(bands, rows, columns) of the second image of the same place, in its raster's dtype; None where there is none."""
 
 
 def read_tile(tile_set: TileSet, tile: TileRecord) -> TilePixels:
@@ -53,6 +55,11 @@ def read_labelled(tile_set: TileSet, tile: TileRecord) -> tuple[TilePixels, Tile
     """
     image, image_valid = _read_image(tile_set, tile.image)
     shape = (image.shape[1], image.shape[2])
+    image2 = None
+    if tile.image2:
+        image2, valid2 = _read_image(tile_set, tile.image2)
+        same_shape(tile.image2, image2.shape[1:], shape)
+        image_valid &= valid2
     record = tile_set.record
     files = LabelFiles(tile.label, tile.masks)
     labels = tile_format(record.metadata_format).read(tile_set.folder, tile.image, files, shape, record.classes)
@@ -64,17 +71,22 @@ def read_labelled(tile_set: TileSet, tile: TileRecord) -> tuple[TilePixels, Tile
         same_shape(tile.ignore, ignore.shape, shape)
         valid, ignored = ignore != EMPTY_PIXEL, ignore != 0
     label = np.zeros(shape, dtype=np.uint8) if labels.pixels is None else labels.pixels
-    return TilePixels(image, valid, np.where(ignored, np.uint8(IGNORE_LABEL), label).astype(np.uint8)), labels
+    return TilePixels(image, valid, np.where(ignored, np.uint8(IGNORE_LABEL), label).astype(np.uint8), image2), labels
 
 
 def require_pixels(tile_set: TileSet) -> None:
     """Refuse what a model that tells a class for each pixel cannot learn from.
 
     Raises:
-        TileSetFormatError: the format has boxes, or a class for each tile; says what to export instead.
+        TileSetFormatError: the format has boxes, or a class for each tile, or it has pairs of images; says what to export instead.
     """
     if not tile_format(tile_set.record.metadata_format).has_pixels:
         raise no_pixels(tile_set)
+    if tile_set.record.second is not None:
+        raise TileSetFormatError(
+            f"The tiles '{tile_set.name}' are pairs of images, made for programs that find what has changed: Terratune trains on single images.",
+            "On the Tiles page leave 'Second image' empty, export again, and train on that.",
+        )
 
 
 def no_pixels(tile_set: TileSet) -> TileSetFormatError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -197,6 +197,31 @@ class TileFormat(abc.ABC):
 def images_in(folder: Path) -> list[Path]:
     """Pictures in a folder, by name."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def twin_of(folder: Path, image: str) -> str:
+    """The second image of the same place, as a path below the folder; "" where there is none."""
+    stem = PurePosixPath(image).stem
+    return next((path for s in IMAGE_SUFFIXES if (folder / (path := f"{layout.IMAGES2}/{stem}{s}")).is_file()), "")
+
+
+def check_twin(folder: Path, image: str, shape: tuple[int, int]) -> Iterator[Finding]:
+    """The second image of a place, of the size of the first, where there is a folder of second images."""
+    if not (folder / layout.IMAGES2).is_dir():
+        return
+    path = twin_of(folder, image)
+    if not path:
+        yield Finding(image, f"a second image of the same name in {layout.IMAGES2}", "none", "Bring it back, or delete this one.")
+        return
+    try:
+        with rasterio.open(folder / path) as file:
+            file.read()
+            found = file.shape
+    except RasterioIOError:
+        yield Finding(path, "a readable raster", "a damaged file, or no raster")
+        return
+    if found != shape:
+        yield Finding(path, f"{shape[1]} x {shape[0]} pixels, as the first image", f"{found[1]} x {found[0]}")
 
 
 def read_band(folder: Path, path: str) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from tiles.formats.base import (
     TileFormat,
     TileLabels,
     check_raster,
+    check_twin,
     images_in,
     read_band,
     same_shape,
@@ -56,6 +57,7 @@ class ClassifiedTiles(TileFormat):
         return TileLabels(label.astype(np.uint8))
 
     def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
+        yield from check_twin(folder, image, shape)
         pixels, findings = check_raster(folder, files.label, shape)
         yield from findings
         strange = [] if pixels is None else sorted({int(v) for v in np.unique(pixels)} - set(values) - {0})

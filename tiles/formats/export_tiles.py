@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tiles.formats.base import Finding, LabelFiles, LabelSink, TileContent, TileFormat, TileLabels
+from tiles.formats.base import Finding, LabelFiles, LabelSink, TileContent, TileFormat, TileLabels, check_twin
 from tiles.layout import SideFacts
 from tiles.objects import TileObject
 from tiles.tile_set import TileClass
@@ -34,4 +34,4 @@ class ExportTiles(TileFormat):
         return TileLabels(None)
 
     def check(self, folder: Path, image: str, files: LabelFiles, shape: tuple[int, int], values: Mapping[int, str]) -> Iterator[Finding]:
-        return iter(())
+        return check_twin(folder, image, shape)
