@@ -76,7 +76,7 @@ def export_tiles(
     refuse_hopeless(planned, settings)
     statistics = RunningStatistics(len(planned[0].bands), planned[0].info.dtype, settings.seed)
     require_space(out, bytes_of(planned))
-    with TileSetWriter(out, settings.metadata_format, _tile_classes(schema)) as writer:
+    with TileSetWriter(out, settings.metadata_format, _tile_classes(schema), settings.start_index) as writer:
         cuts = list(cut_all(planned, settings, writer, statistics, tell))
         if not cuts:
             raise nothing_cut(planned, settings, mask)

@@ -30,6 +30,8 @@ SIDE_FILES = (MAP_FILE, STATS_FILE, ACCUMULATED_FILE, DEFINITION_FILE)
 NEEDED_FILES = (MAP_FILE, ACCUMULATED_FILE, DEFINITION_FILE)
 """Without these no reader can tell the format; stats.txt is for people."""
 
+PIXEL_SPACE = "PIXEL_SPACE"
+"""ImageSpaceUsed of a set whose tiles lie in the raw picture, not on the map."""
 VARIABLE_SIZE = "Variable_Size"
 """CropTileMode of a set whose tiles end at their objects."""
 
@@ -98,6 +100,11 @@ class SideContent:
     """Of each tile, in the record's order; empty where the format knows only pixels."""
     definition: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the .emd."""
+
+
+def in_pixel_space(record: TileSetRecord) -> bool:
+    """Whether the files of a set do not say where they lie, though the record does: its tiles are in the pixels of the raw picture."""
+    return record.settings.get("reference_system") == "pixel_space"
 
 
 def tile_name(number: int) -> str:
@@ -226,7 +233,7 @@ def model_definition(content: SideContent) -> dict[str, Any]:
         "BlackenAroundFeature": bool(record.settings.get("blacken_around_feature", False)),
         "IsMultidimensional": False,
         "CropTileMode": VARIABLE_SIZE if record.settings.get("crop_mode") == "bounding_box" else "Fixed_Size",
-        "ImageSpaceUsed": "MAP_SPACE",
+        "ImageSpaceUsed": PIXEL_SPACE if in_pixel_space(record) else "MAP_SPACE",
         **content.definition,
         **_cell_sizes(record),
         "Classes": definition_classes(content.classes, content.names),
@@ -373,6 +380,8 @@ def _plain(value: float) -> int | float:
 
 def _cell_sizes(record: TileSetRecord) -> dict[str, Any]:
     """MinCellSize and MaxCellSize, each in the units of its own spatial reference; nothing for tiles that lie nowhere."""
+    if in_pixel_space(record):
+        return {}
     placed = {
         (t.crs, round(t.affine.a, 12), round(t.affine.b, 12), round(t.affine.d, 12), round(t.affine.e, 12)): t
         for t in record.tiles

@@ -44,7 +44,7 @@ class _Sink:
     def raster(self, path: str, values: NDArray[Any], nodata: float | None = None, *, image: bool = False, world: bool = True) -> None:
         """(rows, columns), or (bands, rows, columns) of an image."""
         self.files.put(path, geotiff(values if image else values[None], self.transform, self.crs, nodata, compress=not image))
-        if world:
+        if world and self.crs:
             self.files.put(f"{path.rpartition('.')[0]}.tfw", layout.world_file(self.transform).encode("ascii"))
 
     def text(self, path: str, text: str) -> None:
@@ -61,6 +61,7 @@ class TileSetWriter:
         folder: To be made; an older tile set there is replaced at the end.
         metadata_format: Name of a format in `tiles.formats`.
         classes: In drawing order; needed by the formats that name folders by them.
+        start_index: Number that names the first tile.
         key: Says what the set is made from, all of it; "": what was begun is never taken up again.
 
     Raises:
@@ -68,7 +69,9 @@ class TileSetWriter:
         TileSetFormatError: the format is not known.
     """
 
-    def __init__(self, folder: Path, metadata_format: str = METADATA_FORMAT, classes: Sequence[TileClass] = (), key: str = "") -> None:
+    def __init__(
+        self, folder: Path, metadata_format: str = METADATA_FORMAT, classes: Sequence[TileClass] = (), start_index: int = 0, key: str = ""
+    ) -> None:
         if folder.exists() and not _may_replace(folder):
             raise TileSetError(f"The folder '{folder.name}' already holds other files.", "Choose a new name, or an empty folder.")
         self.folder = folder
@@ -76,6 +79,7 @@ class TileSetWriter:
         self.kept: State | None = None
         """As given to the last `checkpoint` of a killed process, if there is one: `tiles` then holds what it wrote."""
         self._classes = classes
+        self._start_index = start_index
         self._unfinished = UnfinishedSet(folder, key)
         self._files = FileQueue(self._unfinished.path)
         self._tiles: list[FinishedTile] = []
@@ -130,7 +134,7 @@ class TileSetWriter:
         Raises:
             DiskFullError: the disk filled up, perhaps at an earlier tile.
         """
-        name = layout.tile_name(len(self._tiles))
+        name = layout.tile_name(self._start_index + len(self._tiles))
         ignored = (label == IGNORE_LABEL) | ~valid
         if unlabelled is not None:
             ignored |= unlabelled
