@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from errors import ImageryError, ProjectDamagedError, UnreadableRasterError
 from imagery.inspect import Inspection, inspect_one, inspect_safely
-from imagery.raster import RasterInfo, parse_crs
+from imagery.raster import RasterInfo, band_names, parse_crs, tidy_name
 from imagery.read import display_name, gdal_environment, open_raster
 from imagery.sources import allowed_path, allowed_url
 from imagery.stretch import Stretch, compute_stretch, default_stretch
@@ -49,11 +49,19 @@ class Raster(BaseModel):
     )
 
     @property
+    def known_ranges(self) -> tuple[tuple[float, float] | None, ...]:
+        """2 and 98 % percentile of each band, where the display stretch is made of them; None for other bands."""
+        usual = self.percentiles == USUAL_PERCENTILES or (self.percentiles is None and self.info.dtype != "uint8")
+        shown = dict(zip(self.bands, zip(self.stretch.low, self.stretch.high, strict=True), strict=False)) if usual else {}
+        return tuple(shown.get(band) for band in range(1, self.info.count + 1))
+
+    @property
     def version(self) -> str:
         """Changes whenever the picture on screen does: put it into tile addresses, so that browsers may keep tiles."""
         return hashlib.sha256(f"{self.source}|{self.bands}|{self.stretch}|{self.info.bytes}".encode()).hexdigest()[:10]
 
 
+USUAL_PERCENTILES = (2.0, 98.0)
 _LIST = TypeAdapter(list[Raster])
 
 
@@ -208,10 +216,43 @@ def set_display(project: Project, raster_id: str, bands: Sequence[int], percenti
         raise ValueError(f"Bands {bands} do not fit a raster with {raster.info.count}: choose one, or three.")
     with open_raster(raster_source(project, raster)) as dataset:
         stretch = default_stretch(dataset, bands) if percentiles is None else compute_stretch(dataset, bands, percentiles)
+    return _replace(project, raster.model_copy(update={"bands": bands, "stretch": stretch, "percentiles": percentiles}))
+
+
+def name_bands(project: Project, raster_id: str, names: Sequence[str] | None) -> Raster:
+    """Say what the bands of a raster are, where its file does not, or is wrong.
+
+    The names are used wherever bands are found by name: tiles, training, prediction. A raster that is shown in its first colours so far is
+    shown in those that the names make out.
+
+    Args:
+        project: Whose list.
+        raster_id: Which raster.
+        names: One for each band, alpha included, in the order of the file; None: as the file says.
+
+    Raises:
+        ImageryError: the raster is gone or damaged.
+        ValueError: too many or too few names, an empty one, or one twice.
+    """
+    raster = get_raster(project, raster_id)
+    with open_raster(raster_source(project, raster)) as dataset:
+        tidy = band_names(dataset) if names is None else tuple(tidy_name(name) for name in names)
+        if len(tidy) != raster.info.count or not all(tidy) or len(set(tidy)) < len(tidy):
+            raise ValueError(f"{names} are no distinct names for {raster.info.count} bands.")
+        info = raster.info.named(tidy)
+        update: dict[str, object] = {"info": info}
+        if raster.bands == raster.info.colour_bands != info.colour_bands:
+            bands, percentiles = info.colour_bands, raster.percentiles
+            stretch = default_stretch(dataset, bands) if percentiles is None else compute_stretch(dataset, bands, percentiles)
+            update |= {"bands": bands, "stretch": stretch}
+    return _replace(project, raster.model_copy(update=update))
+
+
+def _replace(project: Project, changed: Raster) -> Raster:
+    """Put a changed raster in the place of the one with its id."""
     with _locked(project):
-        get_raster(project, raster_id)
-        changed = raster.model_copy(update={"bands": bands, "stretch": stretch, "percentiles": percentiles})
-        _save(project, [changed if other.id == raster_id else other for other in list_rasters(project)])
+        get_raster(project, changed.id)
+        _save(project, [changed if other.id == changed.id else other for other in list_rasters(project)])
     return changed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from affine import Affine
@@ -40,7 +41,7 @@ class RasterInfo(BaseModel):
     crs: str = Field(description="Coordinate reference system: 'EPSG:26911', or WKT where it has no code.")
     transform: tuple[float, float, float, float, float, float] = Field(description="a, b, c, d, e, f: (column, row) to (x, y).")
     nodata: float | None = Field(description="Value that means 'no imagery here'.")
-    band_names: tuple[str, ...] = Field(description="From the file's descriptions or colours, else band_1, band_2, ...")
+    band_names: tuple[str, ...] = Field(description="What a person said, or from the file's descriptions or colours, else band_1, band_2, ...")
     resolution_m: float = Field(description="Ground size of a pixel at the centre, metres.")
     has_overviews: bool = Field(description="Smaller copies for zooming out are in the file.")
     mask_kind: MaskKind = Field(description="How pixels without imagery are marked.")
@@ -68,6 +69,26 @@ class RasterInfo(BaseModel):
     def image_bands(self) -> tuple[int, ...]:
         """All bands but alpha, 1-based."""
         return tuple(i for i, name in enumerate(self.band_names, 1) if name != "alpha") or (1,)
+
+    @property
+    def may_have_gaps(self) -> bool:
+        """Some pixels may be no imagery: marked as such, or NaN."""
+        return self.mask_kind != "none" or self.dtype.startswith("float")
+
+    def named(self, band_names: Sequence[str]) -> RasterInfo:
+        """The same, with what a person says the bands are; as it is where nothing is said.
+
+        Raises:
+            UnsupportedRasterError: the file has another number of bands now.
+        """
+        if not band_names:
+            return self
+        if len(band_names) != self.count:
+            raise UnsupportedRasterError(
+                f"{len(band_names)} bands were named, and the picture has {self.count}.",
+                "The file has changed since: remove it on the Imagery page and add it again.",
+            )
+        return self.model_copy(update={"band_names": tuple(band_names)})
 
 
 def inspect_raster(source: str, crs_override: str | None = None, *, allow_private: bool | None = None) -> RasterInfo:
@@ -172,13 +193,18 @@ def band_names(dataset: DatasetReader) -> tuple[str, ...]:
     """A distinct, tidy name for every band."""
     names: list[str] = []
     for i, (description, colour) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True), 1):
-        tidy = re.sub(r"[^a-z0-9]+", "_", (description or "").lower()).strip("_")
+        tidy = tidy_name(description or "")
         if colour == ColorInterp.alpha:
             tidy = "alpha"
         elif not tidy and colour.name in _INTERPRETED and not (colour == ColorInterp.gray and dataset.count > 2):
             tidy = colour.name
         names.append(tidy if tidy and tidy not in names else f"band_{i}")
     return tuple(names)
+
+
+def tidy_name(name: str) -> str:
+    """A band's name in small letters and digits, '_' between its words."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def mask_kind(dataset: DatasetReader) -> MaskKind:

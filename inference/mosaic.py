@@ -7,12 +7,41 @@ strip and the number of outputs, never on the raster.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 NODATA = 255
+PIECE_ROWS = 64
+"""Rows that are handed on at once."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Blended probabilities of some rows."""
+
+    probabilities: NDArray[np.float32]
+    """(outputs, rows, columns), summing to 1 over outputs where seen."""
+    seen: NDArray[np.bool_]
+    """(rows, columns): there is imagery, and a window saw it."""
+
+
+def decide(blend: Blend, values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The most likely class of each pixel.
+
+    Args:
+        blend: Some rows.
+        values: (outputs,) class value of each output.
+
+    Returns:
+        (rows, columns) class values, and confidence (the blended probability of that class) in percent; 255 without imagery.
+    """
+    best = blend.probabilities.argmax(axis=0)
+    most = np.take_along_axis(blend.probabilities, best[None], axis=0)[0]
+    classes = np.where(blend.seen, values[best], NODATA).astype(np.uint8)
+    return classes, np.where(blend.seen, np.rint(most * 100), NODATA).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -44,14 +73,13 @@ def strips(windows: list[tuple[int, int]], width: int, window_px: int, strip_px:
         window_px: Side of a window.
         strip_px: Columns given out by a strip.
     """
-    columns = tuple(sorted({column for column, _ in windows}))
-    rows = tuple(sorted({row for _, row in windows}))
-    found = []
-    for left in range(0, width, strip_px):
-        right = min(left + strip_px, width)
-        inside = tuple(c for c in columns if c < right and c + window_px > left)
-        found.append(Lattice(left, right, inside, rows))
-    return found
+    return [lattice(windows, left, min(left + strip_px, width), window_px) for left in range(0, width, strip_px)]
+
+
+def lattice(windows: list[tuple[int, int]], left: int, right: int, window_px: int) -> Lattice:
+    """The windows that touch the columns from `left` up to `right`."""
+    columns = tuple(c for c in sorted({column for column, _ in windows}) if c < right and c + window_px > left)
+    return Lattice(left, right, columns, tuple(sorted({row for _, row in windows})))
 
 
 @dataclass
@@ -100,27 +128,21 @@ class StripMosaic:
         self._weights[here] += weights[there]
         self._valid[here] |= valid[there]
 
-    def take(self, until: int, values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Finish the rows above raster row `until` and move the sums up to it.
+    def take(self, until: int) -> Iterator[Blend]:
+        """Finish the rows above raster row `until`, a few at a time from top to bottom, then move the sums up to it.
 
         Args:
             until: First raster row that later windows still touch.
-            values: (outputs,) class value of each output.
-
-        Returns:
-            (rows, width) class values, and confidence (the blended probability of that class) in percent; 255 without imagery.
         """
         count = until - self.top
-        sums, weights, valid = self._sums[:, :count], self._weights[:count], self._valid[:count]
-        seen = valid & (weights > 0)
-        best = sums.argmax(axis=0)
-        most = np.take_along_axis(sums, best[None], axis=0)[0]
-        classes = np.where(seen, values[best], NODATA).astype(np.uint8)
-        share = np.divide(most, weights, out=np.zeros_like(most), where=weights > 0)
-        confidence = np.where(seen, np.rint(share * 100), NODATA).astype(np.uint8)
+        for start in range(0, count, PIECE_ROWS):
+            here = np.s_[start : min(start + PIECE_ROWS, count)]
+            weights = self._weights[here]
+            some = weights > 0
+            sums = self._sums[:, here]
+            yield Blend(np.divide(sums, weights, out=np.zeros_like(sums), where=some), self._valid[here] & some)
         self._move_up(count)
         self.top = until
-        return classes, confidence
 
     def _move_up(self, count: int) -> None:
         kept = self.window_px - count

@@ -3,7 +3,8 @@
 `python -m inference.predict --model DIR --image A.tif --out OUT.tif`
 
 Windows overlap and are blended; a raster is worked through strip by strip and row by row (`inference.mosaic`), so that memory does not
-grow with it.
+grow with it. Where its ground resolution is far from the model's, the windows are cut from a resampled view of it (`imagery.resample`), and the
+blended probabilities are resampled back (`inference.regrid`).
 """
 
 from __future__ import annotations
@@ -30,14 +31,18 @@ from errors import InputMismatchError, TerratuneError, WorkspaceError
 from imagery.grid import Grid
 from imagery.raster import RasterInfo, describe
 from imagery.read import Pixels, display_name, gdal_environment, open_raster, read_window
+from imagery.resample import resampled, scaled_grid
+from imagery.stretch import compute_stretch
 from imagery.write import open_tiled_gtiff, to_cog
 from inference.classify import Classifier, make_classifier
 from inference.legend import class_colours, class_names, write_legend
-from inference.mosaic import NODATA, BlockRows, Lattice, StripMosaic, strips
+from inference.mosaic import NODATA, Blend, BlockRows, StripMosaic, decide
+from inference.regrid import RowsOntoRaster, Strip, strips_onto
 from inference.settings import Device, PredictionSettings
 from models.bundle import ModelBundle, load_bundle
-from models.card import ModelCard, band_order, check_input
+from models.card import ModelCard, band_order, check_input, reading_factor
 from models.catalogue import find_model
+from models.values import Range
 from tiles.windows import blend_weights, tile_windows
 from workspace.classes import BACKGROUND_VALUE, ClassDef
 from workspace.files import replaced_on_success
@@ -58,9 +63,16 @@ Progress = Callable[[str, float], None]
 class _Task:
     """One raster to classify: everything that the passes below share."""
 
-    source: DatasetReader
+    view: DatasetReader
+    """The raster, or a view of it at the model's ground resolution; windows are read from it."""
+    work: Grid
+    """Its pixels."""
     grid: Grid
+    """Those of the raster."""
+    gaps: DatasetReader | None
+    """The raster itself, where it was resampled and may have pixels without imagery."""
     bands: tuple[int, ...]
+    imagery_bands: tuple[int, ...]
     classifier: Classifier
     values: NDArray[np.uint8]
     window_px: int
@@ -75,6 +87,7 @@ def predict_raster(
     out_confidence: Path | None = None,
     *,
     bands: Sequence[int] | None = None,
+    band_names: Sequence[str] = (),
     window_px: int = WINDOW_PX,
     overlap_px: int = OVERLAP_PX,
     device: Device = "auto",
@@ -85,12 +98,15 @@ def predict_raster(
 ) -> None:
     """Classify a raster and write cloud-optimised GeoTIFFs on its own grid, with legends beside them.
 
+    A raster whose ground resolution is far from the model's is shown to it resampled (`models.card.reading_factor`).
+
     Args:
         bundle: The model.
         source: Path or http(s) address of the raster.
         out_classes: Class values, uint8; 255 where there is no imagery. Appears only when complete.
         out_confidence: Blended probability of the class given out, uint8 percent; 255 where there is no imagery.
         bands: 1-based raster bands for the model's bands, in the model's order; None: found by name.
+        band_names: What a person says the raster's bands are; none: as the file says.
         window_px: Side of the square windows.
         overlap_px: Pixels that neighbouring windows share.
         device: Where to run.
@@ -100,7 +116,7 @@ def predict_raster(
         progress: Told what is being done and the share done, 0..1, at least every second or so; may raise to stop.
 
     Raises:
-        InputMismatchError: the raster lacks bands of the model, or has another type of values.
+        InputMismatchError: the raster lacks bands of the model, has another type of values, or is much too coarse or fine.
         ImageryError: the raster cannot be read.
         DiskFullError: there is no room; nothing was changed.
     """
@@ -110,8 +126,12 @@ def predict_raster(
     tell("Reading the picture", 0.0)
     with ExitStack() as stack:
         dataset = stack.enter_context(open_raster(source))
-        info = describe(dataset, display_name(source), None)
+        info = describe(dataset, display_name(source), None).named(band_names)
         chosen = model_bands(card, info, bands)
+        factor = reading_factor(card.input, info.resolution_m)
+        work = info.grid if factor == 1 else scaled_grid(info.grid, factor)
+        view = dataset if factor == 1 else stack.enter_context(resampled(dataset, work))
+        gaps = stack.enter_context(open_raster(source)) if factor != 1 and info.may_have_gaps else None  # read by another thread than the view
         values = np.array([BACKGROUND_VALUE, *(c.value for c in classes)], np.uint8)
         if len(values) != len(card.classes) + 1:
             raise ValueError(f"{len(classes)} classes given for a model with {len(card.classes)}")
@@ -119,7 +139,8 @@ def predict_raster(
         classifier = make_classifier(
             bundle.network, card.input.mean, card.input.std, device, odds, test_time_augmentation=test_time_augmentation
         )
-        task = _Task(dataset, info.grid, chosen, classifier, values, window_px, blend_weights(window_px), max(1, BATCH_PIXELS // window_px**2))
+        batch = max(1, BATCH_PIXELS // window_px**2)
+        task = _Task(view, work, info.grid, gaps, chosen, info.image_bands, classifier, values, window_px, blend_weights(window_px), batch)
         results = [stack.enter_context(replaced_on_success(path)) for path in (out_classes, out_confidence) if path is not None]
         plain = [path.with_name(f"{path.stem}.plain.tif") for path in results]
         with ExitStack() as open_files:
@@ -149,17 +170,23 @@ def model_bands(card: ModelCard, info: RasterInfo, bands: Sequence[int] | None =
     return tuple(index + 1 for index in band_order(card.input, names)) if bands is None else tuple(bands)
 
 
-def warnings_for(card: ModelCard, info: RasterInfo) -> list[str]:
-    """What to tell a person before predicting although it can go on: a ground resolution far from the model's."""
-    return check_input(card, info.band_names, info.dtype, info.resolution_m)
+def ranges_of(dataset: DatasetReader, info: RasterInfo) -> list[Range | None]:
+    """2 to 98 % of the values of each band (None for alpha), from a sample over the whole raster.
+
+    Raises:
+        UnreadableRasterError: a part that was looked at cannot be decoded.
+    """
+    found = compute_stretch(dataset, info.image_bands)
+    by_band = dict(zip(info.image_bands, zip(found.low, found.high, strict=True), strict=True))
+    return [by_band.get(band) for band in range(1, info.count + 1)]
 
 
 def _classify(task: _Task, targets: Sequence[DatasetWriter], overlap_px: int, tell: Progress) -> None:
     """All windows of a raster into the open class (and confidence) files."""
     stride = max(1, task.window_px - overlap_px)
-    windows = tile_windows(task.grid.width, task.grid.height, task.window_px, stride)
-    parts = strips(windows, task.grid.width, task.window_px, _strip_px(task))
-    total, done = sum(part.windows for part in parts), 0
+    windows = tile_windows(task.work.width, task.work.height, task.window_px, stride)
+    parts = strips_onto(windows, task.work.shape, task.grid.shape, task.window_px, _strip_px(task))
+    total, done = sum(part.lattice.windows for part in parts), 0
 
     def one_more() -> None:
         nonlocal done
@@ -171,32 +198,47 @@ def _classify(task: _Task, targets: Sequence[DatasetWriter], overlap_px: int, te
 
 
 def _strip_px(task: _Task) -> int:
-    """Columns of a strip: what the running sums may take, in whole blocks, at least two windows."""
+    """Columns of a strip of the raster: what the running sums may take, in whole blocks, at least two windows."""
+    size = task.grid.width / task.work.width
     column_bytes = (len(task.values) * 4 + 5) * task.window_px
-    fitting = STRIP_BYTES // column_bytes // BLOCK_PX * BLOCK_PX
-    return max(fitting, -(-2 * task.window_px // BLOCK_PX) * BLOCK_PX)
+    fitting = int(STRIP_BYTES // column_bytes * size) // BLOCK_PX * BLOCK_PX
+    return max(fitting, -(-int(2 * task.window_px * size) // BLOCK_PX) * BLOCK_PX)
 
 
-def _classify_strip(task: _Task, part: Lattice, targets: Sequence[DatasetWriter], one_more: Callable[[], None]) -> None:
+def _classify_strip(task: _Task, part: Strip, targets: Sequence[DatasetWriter], one_more: Callable[[], None]) -> None:
     """Work through one strip, top to bottom; `one_more` is called after each window and may raise to stop."""
-    mosaic = StripMosaic(len(task.values), part.left, part.right - part.left, task.window_px)
+    columns, tops = part.lattice.columns, part.lattice.rows
+    mosaic = StripMosaic(len(task.values), part.lattice.left, part.lattice.right - part.lattice.left, task.window_px)
+    onto = RowsOntoRaster(task.work.shape, task.grid.shape, part)
     blocks = [BlockRows(BLOCK_PX) for _ in targets]
-    order = [(column, row) for row in part.rows for column in part.columns]
+    order = [(column, row) for row in tops for column in columns]
     waiting: list[tuple[int, int, Pixels]] = []
-    below = dict(zip(part.rows, [*part.rows[1:], task.grid.height], strict=True))
+    below = dict(zip(tops, [*tops[1:], task.work.height], strict=True))
     with _reading_ahead(task, order) as pixels_of_windows:
         for (column, row), pixels in zip(order, pixels_of_windows, strict=True):
             if pixels.valid.any():
                 waiting.append((column, row, pixels))
-            row_ends = column == part.columns[-1]
+            row_ends = column == columns[-1]
             if len(waiting) == task.batch or row_ends:
                 _blend(task, mosaic, waiting)
                 waiting = []
             if row_ends:
-                finished = mosaic.take(below[row], task.values)
-                for target, gathered, rows in zip(targets, blocks, finished, strict=False):
-                    _write(target, part, gathered.add(rows, last=row == part.rows[-1]))
+                for finished in mosaic.take(below[row]):
+                    _hand_on(task, onto, finished, targets, blocks)
             one_more()
+
+
+def _hand_on(task: _Task, onto: RowsOntoRaster, finished: Blend, targets: Sequence[DatasetWriter], blocks: Sequence[BlockRows]) -> None:
+    """Finished working rows as rows of the raster, decided and written once whole blocks are full."""
+    part, row = onto.strip, onto.top
+    for blend in onto.add(finished):
+        rows, columns = blend.seen.shape
+        if task.gaps is not None:
+            own = read_window(task.gaps, part.left, row, columns, rows, task.bands, task.imagery_bands)
+            blend = Blend(blend.probabilities, blend.seen & own.valid)
+        row += rows
+        for target, gathered, decided in zip(targets, blocks, decide(blend, task.values), strict=False):
+            _write(target, part.left, gathered.add(decided, last=row == task.grid.height))
 
 
 def _blend(task: _Task, mosaic: StripMosaic, windows: Sequence[tuple[int, int, Pixels]]) -> None:
@@ -233,16 +275,16 @@ class _reading_ahead:  # noqa: N801 - used as a function
 
 
 def _read(task: _Task, column: int, row: int) -> Pixels:
-    width, height = min(task.window_px, task.grid.width - column), min(task.window_px, task.grid.height - row)
+    width, height = min(task.window_px, task.work.width - column), min(task.window_px, task.work.height - row)
     with gdal_environment():
-        return read_window(task.source, column, row, width, height, task.bands)
+        return read_window(task.view, column, row, width, height, task.bands, task.imagery_bands)
 
 
-def _write(target: DatasetWriter, part: Lattice, ready: tuple[int, NDArray[np.uint8]] | None) -> None:
+def _write(target: DatasetWriter, left: int, ready: tuple[int, NDArray[np.uint8]] | None) -> None:
     if ready is None:
         return
     row, rows = ready
-    window = Window(part.left, row, rows.shape[1], rows.shape[0])
+    window = Window(left, row, rows.shape[1], rows.shape[0])
     try:
         target.write(rows, 1, window=window)
     except RasterioError as error:
@@ -335,8 +377,12 @@ def main(
         bundle = load_bundle(find_model(model))
         with open_raster(image) as dataset:
             info = describe(dataset, display_name(image), None)
-        for warning in warnings_for(bundle.card, info) if chosen is None else ():
-            typer.echo(f"Note: {warning}", err=True)
+            names, ranges = info.band_names, ranges_of(dataset, info)
+            if chosen is not None:
+                names = bundle.card.input.band_names
+                ranges = [ranges[band - 1] for band in model_bands(bundle.card, info, chosen)]
+            for note in check_input(bundle.card, names, info.dtype, info.resolution_m, ranges):
+                typer.echo(f"Note: {note}", err=True)
         predict_raster(
             bundle,
             image,

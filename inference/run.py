@@ -20,11 +20,11 @@ import typer
 from errors import DiskFullError, ImageryError, InputMismatchError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
-from inference.base_input import why_fitted
+from inference.base_input import look_at
 from inference.compare import compare_rasters
 from inference.held_out import MapPair, on_held_out_places, on_truth_rasters
 from inference.picture import make_picture
-from inference.predict import predict_raster, warnings_for
+from inference.predict import predict_raster, ranges_of
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
 from inference.reuse import map_key, note_key, take_over
 from inference.settings import PredictionSettings, RasterToPredict, place_of, read_settings, source_of
@@ -180,15 +180,16 @@ def _look_at(job: _Job, raster: RasterToPredict) -> None:
     """Note a raster's size, or why it cannot be predicted."""
     try:
         with open_raster(source_of(job.folder, raster)) as dataset:
-            info = describe(dataset, raster.name, None)
-        job.notes += [Problem(raster=raster.name, fact=fact) for fact in warnings_for(job.cards["after"], info)[:1]]
-        if why := why_fitted(job.cards["before"], job.cards["after"], info):
-            job.fitted.add(raster.id)
-            job.notes.append(Problem(raster=raster.name, fact=why))
+            info = describe(dataset, raster.name, None).named(raster.band_names)
+            ranges = ranges_of(dataset, info)
+        look = look_at(job.cards["before"], job.cards["after"], info, ranges)
     except (ImageryError, InputMismatchError) as error:
         _failed(job, raster, error)
     else:
         job.pixels[raster.id] = info.width * info.height
+        job.notes += [Problem(raster=raster.name, fact=fact) for fact in look.notes]
+        if look.fitted:
+            job.fitted.add(raster.id)
 
 
 def _refuse_small_disk(job: _Job) -> None:
@@ -240,7 +241,9 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
     source, classes = source_of(job.folder, raster), outputs_as(job.cards[side], job.classes)
     find_more = job.settings.find_more if side == "after" else {}
     looks = job.settings.test_time_augmentation
-    key = map_key(job.card(side, raster.id), source, classes, find_more=find_more, test_time_augmentation=looks)
+    key = map_key(
+        job.card(side, raster.id), source, classes, band_names=raster.band_names, find_more=find_more, test_time_augmentation=looks
+    )
     if take_over(folder, side, key):
         job.clock.finished(pixels, before=True)
         job.reporter.event(kind="map", raster=raster.id, side=side)
@@ -250,6 +253,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         source,
         out,
         folder / f"{side}_confidence.tif",
+        band_names=raster.band_names,
         device=job.settings.device,
         classes=classes,
         find_more=find_more,

@@ -26,6 +26,7 @@ class RasterToPredict(_Strict):
     id: str = Field(pattern=r"^[a-z0-9]{4,32}$", description="Its id in the imagery list; names its folder in the results.")
     name: str = Field(description="Shown to people.")
     source: str = Field(description="Path (relative ones count from the project folder) or http(s) address.")
+    band_names: tuple[str, ...] = Field(default=(), description="What its bands are, where that is known better than the file does; none: as the file says.")
     shown_bands: tuple[int, ...] = Field(default=(1, 2, 3), description="Bands of the pictures for reports, 1-based: one or three.")
     stretch: Stretch | None = Field(default=None, description="Display stretch of these bands; none: 8-bit values as they are.")
 

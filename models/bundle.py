@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from errors import BundleError
+from models.bands import meanings
 from models.card import (
     CARD_FILE,
     WEIGHTS_FILE,
@@ -141,10 +142,11 @@ NEW_CLASS_LOGIT = 2.0
 def adapt_bands(network: SegmentationNetwork, old_names: Sequence[str], new_names: Sequence[str]) -> None:
     """Give `network` one input band for each of `new_names`, in place.
 
-    Bands that also stand in `old_names` keep their weights in the first convolution; a further band starts with the mean of them all.
+    Bands that also stand in `old_names` (by what they mean) keep their weights in the first convolution; a further band starts with the
+    mean of them all.
     """
-    old = {name.casefold(): i for i, name in enumerate(old_names)}
-    columns = [old.get(name.casefold()) for name in new_names]
+    old = {meaning: i for i, meaning in enumerate(meanings(old_names))}
+    columns = [old.get(meaning) for meaning in meanings(new_names)]
     if columns == list(range(network.bands)):
         return
     first = next(m for m in network.encoder.modules() if isinstance(m, nn.Conv2d))

@@ -15,6 +15,7 @@ from imagery.library import (
     add_references,
     get_raster,
     list_rasters,
+    name_bands,
     raster_source,
     remove_raster,
     set_display,
@@ -132,3 +133,34 @@ def test_a_damaged_list_is_said(project):
     project.imagery_file.write_text("{")
     with pytest.raises(ProjectDamagedError, match="imagery list"):
         list_rasters(project)
+
+
+def test_bands_are_named_by_a_person_and_shown_in_their_colours(project, settings, tmp_path):
+    values = np.concatenate([rgb()[::-1], rgb()[:1]]).astype(np.uint16) * 10
+    raster = add_reference(project, write_raster(tmp_path / "server" / "a.tif", values), settings)
+    assert raster.info.band_names == ("band_1", "band_2", "band_3", "band_4")
+    named = name_bands(project, raster.id, ["Blue", "Green", "Red", "Near Infrared"])
+    assert get_raster(project, raster.id) == named
+    assert named.info.band_names == ("blue", "green", "red", "near_infrared")
+    assert named.bands == (3, 2, 1) and named.stretch.high == raster.stretch.high[::-1]
+    assert named.version != raster.version
+    assert name_bands(project, raster.id, None) == raster
+    chosen = set_display(project, raster.id, (4,), None)
+    assert name_bands(project, raster.id, ["blue", "green", "red", "nir"]).bands == chosen.bands  # what a person chose to see stays
+
+
+@pytest.mark.parametrize("names", [["red", "green"], ["red", "red", "blue"], ["red", " ", "blue"]])
+def test_names_of_bands_are_distinct_and_for_all(project, settings, tmp_path, names):
+    raster = add_reference(project, write_raster(tmp_path / "server" / "a.tif", rgb()), settings)
+    with pytest.raises(ValueError, match="no distinct names"):
+        name_bands(project, raster.id, names)
+
+
+def test_ranges_are_known_where_the_stretch_is_made_of_them(project, settings, tmp_path):
+    eight = add_reference(project, write_raster(tmp_path / "server" / "a.tif", rgb()), settings)
+    assert eight.known_ranges == (None,) * 3  # shown as it is
+    deep = add_reference(project, write_raster(tmp_path / "server" / "b.tif", np.concatenate([rgb(), rgb()]).astype(np.uint16)), settings)
+    low, high = deep.known_ranges[1]
+    assert (low, high) == (deep.stretch.low[1], deep.stretch.high[1])
+    assert deep.known_ranges[3:] == (None,) * 3
+    assert set_display(project, deep.id, (1, 2, 3), (0, 100)).known_ranges == (None,) * 6

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
 
-from inference.mosaic import BlockRows, StripMosaic, strips
+from inference.mosaic import BlockRows, StripMosaic, decide, strips
 from tiles.windows import blend_weights, tile_windows
 
 VALUES = np.array([0, 4], np.uint8)
+
+
+def taken(mosaic: StripMosaic, until: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and confidence of the rows up to `until`."""
+    pieces = [decide(blend, VALUES) for blend in mosaic.take(until)]
+    return np.concatenate([classes for classes, _ in pieces]), np.concatenate([confidence for _, confidence in pieces])
 
 
 def run(truth: np.ndarray, window: int, stride: int, strip: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +26,7 @@ def run(truth: np.ndarray, window: int, stride: int, strip: int) -> tuple[np.nda
                 rows, columns = share.shape
                 mosaic.add(column, row, np.stack([1 - share, share]), weights[:rows, :columns], np.isfinite(share))
             start = mosaic.top
-            classes[start:below, part.left : part.right], confidence[start:below, part.left : part.right] = mosaic.take(below, VALUES)
+            classes[start:below, part.left : part.right], confidence[start:below, part.left : part.right] = taken(mosaic, below)
     return classes, confidence
 
 
@@ -47,7 +53,7 @@ def test_strips_of_any_width_blend_to_the_same_values():
                     share = said[column, row]
                     mosaic.add(column, row, np.stack([1 - share, share]), blend_weights(window), np.ones((window, window), bool))
                 start = mosaic.top
-                out[start:below, part.left : part.right] = mosaic.take(below, VALUES)[1]
+                out[start:below, part.left : part.right] = taken(mosaic, below)[1]
         return out
 
     assert np.array_equal(result(64), result(16)) and np.array_equal(result(64), result(32))
@@ -57,7 +63,7 @@ def test_pixels_no_window_saw_have_no_class():
     mosaic = StripMosaic(2, 0, 4, 4)
     valid = np.array([[True, False, True, True]] * 4)
     mosaic.add(0, 0, np.full((2, 4, 4), 0.5, np.float32), np.ones((4, 4), np.float32), valid)
-    classes, confidence = mosaic.take(4, VALUES)
+    classes, confidence = taken(mosaic, 4)
     assert classes[0].tolist() == [0, 255, 0, 0] and confidence[0].tolist() == [50, 255, 50, 50]
 
 

@@ -164,3 +164,88 @@ def test_asked_to_find_more_it_says_the_class_where_it_was_less_sure(tmp_path):
     assert more[:, :32].all() and not more[:, 32:].any()
     assert abs(int(read(tmp_path / "sure.tif")[0, 0]) - 50) <= 1  # three equal logits, one with its odds doubled: 2 of 4
     assert found(8.0).all()
+
+
+def blocks_of(shape: tuple[int, int], side: int) -> np.ndarray:
+    """(3, rows, columns) uint8: plain squares of `side` pixels, each dark or bright."""
+    rows, columns = -(-shape[0] // side), -(-shape[1] // side)
+    bright = rng.random((rows, columns)) > 0.5
+    values = np.repeat(np.repeat(np.where(bright, 230, 30).astype(np.uint8), side, 0), side, 1)[: shape[0], : shape[1]]
+    return np.stack([values] * 3)
+
+
+@pytest.mark.parametrize("strip_bytes", [1, 64 * 2**20])
+def test_a_much_finer_raster_is_shown_at_the_models_resolution_and_drawn_back(tmp_path, monkeypatch, strip_bytes):
+    """Squares of 2.5 m in pixels of 0.1 m, for a model of 0.5 m: each working pixel lies within one square."""
+    monkeypatch.setattr("inference.predict.STRIP_BYTES", strip_bytes)
+    fine = Affine(0.1, 0, 500_000, 0, -0.1, 3_700_000)
+    values = blocks_of((700, 1900), 25)
+    values[:, 300:303, 700:705] = 0
+    source = write_raster(tmp_path / "in.tif", values, transform=fine, nodata=0)
+    bundle = bright_bundle()
+    shapes = []
+    bundle.network.register_forward_hook(lambda module, given, out: shapes.append(given[0].shape[-2:]))
+    predict_raster(bundle, str(source), tmp_path / "out.tif", tmp_path / "sure.tif", window_px=64, overlap_px=16)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.shape == (700, 1900) and file.transform == fine
+    found, missing = read(tmp_path / "out.tif"), (values == 0).all(axis=0)
+    assert len(shapes) * 64 * 64 < 700 * 1900 / 8
+    assert np.array_equal(found == 255, missing)  # to the raster's own pixel, although the model saw larger ones
+    assert np.array_equal(read(tmp_path / "sure.tif") == 255, missing)
+    rows, columns = np.mgrid[0:700, 0:1900]
+    inside = (np.abs(rows % 25 - 12) < 9) & (np.abs(columns % 25 - 12) < 9) & ~missing
+    assert np.array_equal(found[inside], (values[0] > 128)[inside])
+    assert np.mean(found[~missing] == (values[0] > 128)[~missing]) > 0.97
+
+
+def test_a_much_coarser_raster_is_shown_smaller_pixels_and_averaged_back(tmp_path):
+    values = blocks_of((60, 90), 6)
+    source = write_raster(tmp_path / "in.tif", values, transform=Affine(1.5, 0, 500_000, 0, -1.5, 3_700_000))
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", window_px=64, overlap_px=16)
+    assert np.array_equal(read(tmp_path / "out.tif"), (values[0] > 128).astype(np.uint8))
+
+
+def test_strips_of_a_resampled_raster_leave_no_seam(tmp_path, monkeypatch):
+    from models.bundle import load_bundle
+
+    bundle = load_bundle(saved_bundle(tmp_path / "model", (PAVED, UNPAVED)))
+    source = write_raster(tmp_path / "in.tif", picture(300, 1400), transform=Affine(0.2, 0, 500_000, 0, -0.2, 3_700_000))
+    predict_raster(bundle, str(source), tmp_path / "a.tif", tmp_path / "a_sure.tif", window_px=64, overlap_px=32)
+    monkeypatch.setattr("inference.predict.STRIP_BYTES", 1)
+    predict_raster(bundle, str(source), tmp_path / "b.tif", tmp_path / "b_sure.tif", window_px=64, overlap_px=32)
+    assert np.array_equal(read(tmp_path / "a.tif"), read(tmp_path / "b.tif"))
+    assert np.array_equal(read(tmp_path / "a_sure.tif"), read(tmp_path / "b_sure.tif"))
+
+
+def test_hopeless_resolutions_are_refused_before_anything_is_written(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(64, 64), transform=Affine(5, 0, 500_000, 0, -5, 3_700_000))
+    with pytest.raises(InputMismatchError, match="too coarse"):
+        predict_raster(bright_bundle(), str(source), tmp_path / "out.tif")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_what_a_person_says_the_bands_are_counts(tmp_path):
+    values = picture(64, 64)
+    source = write_raster(tmp_path / "in.tif", values, photometric="minisblack")
+    predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", band_names=("blue", "green", "red"), window_px=64, overlap_px=0)
+    assert np.array_equal(read(tmp_path / "out.tif"), (values[2] > 128).astype(np.uint8))
+
+
+def test_the_command_tells_notes_and_refuses_other_units(tmp_path):
+    from models.bundle import load_bundle, save_bundle
+    from models.values import BandStatistics
+
+    values = rng.integers(300, 3000, (3, 64, 64)).astype(np.uint16)
+    write_raster(tmp_path / "like.tif", values[::-1], photometric="minisblack")
+    with rasterio.open(tmp_path / "like.tif", "r+") as file:
+        file.descriptions = ("Blue", "Green", "Red")
+    write_raster(tmp_path / "eight.tif", (values // 30).astype(np.uint16), photometric="rgb")
+    bundle = load_bundle(saved_bundle(tmp_path / "plain", (PAVED,), dtype="uint16"))
+    band = BandStatistics(min=250, max=3100, mean=1600, std=700, p2=300, p98=2900, count=9)
+    seen = bundle.card.input.model_copy(update={"statistics": (band,) * 3})
+    save_bundle(tmp_path / "model", bundle.network, bundle.card.model_copy(update={"input": seen}))
+    command = ["--model", str(tmp_path / "model"), "--out", str(tmp_path / "out.tif"), "--image"]
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "like.tif")])
+    assert done.exit_code == 0 and "red is band 3" in done.output
+    failed = CliRunner().invoke(app, [*command, str(tmp_path / "eight.tif")])
+    assert failed.exit_code == 1 and "other units" in failed.output

@@ -1,9 +1,11 @@
 import json
+import shutil
 import time
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -13,6 +15,7 @@ from imagery.stretch import Stretch
 from inference.report import old_classes, read_report
 from inference.run import app, compare_models, joint_classes
 from inference.settings import PredictionSettings, RasterToPredict, TruthRaster, read_settings
+from models.card import read_card, write_card
 from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
 from workspace.classes import ClassDef
 from workspace.jobs import JobReporter, cancel_job, job_status, run_job, start_job
@@ -224,3 +227,39 @@ def test_a_damaged_or_half_deleted_map_is_not_taken_over(tmp_path, models):
     (second / "settings.json").write_text((first / "settings.json").read_text())
     assert run_job(second, compare_models) == 0
     assert (second / "aaa0" / "before.tif").stat().st_nlink == (second / "aaa0" / "after.tif").stat().st_nlink == 1
+
+
+def test_a_much_finer_raster_is_resampled_and_the_report_says_so(tmp_path, models):
+    job = make_job(tmp_path, models)
+    fine = np.random.default_rng(0).integers(1, 255, (3, 200, 200), np.uint8)
+    write_raster(tmp_path / "project" / "imagery" / "0.tif", fine, transform=Affine(0.1, 0, 500_000, 0, -0.1, 3_700_000))
+    assert run_job(job, compare_models) == 0
+    report = read_report(job)
+    assert "it is resampled to 0.5 m for the model" in report.notes[0].fact
+    assert read(job / "aaa0" / "before.tif").shape == read(job / "aaa0" / "after.tif").shape == (200, 200)
+
+
+def test_a_base_model_for_another_resolution_is_shown_what_it_knows(tmp_path, models):
+    """It is not fitted: it sees the picture at its own resolution."""
+    job = make_job(tmp_path, models)
+    base, rest = read_card(models["base"]), tmp_path / "coarse"
+    shutil.copytree(models["base"], rest)
+    write_card(rest, base.model_copy(update={"input": base.input.model_copy(update={"resolution_m": 2.0})}))
+    settings = read_settings(job).model_copy(update={"base": str(rest)})
+    (job / "settings.json").write_text(settings.model_dump_json())
+    assert run_job(job, compare_models) == 0
+    (note,) = read_report(job).notes
+    assert "old model" in note.fact and "resampled to 2 m" in note.fact
+
+
+def test_what_a_person_says_the_bands_are_goes_into_the_maps(tmp_path, models):
+    job = make_job(tmp_path, models)
+    settings = read_settings(job)
+    named = settings.rasters[0].model_copy(update={"band_names": ("blue", "green", "red")})
+    (job / "settings.json").write_text(settings.model_copy(update={"rasters": (named,)}).model_dump_json())
+    assert run_job(job, compare_models) == 0
+    assert "red is band 3" in read_report(job).notes[0].fact
+    odd = named.model_copy(update={"band_names": ("blue", "green")})
+    (job / "settings.json").write_text(settings.model_copy(update={"rasters": (odd,)}).model_dump_json())
+    assert run_job(job, compare_models) == 1
+    assert "2 bands were named" in job_status(job).error

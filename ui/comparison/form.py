@@ -10,9 +10,9 @@ import streamlit as st
 from demo.project import SCENE_FILE, TRUTH_FILE
 from errors import ModelError
 from imagery.library import Raster, raster_source
-from inference.base_input import why_fitted
+from inference.base_input import look_at
 from inference.settings import SETTINGS_FILE, PredictionSettings, RasterToPredict, TruthRaster
-from models.card import ModelCard, check_input, read_card
+from models.card import ModelCard, read_card
 from models.catalogue import find_model
 from ui.comparison.choices import KEY, Choice
 from ui.comparison.progress import MODULE
@@ -66,8 +66,10 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     fitting, problems, notes = _fit(chosen, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
-    for note in notes[:1]:
+    for note in notes[:2]:
         st.caption(f":material/info: {plain(note)}")
+    if len(notes) > 2:
+        st.caption(f"{len(notes) - 2} more such notes will stand below the result.")
     megapixels = sum(r.info.width * r.info.height for r in fitting) / 1e6
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
@@ -125,12 +127,12 @@ def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[li
     fitting, problems, notes = [], [], []
     for raster in rasters:
         try:
-            check_input(new, raster.info.band_names, raster.info.dtype, raster.info.resolution_m)
+            look = look_at(base, new, raster.info, raster.known_ranges)
         except ModelError as error:
             problems.append((f"{raster.name}: {error.fact}", error.remedy))
         else:
             fitting.append(raster)
-            notes += [f"{raster.name}: {note}"] if (note := why_fitted(base, new, raster.info)) else []
+            notes += [f"{raster.name}: {note}" for note in look.notes]
     return fitting, problems, notes
 
 
@@ -162,6 +164,7 @@ def start_comparison(
                 id=r.id,
                 name=r.name,
                 source=r.source if r.kind != "copy" else _inside(project, Path(raster_source(project, r))),
+                band_names=r.info.band_names,
                 shown_bands=r.bands,
                 stretch=r.stretch,
             )
