@@ -23,6 +23,8 @@ TITLE = "Made-up streets (from the demo's generator)"
 TILE_SIZE = 256
 SCENES = 4
 FIRST_SEED = 700_000
+APART_M = 10_000.0
+"""From one made-up town to the next."""
 LEAST_ROAD = 0.04
 """Share of paved pixels from which a tile is worth keeping."""
 _CLASS = TileClass(value=1, name="Paved road", colour="#4361ee")
@@ -43,7 +45,9 @@ def _write(folder: Path) -> TileSet:
     tiles: list[TileRecord] = []
     with TileSetWriter(folder) as writer:
         for number in range(SCENES):
-            scene = make_scene(SceneSettings(seed=FIRST_SEED + number, width=1024, height=1024, resolution_m=0.6, setting="suburb"))
+            apart = SceneSettings.origin_xy[0] + number * APART_M, SceneSettings.origin_xy[1]
+            settings = SceneSettings(seed=FIRST_SEED + number, width=1024, height=1024, resolution_m=0.6, setting="suburb", origin_xy=apart)
+            scene = make_scene(settings)
             label = (scene.cover == Cover.PAVED_ROAD).astype(np.uint8)
             for column, row in tile_windows(1024, 1024, TILE_SIZE, TILE_SIZE):
                 part = np.s_[row : row + TILE_SIZE, column : column + TILE_SIZE]

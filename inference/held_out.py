@@ -23,6 +23,7 @@ from inference.certainty import iou_intervals
 from inference.report import ClassCertainty, PlaceReport, ScoreReport
 from inference.scores import Counts, confusion, scores_from, translation, values_of
 from inference.truth import IGNORE, open_truth
+from tiles.apart import leaks, scored_on
 from tiles.reader import read_tile
 from tiles.tile_set import TileRecord, TileSet
 from workspace.classes import ClassDef
@@ -111,7 +112,8 @@ def on_held_out_places(
             tally.add(inside, before.read(1, window=window), after.read(1, window=window), values, pair.name, block)
     if not places:
         return None, elsewhere
-    return _report(f"the places held out in the tile set '{tile_set.name}'", places, classes), elsewhere
+    on = scored_on(f"the places held out in the tile set '{tile_set.name}'", apart=not leaks(tile_set))
+    return _report(on, places, classes), elsewhere
 
 
 def on_truth_rasters(

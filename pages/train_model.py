@@ -6,27 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from demo.replay import TITLE as REPLAY_TITLE
 from demo.replay import replay_folder, replay_tiles
-from errors import InputMismatchError, TerratuneError
+from errors import TerratuneError
 from labeling.export_job import export_jobs
-from models.card import ModelCard, check_input
+from models.card import ModelCard
 from models.catalogue import CatalogueEntry, damaged_models, list_models
 from tiles.reader import require_pixels
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
-from training.inputs import check_enough, check_quick, check_replay, input_for
 from training.run import read_settings
 from training.settings import TrainingSettings
-from ui.frame import next_step_link, page_frame, settings
+from ui.frame import page_frame, settings
 from ui.job_panel import job_panel
 from ui.problems import explained, show_problem
 from ui.steps import step
-from workspace.files import read_json, unused_folder, write_json
-from workspace.jobs import events, job_status, start_job
+from ui.tile_check import tile_check
+from ui.training_fit import check_fit
+from ui.training_view import QUICK, THOROUGHNESS, curves, training_result
+from workspace.files import unused_folder, write_json
+from workspace.jobs import job_status, start_job
 from workspace.project import Project
 
 KEY = "train_model"
@@ -34,14 +35,6 @@ MODULE = "training.run"
 NO_REPLAY = "None"
 LEAST_SHARE = 0.05
 """Of reminder tiles, where some are chosen; with none of them they would be chosen for nothing."""
-CHART_HEIGHT_PX = 220
-HARDLY_FOUND = 5.0
-"""Recall, in percent, below which a new class counts as not learnt."""
-FORGOTTEN = 5.0
-"""Loss of IoU, in percent points, from which the page speaks of forgetting."""
-COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
-QUICK = "all_but_last_layer"
-THOROUGHNESS = {QUICK: "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}
 _FIELDS = TrainingSettings.model_fields
 
 
@@ -77,13 +70,14 @@ def form(project: Project) -> None:
     if tiles is None or base is None:
         return
     fits = check_fit(tiles, base, chosen)
+    sound, chosen["train_despite_leak"] = tile_check(tiles, usual, key=KEY)
     busy = running(project)
     if st.button(
         "Train",
         key=f"{KEY}:start",
         type="primary",
         icon=":material/model_training:",
-        disabled=not fits or busy is not None,
+        disabled=not (fits and sound) or busy is not None,
         width="stretch",
     ):
         start(project, tiles, base, chosen)
@@ -113,7 +107,9 @@ def choose_tiles(tile_sets: Sequence[Path], usual: TrainingSettings) -> TileSet 
         return None
     shares = class_shares(tiles)
     st.caption(
-        f"{len(tiles.train)} tiles to learn from, {len(tiles.validation)} kept for an honest test" + (f"  \n{shares}" if shares else "")
+        f"{len(tiles.train)} tiles to learn from, {len(tiles.validation)} kept for the test"
+        + (", divided as they came" if tiles.record.made_division else "")
+        + (f"  \n{shares}" if shares else "")
     )
     return tiles
 
@@ -277,32 +273,6 @@ def advanced_options(usual: TrainingSettings, *, quick: bool) -> dict[str, Any]:
     }
 
 
-def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> bool:
-    """Say now what would make the run fail; True when it can start."""
-    try:
-        check_enough(tiles)
-        if chosen["freeze"] == QUICK:
-            check_quick(base.title, base.card is not None and bool(base.card.classes))
-        if base.card is None:
-            return True
-        model_input = input_for(base.card, tiles, frozen=chosen["freeze"] != "nothing")
-        if chosen["replay_tiles"] and Path(chosen["replay_tiles"]).exists():
-            check_replay(open_tile_set(Path(chosen["replay_tiles"])), model_input)
-    except TerratuneError as error:
-        show_problem(error.fact, error.remedy)
-        return False
-    try:
-        for warning in check_input(base.card, tiles.record.band_names, base.card.input.dtype, tiles.record.resolution_m):
-            st.warning(warning, icon=":material/warning:")
-    except InputMismatchError as error:  # not frozen, else it would have been refused above
-        st.caption(f"{error.fact} They are learnt anew.".replace("the imagery has", "the tiles have"))
-    if tiles.record.dtype != base.card.input.dtype:
-        st.caption(
-            f"These tiles are {tiles.record.dtype}, the base model learnt from {base.card.input.dtype}: their brightness is measured anew."
-        )
-    return True
-
-
 def start(project: Project, tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> None:
     streets = replay_folder(settings().data_folder)
     if chosen["replay_tiles"] == str(streets) and not streets.exists():
@@ -354,7 +324,7 @@ def run_view(project: Project) -> None:
     folder = project.runs_folder / wanted
     status = job_panel(folder, MODULE, key=f"{KEY}:{wanted}", details=lambda: curves(folder))
     if status.state != "running":
-        result(folder, done=status.state == "done")
+        training_result(folder, done=status.state == "done")
 
 
 def waiting_view(*, quick: bool) -> None:
@@ -377,116 +347,6 @@ def run_title(folder: Path) -> str:
 def running(project: Project) -> str | None:
     """Name of a run that is at work; None when there is none."""
     return next((f.name for f in project.made("runs", "process.json") if job_status(f).state == "running"), None)
-
-
-def curves(folder: Path) -> None:
-    """Loss on the left; on the right how well each class is found on the held-out tiles, epoch by epoch."""
-    epochs = [e for e in events(folder) if e["kind"] == "epoch"]
-    if not epochs:
-        if job_status(folder).state == "running" and read_settings(folder).freeze != QUICK:
-            st.caption("The first points appear after the first epoch.")
-        return
-    loss = [
-        {"Epoch": e["epoch"], "Curve": n, "Loss": e[k]} for e in epochs for n, k in (("training", "loss"), ("held out", "validation_loss"))
-    ]
-    found = [{"Epoch": e["epoch"], "Curve": name, "IoU": value} for e in epochs for name, value in e["iou"].items()]
-    found += [
-        {"Epoch": e["epoch"], "Curve": "old classes kept", "IoU": e["old_classes_iou"]} for e in epochs if e["old_classes_iou"] is not None
-    ]
-    left, right = st.columns(2)
-    with left:
-        st.markdown("**Loss** (should fall)")
-        st.altair_chart(line_chart(loss, "Loss", None))
-    with right:
-        st.markdown("**IoU** on held-out tiles (should rise)")
-        st.altair_chart(line_chart(found, "IoU", (0.0, 1.0)))
-
-
-def line_chart(rows: list[dict[str, Any]], value: str, domain: tuple[float, float] | None) -> alt.Chart:
-    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    return (
-        alt.Chart(pd.DataFrame(rows, columns=["Epoch", "Curve", value]))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("Epoch:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y(f"{value}:Q", title=None, scale=scale),
-            color=alt.Color(
-                "Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="bottom", offset=0, padding=0)
-            ),
-            tooltip=["Curve", "Epoch", alt.Tooltip(f"{value}:Q", format=".3f")],
-        )
-        .properties(height=CHART_HEIGHT_PX)
-    )
-
-
-# -- what came out --------------------------------------------------------------------------------------------------------
-
-
-def result(folder: Path, *, done: bool) -> None:
-    """Before and after on tiles the model never learnt from."""
-    try:
-        found = read_json(folder / "result.json")
-    except FileNotFoundError:
-        return
-    rows = score_rows(found)
-    held_out = "1 tile" if found["held_out_tiles"] == 1 else f"{found['held_out_tiles']} tiles"
-    if done:
-        st.success(
-            "**The new model is ready.**"
-            + (f" Epoch {found['best_epoch']} was the best and is the one kept." if found["best_epoch"] else ""),
-            icon=":material/check_circle:",
-        )
-    else:
-        st.caption(f"The best so far is epoch {found['best_epoch']}; its model is kept and can be compared.")
-    for row in rows:
-        st.markdown(f"- {sentence(row, row['Class'] in found['old_classes'])}")
-    missed = [r["Class"] for r in rows if r["Class"] not in found["old_classes"] and (r["Found after"] or 0.0) < HARDLY_FOUND]
-    if missed:
-        how = "Train for more epochs" if found["best_epoch"] else f"Choose '{THOROUGHNESS['backbone']}' instead of quick"
-        st.warning(
-            f"**{', '.join(missed)}** is hardly found yet. {how}, or label more of it in different places and export again.",
-            icon=":material/warning:",
-        )
-    if rows:
-        percent = st.column_config.NumberColumn(format="%.0f %%")
-        st.dataframe(
-            pd.DataFrame(rows),
-            hide_index=True,
-            column_config={name: percent for name in rows[0] if name not in {"Class", "On"}}
-            | {"On": st.column_config.Column(width="small")},
-        )
-        st.caption(
-            "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
-            f"Scored on {held_out} in places of their own, against your labels: what you did not draw there counts as wrong."
-        )
-    next_step_link(KEY)
-
-
-def score_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each class and set of tiles: after, and before where the base model could be scored."""
-    before = {(s["class"], s["on"]): s for s in found["before"]}
-    rows = []
-    for s in found["after"]:
-        old = before.get((s["class"], s["on"]), {})
-        row: dict[str, Any] = {"Class": s["class"], "On": s["on"]}
-        for title, k in (("IoU", "iou"), ("Found", "recall"), ("Right", "precision")):
-            for when, value in (("before", old.get(k)), ("after", s[k])):
-                row[f"{title} {when}"] = None if value is None else 100 * value
-        rows.append(row)
-    return rows
-
-
-def sentence(row: dict[str, Any], old: bool) -> str:
-    """One row in words."""
-    name, on = f"**{row['Class']}**", row["On"]
-    before, after = row["IoU before"], row["IoU after"]
-    if old and before is not None:
-        change = f"{name} (known before), {on}: IoU {before:.0f} % → {after:.0f} %"
-        if before - after > FORGOTTEN:
-            return f"{change}: some of it was forgotten. Reminder tiles of this class hold it better."
-        return f"{change}: {'it is remembered' if after - before <= FORGOTTEN else 'it got better'}."
-    was = "" if row["Found before"] is None else f" (before: {row['Found before']:.0f} %)"
-    return f"{name}, {on}: {row['Found after']:.0f} % of it is found{was}."
 
 
 main()

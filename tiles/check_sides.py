@@ -11,7 +11,7 @@ from errors import TileSetFormatError
 from tiles import layout
 from tiles.foreign import read_side_json, right_folder
 from tiles.formats import FORMATS, TileFormat
-from tiles.formats.base import Finding, LabelFiles, images_in
+from tiles.formats.base import Finding, Harm, LabelFiles, images_in
 
 COMPANIONS = (".tfw", ".tifw", ".jgw", ".pgw", ".wld", ".mrf", ".ovr", ".prj")
 """Endings of what other programs leave beside a picture; harmless."""
@@ -125,22 +125,21 @@ def check_map(folder: Path) -> Iterator[Finding]:
     lines = layout.parse_map(text)
     if not lines:
         yield Finding(layout.MAP_FILE, r"lines as images\000000000.tif  labels\000000000.tif", "none")
-    seen: set[str] = set()
-    for number, paths in enumerate(lines, 1):
-        for named in paths:
-            if not (folder / named).is_file():
-                first = "ArcGIS stops at the first line. " if number == 1 else ""
-                remedy = f"{first}Delete the line, or bring the file back."
-                yield Finding(
-                    layout.MAP_FILE,
-                    f"only files that exist, but line {number} lists {named}",
-                    "no such file",
-                    remedy,
-                    "elsewhere" if number == 1 else "none",
-                )
-        if paths[0] in seen:
-            yield Finding(layout.MAP_FILE, f"one line for {paths[0]}", "two", "Delete one.", "none")
-        seen.add(paths[0])
+    missing = [path for path in lines[0] if not (folder / path).is_file()] if lines else []
+    if missing:
+        remedy = "ArcGIS learns from it what tiles look like, and stops. Delete the line, or bring the file back."
+        yield Finding(
+            layout.MAP_FILE, f"files that exist in its first line, but that lists {missing[0]}", "no such file", remedy, "elsewhere"
+        )
+    gone = [path for paths in lines[1:] for path in paths if not (folder / path).is_file()]
+    if gone:
+        expected = f"only files that exist, but it lists {gone[0]}"
+        yield Finding(
+            layout.MAP_FILE, expected, f"no such file{_more(len(gone))}", "It is left out. Delete the line, or bring the file back.", "none"
+        )
+    twice = [path for path, times in collections.Counter(paths[0] for paths in lines).items() if times > 1]
+    if twice:
+        yield Finding(layout.MAP_FILE, f"one line for {twice[0]}", f"several{_more(len(twice))}", "Delete all but one.", "none")
 
 
 def check_names(folder: Path, form: TileFormat, images: Sequence[str], labels: Mapping[str, LabelFiles]) -> Iterator[Finding]:
@@ -177,11 +176,14 @@ def check_names(folder: Path, form: TileFormat, images: Sequence[str], labels: M
         yield from _strays(folder, form, set(paths))
 
 
-def together(paths: Sequence[str], expected: str, found: str, remedy: str, harm: Any) -> Iterator[Finding]:
+def together(paths: Sequence[str], expected: str, found: str, remedy: str, harm: Harm) -> Iterator[Finding]:
     """One finding for what several files share; none for none."""
     if paths:
-        more = "" if len(paths) == 1 else f"; {len(paths) - 1} more like it"
-        yield Finding(paths[0], expected, f"{found}{more}", remedy, harm)
+        yield Finding(paths[0], expected, f"{found}{_more(len(paths))}", remedy, harm)
+
+
+def _more(count: int) -> str:
+    return "" if count == 1 else f"; {count - 1} more like it"
 
 
 def _strays(folder: Path, form: TileFormat, labels: Collection[str]) -> Iterator[Finding]:
@@ -190,8 +192,8 @@ def _strays(folder: Path, form: TileFormat, labels: Collection[str]) -> Iterator
     others = [p.relative_to(folder).as_posix() for p in sorted(parent.rglob("*")) if p.is_file()]
     others = [p for p in others if p not in labels and PurePosixPath(p).suffix.lower() not in COMPANIONS]
     aux = [p for p in others if p.lower().endswith(".aux.xml")]
-    xml_labels = any(p.endswith(".xml") for p in labels)
-    harm, remedy = ("elsewhere", "ArcGIS takes it for a label and stops: delete it.") if xml_labels else ("none", "It does no harm.")
+    harm: Harm = "elsewhere" if any(p.endswith(".xml") for p in labels) else "none"
+    remedy = "ArcGIS takes it for a label and stops: delete it." if harm == "elsewhere" else "It does no harm."
     yield from together(aux, "only labels", "a file with facts on a picture", remedy, harm)
     rest = [p for p in others if p not in aux]
     xml = [p for p in rest if p.lower().endswith(".xml")]

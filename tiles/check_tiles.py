@@ -21,6 +21,8 @@ from tiles.formats.base import Finding, LabelFiles, check_raster
 from tiles.tile_set import TileSetRecord
 
 THREADS = min(4, os.cpu_count() or 1)
+BATCH = 64
+"""Tiles handed to the threads at once: what is left of them is what a person who stops it waits for."""
 
 Tell = Callable[[float], None]
 
@@ -65,14 +67,11 @@ def look_through(contents: Contents, tell: Tell) -> tuple[list[ImageFacts], list
             return _look(contents, image)
 
     with ThreadPoolExecutor(THREADS) as threads:
-        try:
-            for number, (one, wrong) in enumerate(threads.map(look, contents.images), 1):
+        for start in range(0, len(contents.images), BATCH):
+            for one, wrong in threads.map(look, contents.images[start : start + BATCH]):
                 facts += [one] if one is not None else []
                 findings += wrong
-                tell(number / len(contents.images))
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+            tell(min(1.0, (start + BATCH) / len(contents.images)))
     return facts, findings
 
 
@@ -85,7 +84,7 @@ def check_alike(
     kinds = collections.Counter((one.bands, one.dtype) for one in facts)
     bands, dtype = kinds.most_common(1)[0][0] if record is None else (len(record.band_names), record.dtype)
     sizes = collections.Counter(one.shape for one in facts)
-    shape = sizes.most_common(1)[0][0] if record is None else (record.tile_size, record.tile_size)
+    shape = sizes.most_common(1)[0][0] if record is None else record.tile_sides[::-1]
     remedy = "Delete the image and its label, or export the tiles again: all tiles of a set must be alike."
     for one in facts:
         if one.bands != bands:

@@ -26,7 +26,7 @@ from tiles.check_tiles import Contents, Tell, check_alike, look_through
 from tiles.division import divided_folders
 from tiles.formats import TileFormat, tile_format
 from tiles.formats.base import Finding, Harm, LabelFiles
-from tiles.tile_set import RECORD_FILE, TileClass, TileSetRecord, open_tile_set
+from tiles.tile_set import RECORD_FILE, TileClass, TileSet, TileSetRecord, open_tile_set
 
 HARMS: dict[Harm, str] = {
     "grave": "Cannot be trained on",
@@ -37,19 +37,20 @@ HARMS: dict[Harm, str] = {
 """Headings, the worst first."""
 
 
-def validate_tile_set(folder: Path, tell: Tell = lambda share: None) -> list[Finding]:
+def validate_tile_set(folder: Path, tell: Tell = lambda share: None, *, opened: TileSetRecord | None = None) -> list[Finding]:
     """Everything wrong with a folder of training tiles, ours or another program's, the worst first; empty when it is as its format asks.
 
     Args:
         folder: The one that holds images and labels, or folders train and val that do.
         tell: Hears the share done, may raise to stop.
+        opened: Its record, where it is open already: what another program made is then not read a second time for it.
     """
     parts = divided_folders(folder)
     if parts:
-        found = [_below(part.name, one) for part in parts for one in _validate(part, tell)]
+        found = [_below(part.name, one) for part in parts for one in _validate(part, tell, None)]
         whole = not any(f.harm == "grave" for f in found)
-        return _worst_first(found + (_across(folder) if whole else []))
-    return _worst_first(_validate(folder, tell))
+        return _worst_first(found + (_across(folder, opened) if whole else []))
+    return _worst_first(_validate(folder, tell, opened))
 
 
 def quick_findings(folder: Path) -> list[Finding]:
@@ -57,7 +58,7 @@ def quick_findings(folder: Path) -> list[Finding]:
     return _worst_first(_outside(folder)[0])
 
 
-def _validate(folder: Path, tell: Tell) -> list[Finding]:
+def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None) -> list[Finding]:
     findings, contents, accumulated, definition, record = _outside(folder)
     if contents is None:
         return findings
@@ -68,7 +69,7 @@ def _validate(folder: Path, tell: Tell) -> list[Finding]:
     findings += contents.form.check_set(folder, contents.values)
     if record is None and not any(f.harm == "grave" for f in findings):
         try:
-            record = open_tile_set(folder).record
+            record = opened or open_tile_set(folder).record
         except TileSetError as error:
             return [*findings, Finding(folder.name, "a set that can be opened", error.fact, error.remedy)]
         findings += [*by_place(record), *one_sided_classes(record)]
@@ -147,10 +148,10 @@ def _listed(folder: Path, record: TileSetRecord) -> Iterator[Finding]:
                 yield Finding(RECORD_FILE, f"only files that exist, but it lists {path}", "no such file", remedy)
 
 
-def _across(folder: Path) -> list[Finding]:
+def _across(folder: Path, opened: TileSetRecord | None) -> list[Finding]:
     """What shows only when the folders train and val are taken together."""
     try:
-        tile_set = open_tile_set(folder)
+        tile_set = TileSet(folder, opened) if opened else open_tile_set(folder)
     except TileSetError as error:
         return [Finding(folder.name, "folders that belong together", error.fact, error.remedy)]
     return [*leaks(tile_set), *(f for f in by_place(tile_set.record) if f.harm != "leak"), *one_sided_classes(tile_set.record)]

@@ -19,7 +19,7 @@ from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.last_layer import fit_last_layer
 from training.loop import encoder_and_rest, evaluate, replay_per_batch, train_epoch, training_batches
 from training.metrics import iou, mean, scores
-from training.prepare import AGREEMENT, HELD_OUT, REMINDERS, Preparation, only, prepare
+from training.prepare import Preparation, only, prepare
 from training.settings import TrainingSettings
 from workspace.files import folder_name, write_json, write_text
 from workspace.jobs import JobReporter
@@ -169,17 +169,18 @@ def score_epoch(ready: Preparation, tick: Callable[[], None]) -> tuple[dict[str,
 
     held_out = evaluate(network, ready.validation, ready.weights, ready.compute, tick)
     drawn = held_out.drawn
-    found = scores(drawn, names, HELD_OUT)
+    found = scores(drawn, names, ready.on.held_out)
     old_outputs: tuple[int, ...] = ()
     old_matrix = drawn
     if ready.replay_validation is not None:
         old_matrix, old_outputs = evaluate(network, ready.replay_validation, ready.weights, ready.compute, tick).drawn, ready.plan.kept
-        found += scores(old_matrix, names, REMINDERS)
+        found += scores(old_matrix, names, ready.on.reminders)
     elif ready.validation.targets is not None:
         old_matrix, old_outputs = held_out.kept, ready.remembered
-        found += only(scores(old_matrix, names, AGREEMENT), ready.remembered, names)
+        found += only(scores(old_matrix, names, ready.on.agreement), ready.remembered, names)
     by_class = {name: iou(drawn, i) for i, name in enumerate(names, 1)}
     facts = {
+        "on": ready.on.held_out,
         "validation_loss": held_out.loss,
         "iou": {name: value for name, value in by_class.items() if value is not None},
         "mean_iou": mean(by_class.values()),
@@ -219,7 +220,7 @@ def new_card(settings: TrainingSettings, ready: Preparation, progress: Progress,
         input=ready.input,
         classes=ready.plan.classes,
         licence=base.licence,
-        training_data=f"Tile set '{tile_set.name}': {len(ready.train)} tiles to learn from, {len(ready.validation)} held out.{old}",
+        training_data=f"Tile set '{tile_set.name}': {len(ready.train)} tiles to learn from, {len(ready.validation)} {ready.on.held_out}.{old}",
         made_by=f"python -m training.run; {_how(settings, progress)}, seed {settings.seed}",
         scores=found,
         base=BaseReference(name=base.name, weights_sha256=base.weights_sha256),
@@ -281,4 +282,4 @@ def _line(facts: dict[str, Any], epochs: int, progress: Progress) -> str:
 def _scores_line(what: str, facts: dict[str, Any]) -> str:
     per_class = ", ".join(f"{name} {value:.3f}" for name, value in facts["iou"].items())
     old = "" if facts["old_classes_iou"] is None else f"; old classes {facts['old_classes_iou']:.3f}"
-    return f"{what}  validation IoU: {per_class or 'none'}{old}"
+    return f"{what}  IoU on {facts['on']}: {per_class or 'none'}{old}"

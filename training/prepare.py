@@ -18,6 +18,7 @@ from models.catalogue import find_encoder, find_model
 from models.freezing import freeze
 from models.network import SegmentationNetwork
 from models.weights import fetch_encoder
+from tiles.apart import leaks, scored_on
 from tiles.tile_set import TileSet, open_tile_set
 from training.dataset import TileData
 from training.inputs import check_enough, check_quick, check_replay, input_for
@@ -27,6 +28,7 @@ from training.losses import class_weights
 from training.metrics import confusion, scores
 from training.settings import TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
+from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
 
 REPLAY_VALIDATION_TILES = 40
@@ -36,6 +38,20 @@ REMINDERS = "held-out reminder tiles"
 AGREEMENT = "agreement with the base model on held-out tiles"
 
 Stage = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class ScoredOn:
+    """What scores say they are from."""
+
+    held_out: str
+    reminders: str
+    agreement: str
+
+    @classmethod
+    def of(cls, *, apart: bool, reminders_apart: bool) -> ScoredOn:
+        """Marked where validation was not kept apart."""
+        return cls(scored_on(HELD_OUT, apart), scored_on(REMINDERS, reminders_apart), scored_on(AGREEMENT, apart))
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Preparation:
     replay_validation: TileData | None
     remembered: tuple[int, ...]
     """Outputs of old classes that nobody drew in this tile set: kept by the base model's own answers."""
+    on: ScoredOn
     weights: torch.Tensor
     before: tuple[Score, ...]
     compute: Compute
@@ -71,9 +88,10 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     """
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    stage("Reading the tiles", 0.0)
+    stage("Looking through the tiles", 0.0)
     tile_set = open_tile_set(Path(settings.tiles))
     check_enough(tile_set)
+    apart = require_sound(tile_set, despite_leak=settings.train_despite_leak, tell=lambda share: stage("Looking through the tiles", share))
     base = load_bundle(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
     if settings.freeze == "all_but_last_layer":
         check_quick(base.card.title, bool(base.card.classes))
@@ -84,13 +102,14 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         TileData(tile_set, tiles, model_input, plan.lookup(tile_set.record.classes)) for tiles in (tile_set.train, tile_set.validation)
     )
     replay, replay_validation = _replay(settings, model_input, plan)
+    on = ScoredOn.of(apart=apart, reminders_apart=replay is None or not leaks(replay.tile_set))
     for data in (train, validation, replay, replay_validation):
         if data is not None:
             data.hold(lambda share: stage("Reading the tiles", share))
 
     compute = choose_compute(settings.device)
     remembered = _remembered(plan, tile_set) if settings.keep_old_classes else ()
-    before = _look_with_base(base, model_input, plan, (train, validation, replay_validation), remembered, compute, stage)
+    before = _look_with_base(base, model_input, plan, (train, validation, replay_validation), remembered, on, compute, stage)
     network = _adapted(base, model_input, plan, settings.seed)
     if frozen:
         freeze(network.encoder)
@@ -104,7 +123,20 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         (settings.model_dump_json() + base.card.weights_sha256 + tile_set.record.model_dump_json()).encode()
     ).hexdigest()
     return Preparation(
-        base, plan, model_input, network, train, validation, replay, replay_validation, remembered, weights, before, compute, fingerprint
+        base=base,
+        plan=plan,
+        input=model_input,
+        network=network,
+        train=train,
+        validation=validation,
+        replay=replay,
+        replay_validation=replay_validation,
+        remembered=remembered,
+        on=on,
+        weights=weights,
+        before=before,
+        compute=compute,
+        fingerprint=fingerprint,
     )
 
 
@@ -143,6 +175,7 @@ def _look_with_base(
     plan: OutputPlan,
     sets: tuple[TileData, TileData, TileData | None],
     remembered: tuple[int, ...],
+    on: ScoredOn,
     compute: Compute,
     stage: Stage,
 ) -> tuple[Score, ...]:
@@ -176,11 +209,11 @@ def _look_with_base(
     if keep:
         look(train, "Looking at the tiles with the base model", keep=True)
     held_out, agreement = look(validation, "Scoring the base model", keep=keep)
-    before = scores(held_out, names, HELD_OUT)
+    before = scores(held_out, names, on.held_out)
     if replay_validation is not None:
-        before += tuple(s for s in scores(look(replay_validation, "Scoring the base model", keep=False)[0], names, REMINDERS))
+        before += tuple(s for s in scores(look(replay_validation, "Scoring the base model", keep=False)[0], names, on.reminders))
     elif keep:
-        before += only(scores(agreement, names, AGREEMENT), remembered, names)
+        before += only(scores(agreement, names, on.agreement), remembered, names)
     return before
 
 

@@ -47,6 +47,7 @@ def main(
     stop_early_after: Annotated[int, _option("stop_early_after")] = _default("stop_early_after"),
     augment: Annotated[bool, _option("augment")] = _default("augment"),
     balance: Annotated[bool, _option("balance")] = _default("balance"),
+    train_despite_leak: Annotated[bool, _option("train_despite_leak")] = _default("train_despite_leak"),
     device: Annotated[str, _option("device")] = _default("device"),
 ) -> None:
     """Fine-tune a base model on a tile set. Exit status: 0 done, 1 failed, 3 cancelled."""

@@ -75,6 +75,12 @@ class TrainingSettings(BaseModel):
         default=True, title="Vary the tiles", description="Turn, mirror, zoom and recolour tiles at random, so that few labels go further."
     )
     balance: bool = Field(default=True, title="Balance classes", description="Rare classes weigh more, up to a limit.")
+    train_despite_leak: bool = Field(
+        default=False,
+        title="Train all the same",
+        description="Only where the tiles kept for the test are not apart from those to learn from (they overlap or repeat them, or do not say "
+        "where they lie): train nevertheless. Every score then says that it is no honest test.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", title="Computer", description="'auto' uses a graphics card when there is one."
     )

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 from imagery.library import Raster
 
+NO_HONEST_TEST = (
+    "**No honest test.** The tiles scored on were not kept apart from those learnt from: they overlap or repeat them, or do not say where they lie. "
+    "Expect less in places the model has not seen."
+)
+
 
 def many(count: int, what: str) -> str:
     """`1 label`, `2,000 labels`."""

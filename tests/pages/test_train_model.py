@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from demo.replay import TITLE as REPLAY_TITLE
+from models.card import read_card, write_card
 from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
 from tiles.tile_set import TileSet, save_record
 from training.run import read_settings
@@ -234,7 +235,9 @@ def test_tiles_on_their_way_are_announced(project):
 
 
 def test_other_numbers_do_not_hide_the_other_warnings(project):
-    make_tile_set(project.tiles_folder / "tracks", dtype="uint16", resolution_m=10.0)
+    make_tile_set(project.tiles_folder / "tracks", dtype="uint16")
+    card = read_card(project.models_folder / "base")
+    write_card(project.models_folder / "base", card.model_copy(update={"input": card.input.model_copy(update={"resolution_m": 0.03})}))
     page = open_page(project)
     assert "measured anew" in text_of(page.caption)
     assert "much coarser" in text_of(page.warning)
@@ -257,3 +260,84 @@ def test_the_newest_tiles_that_can_be_learnt_from_are_suggested(project):
     page = open_page(project)
     assert page.selectbox(key="train_model:tiles").value == "pixels"
     assert not page.error
+
+
+def overlapping(tiles: TileSet, *, by_m: float = 0.0) -> TileSet:
+    """The same set with its first validation tile `by_m` metres east of the first training tile."""
+    first, tested = tiles.train[0], tiles.validation[0]
+    place = (*first.transform[:2], first.transform[2] + by_m, *first.transform[3:])
+    moved = tested.model_copy(update={"transform": place})
+    changed = TileSet(
+        tiles.folder, tiles.record.model_copy(update={"tiles": tuple(moved if t is tested else t for t in tiles.record.tiles)})
+    )
+    save_record(changed)
+    return changed
+
+
+def finished_check(project: Project) -> AppTest:
+    """The page, once the tiles are looked through."""
+    limit = time.monotonic() + 30
+    page = open_page(project)
+    while "Looking through" in text_of(page.caption) and time.monotonic() < limit:
+        page = open_page(project)
+    return page
+
+
+def test_good_tiles_are_not_spoken_of(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    page = finished_check(project)
+    assert not page.error and not page.warning
+    assert not [e for e in page.expander if "worth knowing" in e.label]
+
+
+def test_a_grave_finding_keeps_training_from_starting(project):
+    tiles = make_tile_set(project.tiles_folder / "tracks")
+    (tiles.folder / tiles.train[0].label).unlink()
+    page = open_page(project)
+    assert "Training cannot start: 1 thing" in text_of(page.error)
+    assert "labels/000000000.tif" in text_of(page.markdown) and "Bring the file back" in text_of(page.markdown)
+    assert start_button(page).disabled
+
+
+def test_a_finding_in_the_pixels_comes_when_they_are_looked_through(project):
+    tiles = make_tile_set(project.tiles_folder / "tracks")
+    for tile in tiles.train[:5]:
+        (tiles.folder / tile.image).write_bytes(b"x")
+    page = finished_check(project)
+    assert "5 things" in text_of(page.error)
+    assert text_of(page.markdown).count("a damaged file") == 3
+    assert [e for e in page.expander if e.label == "All 5"]
+    assert start_button(page).disabled
+
+
+def test_what_does_no_harm_only_informs(project):
+    tiles = make_tile_set(project.tiles_folder / "tracks")
+    (tiles.folder / "map.txt").unlink()
+    (tiles.folder / "stats.txt").unlink()
+    page = finished_check(project)
+    assert not page.error and not start_button(page).disabled
+    assert [e for e in page.expander if e.label == "2 things worth knowing about these tiles"]
+    table = next(d.value for d in page.dataframe if "What to do" in d.value)
+    assert set(table["File"]) == {"map.txt", "stats.txt"}
+
+
+def test_a_leak_is_trained_on_only_by_who_insists(project):
+    tiles = overlapping(make_tile_set(project.tiles_folder / "tracks"))
+    page = finished_check(project)
+    assert "not apart from those to learn from" in text_of(page.warning)
+    assert tiles.validation[0].image in text_of(page.markdown)
+    assert start_button(page).disabled
+    box = next(c for c in page.checkbox if c.label == "Train all the same")
+    box.check().run()
+    page.number_input(key="train_model:epochs").set_value(1)
+    page.text_input(key="train_model:name").set_value("Mine")
+    start_button(page).click().run()
+    folder = project.runs_folder / "mine"
+    assert read_settings(folder).train_despite_leak
+    limit = time.monotonic() + 120
+    while not job_status(folder).ended and time.monotonic() < limit:
+        time.sleep(0.2)
+    page = open_page(project, "mine")
+    assert "No honest test" in text_of(page.warning)
+    assert "not kept apart from training" in text_of(page.markdown)
+    assert next(c for c in page.checkbox if c.label == "Train all the same").value, "the last choice is on disk"

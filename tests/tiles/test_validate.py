@@ -100,7 +100,7 @@ THEIRS = [
     (lambda f: (f / "map.txt").write_text(""), "map.txt", "none", "grave"),
     (lambda f: (f / "map.txt").write_text("images\\9.tif  labels\\9.tif \n"), "map.txt", "no such file", "elsewhere"),
     (lambda f: (f / "map.txt").open("a").write("images\\9.tif  labels\\9.tif \n"), "map.txt", "no such file", "none"),
-    (lambda f: (f / "map.txt").write_text((f / "map.txt").read_text() * 2), "map.txt", "two", "none"),
+    (lambda f: (f / "map.txt").write_text((f / "map.txt").read_text() * 2), "map.txt", "several; 3 more like it", "none"),
     # classes
     (lambda f: change_json(f / DEFINITION, Classes=[]), DEFINITION, "[]", "grave"),
     (emd_class(Color=None), DEFINITION, "None", "elsewhere"),

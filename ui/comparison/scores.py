@@ -8,8 +8,10 @@ import streamlit as st
 
 from inference.certainty import LEAST_BLOCKS
 from inference.report import Report, ScoreReport, area_text, old_classes
+from tiles.apart import is_marked
 from ui.comparison.choices import KEY
 from ui.problems import plain
+from ui.wording import NO_HONEST_TEST
 
 RANGE = "Likely range"
 SCORE_HELP = {
@@ -42,8 +44,11 @@ def held_out_scores(report: Report, scores: ScoreReport) -> None:
     """The honest measure for everybody's own imagery."""
     verdict(report, scores)
     count = len(scores.places)
+    unseen = "" if is_marked(scores.on) else " the model has not learnt from"
+    if unseen == "":
+        st.warning(NO_HONEST_TEST, icon=":material/warning:")
     st.caption(
-        f"Measured on {plain(scores.on)}: {count} place{'s' if count != 1 else ''}, {scores.after.pixels:,} pixels the model has not learnt from. "
+        f"Measured on {plain(scores.on)}: {count} place{'s' if count != 1 else ''}, {scores.after.pixels:,} pixels{unseen}. "
         "What you did not draw there counts as wrong, even if it is right: draw everything in those places, or mark what you leave out as uncertain."
     )
     score_table(report, scores)

@@ -1,0 +1,123 @@
+"""What is wrong with a tile set, said before anybody trains on it: at once what names and side files tell, a moment later what pixels tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
+
+import streamlit as st
+
+from tiles import layout
+from tiles.formats.base import Finding
+from tiles.tile_set import RECORD_FILE, TileSet
+from tiles.validate import quick_findings, validate_tile_set
+from training.settings import TrainingSettings
+from ui.problems import plain, show_problem
+from ui.wording import many
+
+SHOWN = 3
+"""Findings told in full; the rest is in a table."""
+PATIENCE_S = 0.3
+"""A small set is looked through in this time: then nothing jumps on the page."""
+KEPT = 32
+"""Sets whose findings are remembered."""
+_FIELD = TrainingSettings.model_fields["train_despite_leak"]
+
+Identity = tuple[str, ...]
+
+_lock, _one_at_a_time = threading.Lock(), threading.Lock()
+_looks: dict[Identity, Future[list[Finding]]] = {}
+
+
+def tile_check(tiles: TileSet, usual: TrainingSettings, *, key: str) -> tuple[bool, bool]:
+    """Show the findings. The run looks again before it starts, and refuses in the same words.
+
+    Args:
+        tiles: The chosen set.
+        usual: What was chosen last.
+        key: Of the page.
+
+    Returns:
+        Whether nothing keeps training from starting, and whether the person insists on tiles whose validation is not kept apart.
+    """
+    identity = _identity(tiles.folder)
+    found = _found(tiles.folder, identity)
+    if found is None:
+        st.fragment(_wait, run_every=1.0)(identity)
+        found = _quick(identity, tiles.folder)
+    grave, leaks, light = ([f for f in found if f.harm in harms] for harms in (("grave",), ("leak",), ("elsewhere", "none")))
+    insists = False
+    if grave:
+        show_problem(f"Training cannot start: {many(len(grave), 'thing')} in these tiles would make it fail, or teach what is wrong.")
+        _list(grave)
+    if leaks:
+        st.warning(
+            f"**{many(len(leaks), 'reason')} why the test would not be honest.** The tiles kept for the test are not apart from those to learn from.",
+            icon=":material/warning:",
+        )
+        _list(leaks)
+        before = usual.train_despite_leak and usual.tiles == str(tiles.folder)
+        insists = st.checkbox(_FIELD.title or "", before, help=_FIELD.description, key=f"{key}:insist:{tiles.name}")
+    if light:
+        with st.expander(f"{many(len(light), 'thing')} worth knowing about these tiles", icon=":material/info:"):
+            _table(light)
+    return not grave and (insists or not leaks), insists
+
+
+def _list(findings: Sequence[Finding]) -> None:
+    """The first few in full, all of them in a table where there are more."""
+    for one in findings[:SHOWN]:
+        st.markdown(f"- {plain(one.fact)}  \n  {plain(one.remedy)}")
+    if len(findings) > SHOWN:
+        with st.expander(f"All {len(findings)}"):
+            _table(findings)
+
+
+def _table(findings: Sequence[Finding]) -> None:
+    rows = [{"File": f.file, "Expected": f.expected, "Found": f.found, "What to do": f.remedy} for f in findings]
+    st.dataframe(rows, hide_index=True, height=min(36 + 35 * len(rows), 250))
+
+
+def _wait(identity: Identity) -> None:
+    """While the pixels are looked through; runs the page again when that is done."""
+    look = _looks.get(identity)
+    if look is None or look.done():
+        st.rerun(scope="app")
+    st.caption(":material/hourglass_empty: Looking through the tiles ...")
+
+
+def _found(folder: Path, identity: Identity) -> list[Finding] | None:
+    """All findings; None while they are being looked for."""
+    with _lock:
+        if identity not in _looks:
+            while len(_looks) >= KEPT:
+                del _looks[next(iter(_looks))]
+            _looks[identity] = Future()
+            threading.Thread(target=_look, args=(folder, _looks[identity]), name="tile-check", daemon=True).start()
+        look = _looks[identity]
+    try:
+        return look.result(PATIENCE_S)
+    except NotYet:
+        return None
+
+
+def _look(folder: Path, answer: Future[list[Finding]]) -> None:
+    with _one_at_a_time:
+        try:
+            answer.set_result(validate_tile_set(folder))
+        except BaseException as error:
+            answer.set_exception(error)
+
+
+@st.cache_data(max_entries=KEPT, show_spinner=False)
+def _quick(identity: Identity, folder: Path) -> list[Finding]:
+    return quick_findings(folder)
+
+
+def _identity(folder: Path) -> Identity:
+    """Changes whenever files come, go, or side files are written; pictures overwritten in their place are found by the run itself."""
+    parts = (".", layout.IMAGES, layout.LABELS, RECORD_FILE, *layout.SIDE_FILES)
+    return str(folder), *(str((folder / part).stat().st_mtime_ns) for part in parts if (folder / part).exists())

@@ -1,0 +1,42 @@
+"""Whether tiles, base model and choices fit, said on the Train page before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from errors import InputMismatchError, TerratuneError
+from models.card import band_order
+from models.catalogue import CatalogueEntry
+from tiles.tile_set import TileSet, open_tile_set
+from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, warnings_on
+from ui.problems import show_problem
+from ui.training_view import QUICK
+
+
+def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> bool:
+    """Say now what would make the run fail; True when it can start."""
+    try:
+        check_enough(tiles)
+        if chosen["freeze"] == QUICK:
+            check_quick(base.title, base.card is not None and bool(base.card.classes))
+        if base.card is None:
+            return True
+        model_input = input_for(base.card, tiles, frozen=chosen["freeze"] != "nothing")
+        if chosen["replay_tiles"] and Path(chosen["replay_tiles"]).exists():
+            check_replay(open_tile_set(Path(chosen["replay_tiles"])), model_input)
+    except TerratuneError as error:
+        show_problem(error.fact, error.remedy)
+        return False
+    try:
+        band_order(base.card.input, tiles.record.band_names)
+    except InputMismatchError as error:  # not frozen, else it would have been refused above
+        st.caption(f"{error.fact} They are learnt anew.".replace("the imagery has", "the tiles have"))
+    for warning in warnings_on(base.card, tiles):
+        st.warning(warning, icon=":material/warning:")
+    anew = measured_anew(base.card, tiles)
+    if anew:
+        st.caption(anew)
+    return True

@@ -1,0 +1,139 @@
+"""What a training does and what came of it: curves while it runs, scores before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from tiles.apart import is_marked
+from training.run import read_settings
+from ui.frame import next_step_link
+from ui.problems import plain
+from ui.wording import NO_HONEST_TEST
+from workspace.files import read_json
+from workspace.jobs import events, job_status
+
+STEP = "train_model"
+CHART_HEIGHT_PX = 220
+HARDLY_FOUND = 5.0
+"""Recall, in percent, below which a new class counts as not learnt."""
+FORGOTTEN = 5.0
+"""Loss of IoU, in percent points, from which the page speaks of forgetting."""
+COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
+QUICK = "all_but_last_layer"
+THOROUGHNESS = {QUICK: "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}
+
+
+def curves(folder: Path) -> None:
+    """Loss on the left; on the right how well each class is found on the held-out tiles, epoch by epoch."""
+    epochs = [e for e in events(folder) if e["kind"] == "epoch"]
+    if not epochs:
+        if job_status(folder).state == "running" and read_settings(folder).freeze != QUICK:
+            st.caption("The first points appear after the first epoch.")
+        return
+    loss = [
+        {"Epoch": e["epoch"], "Curve": n, "Loss": e[k]} for e in epochs for n, k in (("training", "loss"), ("held out", "validation_loss"))
+    ]
+    found = [{"Epoch": e["epoch"], "Curve": name, "IoU": value} for e in epochs for name, value in e["iou"].items()]
+    found += [
+        {"Epoch": e["epoch"], "Curve": "old classes kept", "IoU": e["old_classes_iou"]} for e in epochs if e["old_classes_iou"] is not None
+    ]
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**Loss** (should fall)")
+        st.altair_chart(line_chart(loss, "Loss", None))
+    with right:
+        st.markdown(f"**IoU** on {plain(epochs[-1].get('on', 'held-out tiles'))} (should rise)")
+        st.altair_chart(line_chart(found, "IoU", (0.0, 1.0)))
+
+
+def line_chart(rows: list[dict[str, Any]], value: str, domain: tuple[float, float] | None) -> alt.Chart:
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    return (
+        alt.Chart(pd.DataFrame(rows, columns=["Epoch", "Curve", value]))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("Epoch:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y(f"{value}:Q", title=None, scale=scale),
+            color=alt.Color(
+                "Curve:N", title=None, sort=None, scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="bottom", offset=0, padding=0)
+            ),
+            tooltip=["Curve", "Epoch", alt.Tooltip(f"{value}:Q", format=".3f")],
+        )
+        .properties(height=CHART_HEIGHT_PX)
+    )
+
+
+def training_result(folder: Path, *, done: bool) -> None:
+    """Before and after on tiles the model never learnt from."""
+    try:
+        found = read_json(folder / "result.json")
+    except FileNotFoundError:
+        return
+    rows = score_rows(found)
+    marked = any(is_marked(row["On"]) for row in rows)
+    held_out = "1 tile" if found["held_out_tiles"] == 1 else f"{found['held_out_tiles']} tiles"
+    if done:
+        st.success(
+            "**The new model is ready.**"
+            + (f" Epoch {found['best_epoch']} was the best and is the one kept." if found["best_epoch"] else ""),
+            icon=":material/check_circle:",
+        )
+    else:
+        st.caption(f"The best so far is epoch {found['best_epoch']}; its model is kept and can be compared.")
+    if marked:
+        st.warning(NO_HONEST_TEST, icon=":material/warning:")
+    for row in rows:
+        st.markdown(f"- {sentence(row, row['Class'] in found['old_classes'])}")
+    missed = [r["Class"] for r in rows if r["Class"] not in found["old_classes"] and (r["Found after"] or 0.0) < HARDLY_FOUND]
+    if missed:
+        how = "Train for more epochs" if found["best_epoch"] else f"Choose '{THOROUGHNESS['backbone']}' instead of quick"
+        st.warning(
+            f"**{', '.join(missed)}** is hardly found yet. {how}, or label more of it in different places and export again.",
+            icon=":material/warning:",
+        )
+    if rows:
+        percent = st.column_config.NumberColumn(format="%.0f %%")
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            column_config={name: percent for name in rows[0] if name not in {"Class", "On"}}
+            | {"On": st.column_config.Column(width="small")},
+        )
+        where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
+        st.caption(
+            "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
+            f"Scored on {where}, against your labels: what you did not draw there counts as wrong."
+        )
+    next_step_link(STEP)
+
+
+def score_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each class and set of tiles: after, and before where the base model could be scored."""
+    before = {(s["class"], s["on"]): s for s in found["before"]}
+    rows = []
+    for s in found["after"]:
+        old = before.get((s["class"], s["on"]), {})
+        row: dict[str, Any] = {"Class": s["class"], "On": s["on"]}
+        for title, k in (("IoU", "iou"), ("Found", "recall"), ("Right", "precision")):
+            for when, value in (("before", old.get(k)), ("after", s[k])):
+                row[f"{title} {when}"] = None if value is None else 100 * value
+        rows.append(row)
+    return rows
+
+
+def sentence(row: dict[str, Any], old: bool) -> str:
+    """One row in words."""
+    name, on = f"**{row['Class']}**", row["On"]
+    before, after = row["IoU before"], row["IoU after"]
+    if old and before is not None:
+        change = f"{name} (known before), {on}: IoU {before:.0f} % → {after:.0f} %"
+        if before - after > FORGOTTEN:
+            return f"{change}: some of it was forgotten. Reminder tiles of this class hold it better."
+        return f"{change}: {'it is remembered' if after - before <= FORGOTTEN else 'it got better'}."
+    was = "" if row["Found before"] is None else f" (before: {row['Found before']:.0f} %)"
+    return f"{name}, {on}: {row['Found after']:.0f} % of it is found{was}."
