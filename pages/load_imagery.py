@@ -15,11 +15,14 @@ from imagery.library import (
     add_references,
     add_url,
     list_rasters,
+    name_bands,
     raster_source,
     remove_raster,
     set_display,
 )
+from imagery.raster import tidy_name
 from imagery.sources import rasters_below
+from models.bands import unnamed
 from ui import maps
 from ui.canvas import view_map
 from ui.frame import next_step_link, page_frame, settings, tile_token
@@ -38,6 +41,15 @@ STRETCHES: dict[str, tuple[float, float] | None] = {
     "0.5-99.5 %": (0.5, 99.5),
     "Min-max": (0.0, 100.0),
 }
+AS_IN_FILE, ONE_BY_ONE = "As the file says", "One by one"
+BAND_PRESETS = {
+    "Red, green, blue": ("red", "green", "blue"),
+    "Red, green, blue, near infrared": ("red", "green", "blue", "nir"),
+    "Blue, green, red": ("blue", "green", "red"),
+    "Blue, green, red, near infrared": ("blue", "green", "red", "nir"),
+    "Near infrared, red, green": ("nir", "red", "green"),
+}
+BAND_NAMES = ("red", "green", "blue", "nir", "rededge", "swir", "coastal", "yellow", "pan", "alpha")
 FACTS_IN_WORDS = ("CRS", "Type", "No data", "Overviews", "File")
 STRETCH_HELP = (
     "How brightness is spread, computed once over the whole picture. Usual: 8-bit colour as it is, anything else from its "
@@ -234,10 +246,13 @@ def display_panel(project: Project, targets: Sequence[Raster], *, everything: bo
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**Show {plain(who)} as**", width="stretch")
+            bands_button(project, targets)
             if not everything:
                 remove_button(project, targets)
         if len(targets) == 1:
             st.caption(" · ".join(f"{name}: {value}" for name, value in facts(first).items() if name in FACTS_IN_WORDS))
+        if any(unnamed(raster.info.band_names) and raster.info.count >= 3 for raster in targets):
+            st.caption(":material/info: Not all files name their bands: models take those in order as red, green, blue. Correct it under 'Bands'.")
         scope = "-".join(raster.id for raster in targets)[:120]
         shared = [name for i, name in enumerate(first.info.band_names) if all(i < raster.info.count for raster in targets)]
         bands = band_choice(first, shared, scope)
@@ -279,6 +294,58 @@ def band_choice(raster: Raster, names: Sequence[str], scope: str) -> tuple[int, 
         index = usable.index(default) if default in usable else 0
         picked.append(column.selectbox(colour, usable, index=index, format_func=labels.__getitem__, key=f"{KEY}:{colour}:{scope}"))
     return tuple(picked)
+
+
+def bands_button(project: Project, targets: Sequence[Raster]) -> None:
+    """Say what the bands are, where the files do not, or are wrong."""
+    named = [raster for raster in targets if raster.info.count == targets[0].info.count and not raster.info.palette]
+    if not named:
+        return
+    names = named[0].info.band_names
+    scope = "-".join(raster.id for raster in named)[:120]
+    with st.popover("Bands", icon=":material/layers:", help="Say what the bands are: red, near infrared, ..."):
+        if len(named) < len(targets):
+            st.caption(f"For the {plural(len(named), 'picture')} with {len(names)} bands; tick the others to name theirs.")
+        st.markdown(f"Models find bands by their names. Now: **{plain(', '.join(names))}**")
+        options = [AS_IN_FILE, *(label for label, preset in BAND_PRESETS.items() if len(preset) <= len(names)), ONE_BY_ONE]
+        now = next((label for label in options if BAND_PRESETS.get(label) == names), AS_IN_FILE)
+        chosen = st.selectbox("The bands are", options, index=options.index(now), key=f"{KEY}:preset:{scope}")
+        wanted: tuple[str, ...] | None = None
+        if chosen == ONE_BY_ONE:
+            wanted = bands_one_by_one(names, scope)
+        elif chosen != AS_IN_FILE:
+            preset = BAND_PRESETS[chosen]
+            rest = [f"band_{i}" if name in preset else name for i, name in enumerate(names, 1)]
+            wanted = (*preset, *rest[len(preset) :])
+        twice = sorted({name for name in wanted or () if (wanted or ()).count(name) > 1})
+        if twice:
+            st.caption(f":material/warning: Two bands cannot both be {plain(' and '.join(twice))}.")
+        if st.button("Use these names", type="primary", disabled=bool(twice), key=f"{KEY}:name_bands:{scope}"):
+            forget_choices()
+            with explained():
+                for raster in named:
+                    name_bands(project, raster.id, wanted)
+                st.rerun()
+
+
+def bands_one_by_one(names: Sequence[str], scope: str) -> tuple[str, ...]:
+    """A name for each band; others than the usual may be typed."""
+    found = []
+    columns = st.columns(2)
+    for i, name in enumerate(names):
+        options = list(dict.fromkeys([name, *BAND_NAMES]))
+        key = f"{KEY}:band:{i}:{scope}"
+        found.append(columns[i % 2].selectbox(f"Band {i + 1}", options, accept_new_options=True, key=key) or name)
+    return tuple(tidy_name(name) or f"band_{i}" for i, name in enumerate(found, 1))
+
+
+def forget_choices() -> None:
+    """Let the fields for bands show what is stored now."""
+    for key in [str(key) for key in st.session_state if str(key).startswith((f"{KEY}:mode:", f"{KEY}:shown:", f"{KEY}:preset:", f"{KEY}:band:"))]:
+        del st.session_state[key]
+    for colour in ("Red", "Green", "Blue", "Grey"):
+        for key in [str(key) for key in st.session_state if str(key).startswith(f"{KEY}:{colour}:")]:
+            del st.session_state[key]
 
 
 def apply_display(project: Project, rasters: Iterable[Raster], bands: tuple[int, ...], percentiles: tuple[float, float] | None) -> None:

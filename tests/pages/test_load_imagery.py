@@ -89,3 +89,29 @@ def test_a_private_address_is_refused_on_the_page(project, monkeypatch):
     assert not app.exception
     assert any("private address" in error.value for error in app.error)
     assert list_rasters(project) == []
+
+
+def test_bands_are_named_by_a_preset_and_shown_in_their_colours(project, settings, monkeypatch):
+    (raster,) = add_references(project, [write_raster(settings.imagery_roots[0] / "a.tif", rgb().astype("uint16"))], settings)
+    app = page(monkeypatch)
+    assert any("Not all files name their bands" in caption.value for caption in app.caption)
+    next(box for box in app.selectbox if box.label == "The bands are").set_value("Blue, green, red").run()
+    next(button for button in app.button if button.label == "Use these names").click().run()
+    assert not app.exception
+    stored = get_raster(project, raster.id)
+    assert stored.info.band_names == ("blue", "green", "red") and stored.bands == (3, 2, 1)
+    assert [box.value for box in app.selectbox if box.label in {"Red", "Green", "Blue"}] == [3, 2, 1]
+    assert not any("Not all files name their bands" in caption.value for caption in app.caption)
+
+
+def test_bands_are_named_one_by_one_each_once(project, settings, monkeypatch):
+    (raster,) = add_references(project, [write_raster(settings.imagery_roots[0] / "a.tif", rgb().astype("uint16"))], settings)
+    app = page(monkeypatch)
+    next(box for box in app.selectbox if box.label == "The bands are").set_value("One by one").run()
+    for label, name in (("Band 1", "nir"), ("Band 2", "nir")):
+        next(box for box in app.selectbox if box.label == label).set_value(name).run()
+    assert any("cannot both be nir" in caption.value for caption in app.caption)
+    assert next(button for button in app.button if button.label == "Use these names").disabled
+    next(box for box in app.selectbox if box.label == "Band 2").set_value("red").run()
+    next(button for button in app.button if button.label == "Use these names").click().run()
+    assert get_raster(project, raster.id).info.band_names == ("nir", "red", "band_3")
