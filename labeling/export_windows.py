@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -139,7 +139,7 @@ def _rows_of_windows(grid: Grid, shapes: Shapes, settings: ExportSettings, image
     columns, rows = np.array(starts(grid.width, width, across)), np.array(starts(grid.height, height, down))
     sticks_out = (math.hypot(width, height) - min(width, height)) / 2 if settings.rotation_angle else 0.0
 
-    def near(boxes: Iterable[PixelBox]) -> NDArray[np.bool_]:
+    def near(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(rows, columns) of windows, turned or not, that may touch a box."""
         found = np.zeros((len(rows), len(columns)), dtype=bool)
         for left, top, right, bottom in boxes:
@@ -148,7 +148,8 @@ def _rows_of_windows(grid: Grid, shapes: Shapes, settings: ExportSettings, image
             found[upper:lower, first:last] = True
         return found
 
-    wanted = near([(0, 0, grid.width, grid.height)] if imagery is None else imagery)
+    everywhere = [(0, 0, grid.width, grid.height)]
+    wanted = near(np.add(everywhere if imagery is None else imagery, [EDGE, EDGE, -EDGE, -EDGE]))
     complete = _complete(shapes, settings)
     if settings.tiles == "features_only":
         wanted &= near(_pixel_boxes(grid, [*shapes.areas[shapes.learnt], *([] if complete is None else complete.parts)]))
