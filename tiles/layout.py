@@ -245,7 +245,7 @@ def model_definition(content: SideContent) -> dict[str, Any]:
     }
 
 
-def part_of(record: TileSetRecord, part: str, *, second: bool) -> TileSetRecord:
+def part_of(record: TileSetRecord, part: str, second: bool) -> TileSetRecord:
     """What the side files in one part of a set are about: its tiles, as seen from its folder; `second`: it is of the second raster."""
     inside = f"{part}/"
     tiles = tuple(t.model_copy(update={"image": t.image.removeprefix(inside)}) for t in record.tiles if t.image.startswith(inside))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
 from errors import UnsupportedRasterError
+from tiles.geotiff import geotiff
 from tiles.layout import world_file
 
 JPEG_QUALITY = 90
@@ -69,7 +69,16 @@ def require_holds(kind: str, name: str, bands: int, dtype: str) -> None:
     )
 
 
-def encoded(suffix: str, values: NDArray[Any], transform: Affine, crs: str, nodata: float | None, quality: int = JPEG_QUALITY) -> bytes:
+def encoded(
+    suffix: str,
+    values: NDArray[Any],
+    transform: Affine,
+    crs: str,
+    nodata: float | None = None,
+    *,
+    image: bool = True,
+    quality: int = JPEG_QUALITY,
+) -> bytes:
     """A picture file in memory, so that a full disk shows as the operating system's own error.
 
     Args:
@@ -78,47 +87,31 @@ def encoded(suffix: str, values: NDArray[Any], transform: Affine, crs: str, noda
         transform: Of the picture.
         crs: As text; empty where it lies nowhere.
         nodata: Value without imagery; only a TIFF holds it itself.
+        image: Else it is a raster of labels.
         quality: Of a JPEG, 1 to 100.
     """
+    if suffix == ".tif":
+        return geotiff(values, transform, crs, nodata, compress=not image)
     bands, rows, columns = values.shape
     profile: dict[str, Any] = {"width": columns, "height": rows, "count": bands, "dtype": values.dtype}
-    if suffix == ".tif":
-        profile |= _tiff_profile(values, transform, crs, nodata)
-    elif suffix == ".png":
-        profile |= {"driver": "PNG"}
-    else:
-        profile |= {"driver": "JPEG", "quality": quality}
+    profile |= {"driver": "PNG"} if suffix == ".png" else {"driver": "JPEG", "quality": quality}
     with MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(values)
         return bytes(memory.getbuffer())
 
 
-def side_files(path: str, transform: Affine, crs: str, nodata: float | None, *, image: bool) -> dict[str, str]:
-    """What lies beside a picture, by path: its world file and, for an image that cannot hold its CRS itself, `.aux.xml`, as GDAL, QGIS and
-    ArcGIS read it. There is none beside labels: readers of label folders take any .xml for a label.
+def side_files(path: str, transform: Affine, crs: str, nodata: float | None = None, *, image: bool = True) -> dict[str, str]:
+    """What lies beside a picture that has a place, by path: its world file and, for an image that cannot hold its CRS itself, `.aux.xml`, as
+    GDAL, QGIS and ArcGIS read it. There is none beside labels: readers of label folders take any .xml for a label.
     """
+    if not crs:
+        return {}
     stem, dot, suffix = path.rpartition(".")
     texts = {stem + _WORLD_SUFFIXES[dot + suffix]: world_file(transform)}
-    if image and suffix != "tif" and crs:
+    if image and suffix != "tif":
         texts[f"{path}.aux.xml"] = _aux_xml(crs, None if suffix == "jpg" else nodata)
     return texts
-
-
-def _tiff_profile(values: NDArray[Any], transform: Affine, crs: str, nodata: float | None) -> dict[str, Any]:
-    bands = len(values)
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "crs": crs or None,
-        "transform": transform,
-        "nodata": nodata,
-        "compress": "lzw",
-        "interleave": "pixel",
-        "photometric": "RGB" if bands >= 3 and values.dtype == np.uint8 else "MINISBLACK",
-    }
-    if bands > 3 or bands == 2:
-        profile["alpha"] = "unspecified"
-    return profile
 
 
 def _aux_xml(crs: str, nodata: float | None) -> str:

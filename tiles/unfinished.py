@@ -43,6 +43,7 @@ class WrittenTile:
     pixels: dict[int, int]
     ignored_pixels: int
     objects: dict[int, int]
+    image2: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -20,10 +21,10 @@ from tiles import layout
 from tiles.file_queue import FileQueue
 from tiles.formats import tile_format
 from tiles.formats.base import LabelFiles, TileContent
-from tiles.geotiff import geotiff
 from tiles.layout import SideContent
 from tiles.manifest import MANIFEST_FILE, manifest_text
 from tiles.objects import TileObject
+from tiles.pictures import JPEG_QUALITY, PICTURE_KINDS, encoded, side_files
 from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL, UNLABELLED_PIXEL
 from tiles.statistics import pixels_per_class
 from tiles.tile_set import IGNORE_LABEL, METADATA_FORMAT, RECORD_FILE, TileClass, TileSet, TileSetRecord, save_record
@@ -33,22 +34,41 @@ from workspace.files import disk_full_explained, size_in_words
 SPARE_BYTES = 64 * 1024 * 1024
 
 
+@dataclass(frozen=True, eq=False)
+class SecondImage:
+    """The second image of a tile."""
+
+    image: NDArray[Any]
+    """(bands, rows, columns) raw values."""
+    nodata: float | None
+    """Of its raster, noted in its file."""
+
+
 @dataclass(frozen=True)
 class _Sink:
-    """Where a format writes the labels of one tile."""
+    """Where the files of one tile are written."""
 
     files: FileQueue
     transform: Affine
     crs: str
+    quality: int
 
-    def raster(self, path: str, values: NDArray[Any], nodata: float | None = None, *, image: bool = False, world: bool = True) -> None:
-        """(rows, columns), or (bands, rows, columns) of an image."""
-        self.files.put(path, geotiff(values if image else values[None], self.transform, self.crs, nodata, compress=not image))
-        if world and self.crs:
-            self.files.put(f"{path.rpartition('.')[0]}.tfw", layout.world_file(self.transform).encode("ascii"))
+    def image(self, path: str, values: NDArray[Any], nodata: float | None) -> None:
+        """(bands, rows, columns)."""
+        self.files.put(path, encoded(PurePosixPath(path).suffix, values, self.transform, self.crs, nodata, quality=self.quality))
+        self._beside(side_files(path, self.transform, self.crs, nodata))
+
+    def raster(self, path: str, values: NDArray[Any], *, world: bool = True) -> None:
+        self.files.put(path, encoded(PurePosixPath(path).suffix, values[None], self.transform, self.crs, image=False))
+        if world:
+            self._beside(side_files(path, self.transform, self.crs, image=False))
 
     def text(self, path: str, text: str) -> None:
         self.files.put(path, text.encode("utf-8"))
+
+    def _beside(self, texts: Mapping[str, str]) -> None:
+        for path, text in texts.items():
+            self.text(path, text)
 
 
 class TileSetWriter:
@@ -62,6 +82,8 @@ class TileSetWriter:
         metadata_format: Name of a format in `tiles.formats`.
         classes: In drawing order; needed by the formats that name folders by them.
         start_index: Number that names the first tile.
+        picture: Kind of picture file of the images (`tiles.pictures`).
+        quality: Of JPEG files, 1 to 100.
         key: Says what the set is made from, all of it; "": what was begun is never taken up again.
 
     Raises:
@@ -70,7 +92,14 @@ class TileSetWriter:
     """
 
     def __init__(
-        self, folder: Path, metadata_format: str = METADATA_FORMAT, classes: Sequence[TileClass] = (), start_index: int = 0, key: str = ""
+        self,
+        folder: Path,
+        metadata_format: str = METADATA_FORMAT,
+        classes: Sequence[TileClass] = (),
+        start_index: int = 0,
+        picture: str = "TIFF",
+        quality: int = JPEG_QUALITY,
+        key: str = "",
     ) -> None:
         if folder.exists() and not _may_replace(folder):
             raise TileSetError(f"The folder '{folder.name}' already holds other files.", "Choose a new name, or an empty folder.")
@@ -80,9 +109,13 @@ class TileSetWriter:
         """As given to the last `checkpoint` of a killed process, if there is one: `tiles` then holds what it wrote."""
         self._classes = classes
         self._start_index = start_index
+        self._picture = PICTURE_KINDS[picture]
+        self._quality = quality
         self._unfinished = UnfinishedSet(folder, key)
         self._files = FileQueue(self._unfinished.path)
         self._tiles: list[FinishedTile] = []
+        self._counts: collections.Counter[str] = collections.Counter()
+        """Tiles of each part."""
         self._stack = contextlib.ExitStack()
 
     @property
@@ -98,8 +131,10 @@ class TileSetWriter:
             if taken_up is not None:
                 self._tiles, self.kept = taken_up.tiles, taken_up.state
                 self._files.checksums.update(taken_up.checksums)
-            for part in filter(None, (layout.IMAGES, self.format.label_folder)):
-                (self._unfinished.path / part).mkdir(exist_ok=True)
+                self._counts.update(tile.written.image.partition("/")[0] if self.format.parts else "" for tile in self._tiles)
+            for part in self.format.parts or ("",):
+                for inside in filter(None, (layout.IMAGES, self.format.label_folder)):
+                    (self._unfinished.path / part / inside).mkdir(parents=True, exist_ok=True)
             self._stack = stack.pop_all()
         return self
 
@@ -117,6 +152,8 @@ class TileSetWriter:
         objects: Sequence[TileObject] = (),
         instances: Mapping[int, NDArray[np.integer]] | None = None,
         unlabelled: NDArray[np.bool_] | None = None,
+        second: SecondImage | None = None,
+        part: str = "",
     ) -> WrittenTile:
         """Write one tile: soon, by another thread.
 
@@ -130,27 +167,34 @@ class TileSetWriter:
             objects: What is in the tile, for formats of objects.
             instances: For formats with masks: see `tiles.formats.base.TileContent`.
             unlabelled: (rows, columns): nobody has said what is there; not to be learnt, whatever `label` says. None: nowhere.
+            second: The second image of the same place, where the set has such.
+            part: One of `TileFormat.parts`, where the format has them; each has its own numbers.
 
         Raises:
             DiskFullError: the disk filled up, perhaps at an earlier tile.
         """
-        name = layout.tile_name(self._start_index + len(self._tiles))
+        inside = f"{part}/" if part else ""
+        name = layout.tile_name(self._start_index + self._counts[part])
+        self._counts[part] += 1
         ignored = (label == IGNORE_LABEL) | ~valid
         if unlabelled is not None:
             ignored |= unlabelled
         known = np.where(ignored, np.uint8(0), label)
-        image_path = self.format.image_path(name, known, objects, self._classes)
-        ignore_path = f"{layout.IGNORE}/{name}.tif" if ignored.any() else None
-        content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes)
-        sink = _Sink(self._files, transform, crs)
+        image_path = inside + self.format.image_path(name, known, objects, self._classes, self._picture.suffix)
+        image2_path = f"{layout.IMAGES2}/{name}{self._picture.suffix}" if second is not None else ""
+        ignore_path = f"{inside}{layout.IGNORE}/{name}.tif" if ignored.any() else None
+        content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes, self._picture.label_suffix)
+        sink = _Sink(self._files, transform, crs, self._quality)
         with disk_full_explained(self.folder):
-            sink.raster(image_path, image, nodata, image=True)
+            sink.image(image_path, image, nodata)
+            if second is not None:
+                sink.image(image2_path, second.image, second.nodata)
             labels, written = self.format.write(sink, content)
             if ignore_path is not None:
                 kinds = [~valid, unlabelled if unlabelled is not None else False, ignored]
                 mask = np.select(kinds, [EMPTY_PIXEL, UNLABELLED_PIXEL, UNCERTAIN_PIXEL], 0).astype(np.uint8)
                 sink.raster(ignore_path, mask, world=False)
-        self._tiles.append(FinishedTile(_written(name, image_path, labels, ignore_path, label, ignored, written), written))
+        self._tiles.append(FinishedTile(_written(name, image_path, image2_path, labels, ignore_path, label, ignored, written), written))
         return self._tiles[-1].written
 
     def checkpoint(self, state: State) -> None:
@@ -175,16 +219,13 @@ class TileSetWriter:
         """
         if not record.tiles:
             raise EmptyTileSetError("There is no tile to write.", "Label something on the imagery first.")
-        classes, names = self.format.listed(record.classes), self.format.class_names(record.classes)
-        more = self.format.definition(layout.definition_classes(classes, names))
         objects = [tile.objects for tile in self._tiles]
-        content = SideContent(record, self.format.side, classes, names, objects, more)
-        texts = {
-            layout.MAP_FILE: layout.map_text(record.tiles),
-            layout.STATS_FILE: layout.stats_text(content),
-            layout.ACCUMULATED_FILE: layout.json_text(layout.accumulated_stats(content)),
-            layout.DEFINITION_FILE: layout.json_text(layout.model_definition(content)),
-        }
+        if self.format.parts:
+            texts: dict[str, str] = {}
+            for number, part in enumerate(self.format.parts):
+                texts |= {f"{part}/{name}": text for name, text in self._side_texts(layout.part_of(record, part, number == 1), ()).items()}
+        else:
+            texts = self._side_texts(record, objects if self.format.has_objects else ())
         new = self._unfinished.path
         with disk_full_explained(self.folder):
             for name, text in self.format.more_files(record, objects).items():
@@ -196,6 +237,17 @@ class TileSetWriter:
             self._unfinished.complete()
             _swap_in(new, self.folder)
         return TileSet(self.folder, record)
+
+    def _side_texts(self, record: TileSetRecord, objects: Sequence[Sequence[TileObject]]) -> dict[str, str]:
+        classes, names = self.format.listed(record.classes), self.format.class_names(record.classes)
+        more = self.format.definition(layout.definition_classes(classes, names), record.settings.get("instance_classes", ()))
+        content = SideContent(record, self.format.side, classes, names, objects, more)
+        return {
+            layout.MAP_FILE: layout.map_text(record.tiles),
+            layout.STATS_FILE: layout.stats_text(content),
+            layout.ACCUMULATED_FILE: layout.json_text(layout.accumulated_stats(content)),
+            layout.DEFINITION_FILE: layout.json_text(layout.model_definition(content)),
+        }
 
 
 def require_space(folder: Path, wanted: int) -> None:
@@ -216,6 +268,7 @@ def require_space(folder: Path, wanted: int) -> None:
 def _written(
     name: str,
     image: str,
+    image2: str,
     labels: LabelFiles,
     ignore: str | None,
     label: NDArray[np.uint8],
@@ -226,6 +279,7 @@ def _written(
     return WrittenTile(
         name=name,
         image=image,
+        image2=image2,
         label=labels.label,
         masks=dict(labels.masks),
         ignore=ignore,
