@@ -19,6 +19,7 @@ from ui.class_editor import class_editor
 from ui.comparison.choices import OVER, comparisons
 from ui.comparison.map import add_result
 from ui.frame import next_step_link, page_frame, tile_token
+from ui.label_coverage import coverage_button
 from ui.label_export import export_button
 from ui.label_import import import_button, imported_panel
 from ui.maps import new_map
@@ -94,6 +95,7 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
         class_editor(project, key=f"classes:{project.id}")
         import_button(project, schema, labels, rasters)
         export_button(project, schema, labels, rasters)
+        coverage_button(project, schema, labels, rasters)
         if not labels.empty:
             next_step_link("draw_labels")
     imported_panel(project, tell_map)

@@ -16,7 +16,7 @@ from imagery.library import add_copy, list_rasters
 from labeling.journal import Label, Operation, open_journal
 from ui import frame
 from ui.maps import map_document
-from workspace.classes import without_class
+from workspace.classes import FULLY_LABELLED_VALUE, without_class
 from workspace.files import write_json
 from workspace.project import Project, create_project
 
@@ -95,3 +95,25 @@ def test_the_map_of_a_comparison_is_shown_to_who_comes_from_it(scene: Project, m
     open_page(scene, over="mine")
     open_page(scene, over="gone")
     assert ["New model's map: scene.tif" in names for names in layers] == [False, True, False]
+
+
+AREA = {"type": "Polygon", "coordinates": [[[LON, LAT - 0.0006], [LON + 0.0006, LAT - 0.0006], [LON + 0.0006, LAT], [LON, LAT], [LON, LAT - 0.0006]]]}
+
+
+def test_a_fully_labelled_area_is_no_label_of_a_removed_class(scene: Project):
+    add(scene, INSIDE)
+    add(scene, AREA, FULLY_LABELLED_VALUE)
+    assert not open_page(scene).warning
+
+
+def test_how_much_is_labelled_is_told(scene: Project):
+    add(scene, INSIDE)
+    page = open_page(scene)
+    page.button(key="coverage").click().run()
+    assert "taken as background" in words(page) and "Fully labelled area" in words(page)
+    add(scene, AREA, FULLY_LABELLED_VALUE)
+    page.run()
+    assert "of the imagery is fully labelled" in words(page)
+    pictures, classes = (table.value for table in page.dataframe)
+    assert pictures["Objects"].tolist() == [1] and 10 < pictures["Fully labelled"].iloc[0] < 90
+    assert classes[["Class", "Objects"]].to_numpy().tolist() == [["Unpaved road", 1]]
