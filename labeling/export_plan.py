@@ -17,6 +17,7 @@ from labeling.burn import Shapes, outline, shapes_on
 from labeling.export_area import allowed_area
 from labeling.export_settings import ExportSettings, ImageSource
 from labeling.export_windows import TileWindow, cut_only_inside, windows_of
+from models.bands import meanings, unnamed
 from tiles.footprints import LONLAT
 from tiles.formats import FORMATS
 from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
@@ -57,7 +58,7 @@ def plan_export(
         raise EmptyTileSetError("There is no imagery to cut.", "Add imagery first.")
     if FORMATS[settings.metadata_format].has_classes:
         _refuse_without_labels(labels, schema, settings)
-    infos = [inspect_raster(source.source) for source in images]
+    infos = [inspect_raster(source.source).named(source.band_names) for source in images]
     planned = plan_images(images, infos, labels, schema, settings, mask)
     if len(labels) and not any(image.shapes.tree.query(outline(image.grid), predicate="intersects").size for image in planned):
         raise _no_overlap(infos, labels[labels["class_value"] != FULLY_LABELLED_VALUE])
@@ -167,7 +168,7 @@ def _with_bands(planned: Sequence[PlannedImage], images: dict[str, tuple[ImageSo
 
 
 def _bands(names: Sequence[str], infos: Sequence[RasterInfo]) -> list[tuple[int, ...]]:
-    """Bands to write of each raster: all but alpha.
+    """Bands to write of each raster: all but alpha, in the order of the first raster where the others name them differently ordered.
 
     Where the rasters have the same number of bands and only some call their last one alpha, it is near infrared under a wrong name
     (some programs tag the fourth band so): it is written for all.
@@ -188,7 +189,22 @@ def _bands(names: Sequence[str], infos: Sequence[RasterInfo]) -> list[tuple[int,
                 f"but {names[0]} has {len(bands[0])} of {infos[0].dtype}: one model cannot learn from both.",
                 "Export only images of one kind together (on the Tiles page: More choices, Images).",
             )
-    return bands
+    return [_in_order_of(names[0], infos[0], bands[0], name, info, own) for name, info, own in zip(names, infos, bands, strict=True)]
+
+
+def _in_order_of(first: str, wanted: RasterInfo, order: tuple[int, ...], name: str, info: RasterInfo, own: tuple[int, ...]) -> tuple[int, ...]:
+    """The bands `own` of a raster in the order in which `order` has them in the first one, by name; bands without a name stay in their place."""
+    there = meanings([wanted.band_names[b - 1] for b in order])
+    here = meanings([info.band_names[b - 1] for b in own])
+    if sorted(there) == sorted(here):
+        return tuple(own[here.index(meaning)] for meaning in there)
+    for band, (expected, found) in enumerate(zip(there, here, strict=True), 1):
+        if expected != found and not any(unnamed([meaning]) or meaning == "alpha" for meaning in (expected, found)):
+            raise InputMismatchError(
+                f"Band {band} of {name} is {found}, but of {first} it is {expected}: one model cannot learn from both.",
+                "Export only images of one kind together, or say on the Imagery page what the bands are.",
+            )
+    return own
 
 
 def _no_overlap(infos: Sequence[RasterInfo], labels: gpd.GeoDataFrame) -> NoOverlapError:

@@ -272,3 +272,5 @@ class ImageSource(BaseModel):
     """Shown to people."""
     source: str
     """Absolute path, or http(s) URL."""
+    band_names: tuple[str, ...] = ()
+    """What its bands are, where that is known better than the file does; none: as the file says."""

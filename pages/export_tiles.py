@@ -83,7 +83,7 @@ def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDat
         with explained():
             target = unused_folder(project.tiles_folder, choice.name or "tiles")
             named = zip(distinct_names(choice.rasters), choice.rasters, strict=True)
-            sources = [ImageSource(name=name, source=raster_source(project, raster)) for name, raster in named]
+            sources = [ImageSource(name=name, source=raster_source(project, r), band_names=r.info.band_names) for name, r in named]
             start_export(project, target.name, sources, labels, schema, choice.settings)
             st.rerun()
     if running:
