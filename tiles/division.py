@@ -75,8 +75,9 @@ def _named(listed: Sequence[str], images: Sequence[str]) -> Iterator[str]:
         hit = next((known[tail] for tail in tails if tail in known), None)
         if hit is not None:
             yield hit
-        elif tails:
-            yield from (image for image in images if any(image.startswith(f"{tail}/") for tail in tails))
+        else:
+            inside = ([image for image in images if image.startswith(f"{tail}/")] for tail in tails)
+            yield from next(filter(None, inside), [])
 
 
 def _text(path: Path) -> str:

@@ -51,7 +51,7 @@ def tile_check(tiles: TileSet, usual: TrainingSettings, *, key: str) -> tuple[bo
     grave, leaks, light = ([f for f in found if f.harm in harms] for harms in (("grave",), ("leak",), ("elsewhere", "none")))
     insists = False
     if grave:
-        show_problem(f"Training cannot start: {many(len(grave), 'thing')} in these tiles would make it fail, or teach what is wrong.")
+        show_problem("These tiles cannot be trained on.", f"{many(len(grave), 'thing')} in them would make it fail, or teach what is wrong.")
         _list(grave)
     if leaks:
         st.warning(

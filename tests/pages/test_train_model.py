@@ -294,7 +294,7 @@ def test_a_grave_finding_keeps_training_from_starting(project):
     tiles = make_tile_set(project.tiles_folder / "tracks")
     (tiles.folder / tiles.train[0].label).unlink()
     page = open_page(project)
-    assert "Training cannot start: 1 thing" in text_of(page.error)
+    assert "cannot be trained on" in text_of(page.error) and "1 thing in them" in text_of(page.error)
     assert "labels/000000000.tif" in text_of(page.markdown) and "Bring the file back" in text_of(page.markdown)
     assert start_button(page).disabled
 

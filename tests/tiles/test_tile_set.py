@@ -6,6 +6,7 @@ import pytest
 
 from errors import EmptyTileSetError, SplitError, TileSetFormatError
 from tests.tiles.conftest import write_tile_set
+from tiles.apart import by_place
 from tiles.reader import read_tile
 from tiles.tile_set import list_tile_sets, open_tile_set, save_record
 
@@ -79,6 +80,49 @@ def test_chips_that_lie_nowhere_are_split_by_number(tmp_path):
     record = open_tile_set(folder).record
     assert [t.split for t in record.tiles] == ["train", "train", "gap", "validation"]
     assert record.resolution_m is None
+
+
+def with_world_files_alone(folder, crs=True):
+    """JPEG chips as ArcGIS writes them: the place is in a .jgw, the CRS (of newer versions) in the side files."""
+    import rasterio
+
+    for path in sorted((folder / "images").glob("*.tif")):
+        with rasterio.open(path) as file:
+            pixels, t = file.read(), file.transform
+        with rasterio.open(path.with_suffix(".jpg"), "w", driver="JPEG", width=32, height=32, count=3, dtype="uint8") as file:
+            file.write(pixels)
+        path.with_suffix(".jgw").write_text("\n".join(map(str, (t.a, t.d, t.b, t.e, t.c + t.a / 2, t.f + t.e / 2))))
+        path.unlink()
+        path.with_suffix(".tfw").unlink(missing_ok=True)
+        path.with_suffix(".jpg.aux.xml").unlink(missing_ok=True)
+    if not crs:
+        for name in ("esri_accumulated_stats.json", "esri_model_definition.emd"):
+            change_json(folder / name, MinCellSize=None, MaxCellSize=None)
+    return folder
+
+
+@pytest.mark.parametrize("crs", [True, False])
+def test_chips_with_world_files_alone_are_split_by_place(tmp_path, crs):
+    folder = with_world_files_alone(as_another_program_left_it(tmp_path / "genuine"), crs)
+    record = open_tile_set(folder).record
+    assert {t.crs for t in record.tiles} == ({"EPSG:32611"} if crs else {""})
+    assert record.resolution_m == (pytest.approx(0.5, rel=1e-3) if crs else None)
+    assert {t.place for t in record.tiles} <= {f"place {i}" for i in range(1, 5)}
+    assert not [f for f in by_place(record) if f.harm == "leak"]
+
+
+def test_chips_of_one_place_alone_open_and_are_told_to_leak(tmp_path):
+    """They could not be split by place: to look at them is allowed, to train only for who insists."""
+    import rasterio
+
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    for i, path in enumerate(sorted((folder / "images").glob("*.tif"))):
+        with rasterio.open(path, "r+") as file:
+            file.transform = rasterio.Affine(0.5, 0, 500_000 + 4 * i, 0, -0.5, 4_000_000)
+        path.with_suffix(".tfw").unlink(missing_ok=True)
+    record = open_tile_set(folder).record
+    assert [t.split for t in record.tiles] == ["train", "train", "gap", "validation"]
+    assert [f.harm for f in by_place(record)] == ["leak"]
 
 
 @pytest.mark.parametrize("name", ["map.txt", "esri_accumulated_stats.json", "esri_model_definition.emd"])
