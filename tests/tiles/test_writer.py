@@ -9,6 +9,7 @@ from affine import Affine
 
 from errors import DiskFullError, EmptyTileSetError, TileSetError
 from tests.tiles.conftest import tile_arrays, write_tile_set
+from tiles import file_queue
 from tiles.tile_set import list_tile_sets, open_tile_set
 from tiles.writer import TileSetWriter, remove_tile_set, require_space
 
@@ -107,12 +108,10 @@ def test_a_set_without_tiles_is_refused(tmp_path, tile_set):
 
 
 def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch, tile_set):
-    from pathlib import Path
-
-    def full(self, data):
+    def full(folder, files):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(file_queue, "_write", full)
     with pytest.raises(DiskFullError) as caught, TileSetWriter(tmp_path / "full") as writer:
         add_one(writer)
         writer.finish(tile_set.record)
