@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 THREADS = 2
 WAITING_BYTES = 32 * 2**20
-"""No more than this (and one file) waits to be written."""
+"""No more than this (and what was put last) waits to be written."""
 
 
 class FileQueue:
@@ -20,27 +21,26 @@ class FileQueue:
         self.checksums: dict[str, str] = {}
         """SHA-256 by path, in the order in which the files were put; complete after `wait`."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tiles")
-        self._waiting: deque[tuple[str, int, Future[str]]] = deque()
+        self._waiting: deque[tuple[int, Future[dict[str, str]]]] = deque()
         self._bytes = 0
-        self._folders: set[Path] = set()
+        self._folders: set[str] = set()
 
-    def put(self, path: str, data: bytes) -> None:
-        """Have a file written.
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Have files written.
 
         Args:
-            path: Below the folder, with forward slashes; its folder is made.
-            data: All of it.
+            files: By path below the folder, with forward slashes; folders are made.
 
         Raises:
             OSError: an earlier file could not be written.
         """
-        target = self.folder / path
-        if target.parent not in self._folders:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._folders.add(target.parent)
-        self._bytes += len(data)
-        self._waiting.append((path, len(data), self._pool.submit(_write, target, data)))
-        while self._waiting and (self._bytes > WAITING_BYTES or self._waiting[0][2].done()):
+        for parent in {path.rpartition("/")[0] for path in files} - self._folders:
+            (self.folder / parent).mkdir(parents=True, exist_ok=True)
+            self._folders.add(parent)
+        size = sum(map(len, files.values()))
+        self._bytes += size
+        self._waiting.append((size, self._pool.submit(_write, self.folder, files)))
+        while self._waiting and (self._bytes > WAITING_BYTES or self._waiting[0][1].done()):
             self._finish_first()
 
     def wait(self) -> None:
@@ -53,11 +53,12 @@ class FileQueue:
         self._pool.shutdown(cancel_futures=True)
 
     def _finish_first(self) -> None:
-        path, size, writing = self._waiting.popleft()
+        size, writing = self._waiting.popleft()
         self._bytes -= size
-        self.checksums[path] = writing.result()
+        self.checksums |= writing.result()
 
 
-def _write(target: Path, data: bytes) -> str:
-    target.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+def _write(folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
+    for path, data in files.items():
+        (folder / path).write_bytes(data)
+    return {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}

@@ -48,23 +48,23 @@ class SecondImage:
 class _Sink:
     """Where the files of one tile are written."""
 
-    files: FileQueue
+    files: dict[str, bytes]
     transform: Affine
     crs: str
     quality: int
 
     def image(self, path: str, values: NDArray[Any], nodata: float | None) -> None:
         """(bands, rows, columns)."""
-        self.files.put(path, encoded(PurePosixPath(path).suffix, values, self.transform, self.crs, nodata, quality=self.quality))
+        self.files[path] = encoded(PurePosixPath(path).suffix, values, self.transform, self.crs, nodata, quality=self.quality)
         self._beside(side_files(path, self.transform, self.crs, nodata))
 
     def raster(self, path: str, values: NDArray[Any], *, world: bool = True) -> None:
-        self.files.put(path, encoded(PurePosixPath(path).suffix, values[None], self.transform, self.crs, image=False))
+        self.files[path] = encoded(PurePosixPath(path).suffix, values[None], self.transform, self.crs, image=False)
         if world:
             self._beside(side_files(path, self.transform, self.crs, image=False))
 
     def text(self, path: str, text: str) -> None:
-        self.files.put(path, text.encode("utf-8"))
+        self.files[path] = text.encode("utf-8")
 
     def _beside(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():
@@ -184,7 +184,7 @@ class TileSetWriter:
         image2_path = f"{layout.IMAGES2}/{name}{self._picture.suffix}" if second is not None else ""
         ignore_path = f"{inside}{layout.IGNORE}/{name}.tif" if ignored.any() else None
         content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes, self._picture.label_suffix)
-        sink = _Sink(self._files, transform, crs, self._quality)
+        sink = _Sink({}, transform, crs, self._quality)
         with disk_full_explained(self.folder):
             sink.image(image_path, image, nodata)
             if second is not None:
@@ -194,6 +194,7 @@ class TileSetWriter:
                 kinds = [~valid, unlabelled if unlabelled is not None else False, ignored]
                 mask = np.select(kinds, [EMPTY_PIXEL, UNLABELLED_PIXEL, UNCERTAIN_PIXEL], 0).astype(np.uint8)
                 sink.raster(ignore_path, mask, world=False)
+            self._files.put(sink.files)
         self._tiles.append(FinishedTile(_written(name, image_path, image2_path, labels, ignore_path, label, ignored, written), written))
         return self._tiles[-1].written
 
@@ -228,8 +229,7 @@ class TileSetWriter:
             texts = self._side_texts(record, objects if self.format.has_objects else ())
         new = self._unfinished.path
         with disk_full_explained(self.folder):
-            for name, text in self.format.more_files(record, objects).items():
-                self._files.put(name, text.encode("utf-8"))
+            self._files.put({name: text.encode("utf-8") for name, text in self.format.more_files(record, objects).items()})
             self._files.wait()
             for name, text in (texts | {MANIFEST_FILE: manifest_text(self._files.checksums)}).items():
                 (new / name).write_text(text, encoding="utf-8", newline="\n")
