@@ -215,16 +215,13 @@ class ExportSettings(BaseModel):
         if 0 < self.rotation_angle < LEAST_TURN:
             raise ValueError(f"Turns of {self.rotation_angle:g} degrees make too many tiles of each. Choose {LEAST_TURN} or more, or 0.")
         if self.rotation_angle and self.crop_mode == "bounding_box":
-            raise ValueError("Tiles as large as their objects cannot be turned. Choose fixed_size as crop_mode, or 0 as rotation_angle.")
-        changed = {
-            "rotation_angle": self.rotation_angle > 0,
-            "cell_size_m": self.cell_size_m,
-            "processing_mode": self.processing_mode == "mosaic",
-        }
-        if self.reference_system == "pixel_space" and any(changed.values()):
-            names = " and ".join(name for name, is_set in changed.items() if is_set)
             raise ValueError(
-                f"Tiles in the pixels of the raw picture (pixel_space) keep them as they are. Leave {names} alone, or choose map_space."
+                "Tiles as large as their objects cannot be turned. Choose tiles of one size (fixed_size), or turns of 0 degrees."
+            )
+        if self.reference_system == "pixel_space" and (self.rotation_angle or self.cell_size_m or self.processing_mode == "mosaic"):
+            raise ValueError(
+                "Tiles that lie in the picture only (pixel_space) are its own pixels: not turned, not at another resolution, not of several "
+                "images as one. Let them lie on the map (map_space), or leave these choices alone."
             )
         return self
 

@@ -16,6 +16,7 @@ from shapely.geometry import LineString, MultiLineString, box
 from typer.testing import CliRunner
 
 from labeling.export_command import app
+from labeling.export_settings import ExportSettings
 from tiles.reader import read_tile
 from tiles.tile_set import open_tile_set
 from workspace.classes import ClassDef, ClassSchema
@@ -108,8 +109,9 @@ def test_several_label_files_and_a_class_list(scene, tmp_path):
     ("more", "code", "said"),
     [
         (["--class-field", "surface"], 1, "no field 'surface'"),
-        (["--format", "CycleGAN"], 2, "not among the metadata formats"),
-        (["--tile-size", "100"], 2, "tile_size"),
+        (["--format", "Tiles"], 2, "not among the metadata formats"),
+        (["--tile-size", "100"], 2, "--tile-size"),
+        (["--rotation-angle", "2"], 2, "5 or more"),
         (["--stride", "128"], 2, "larger than the tile size"),
     ],
 )
@@ -198,3 +200,36 @@ def test_layers_and_fields_of_several_files(scene, tmp_path):
     result = export(scene, [f"{path}::all", f"{path}::tracks"], tmp_path / "out", "--class-field", "kind", "--class-field", "code")
     assert result.exit_code == 0, result.output
     assert [(c.value, c.name) for c in open_tile_set(tmp_path / "out").record.classes] == [(1, "a"), (8, "8")]
+
+
+def test_where_and_how_tiles_are_cut(scene, tmp_path):
+    labels = write_labels(tmp_path / "l.gpkg", [1, 1], [line(5), line(580)])
+    mask = tmp_path / "mask.geojson"
+    ends = [box(X0, Y0 - 64, X0 + 64, Y0), box(X0 + 576, Y0 - 64, X0 + 640, Y0)]
+    gpd.GeoDataFrame(geometry=ends, crs="EPSG:32611").to_crs("EPSG:4326").to_file(mask)
+    more = ["--tile-size-y", "32", "--rotation-angle", "180", "--start-index", "700", "--mask", str(mask), "--tiles", "all"]
+    result = export(scene, labels, tmp_path / "out", *more)
+    assert result.exit_code == 0, result.output
+    assert "8 tiles of 64 x 32 pixels" in result.output
+    tiles = open_tile_set(tmp_path / "out").record.tiles
+    assert [(t.name, t.column, t.row, t.angle) for t in tiles[:3]] == [
+        ("000000700", 0, 0, 0),
+        ("000000701", 0, 0, 180),
+        ("000000702", 576, 0, 0),
+    ]
+
+
+def test_images_alone_need_no_labels(scene, tmp_path):
+    chosen = ["--image", str(scene), "--out", str(tmp_path / "out"), "--tile-size", "64", "--stride", "64"]
+    refused = CliRunner().invoke(app, chosen)
+    assert refused.exit_code == 2
+    assert "--labels" in refused.output
+    result = CliRunner().invoke(app, [*chosen, "--format", "Export_Tiles", "--reference-system", "pixel_space"])
+    assert result.exit_code == 0, result.output
+    assert "10 tiles of 64 pixels" in result.output
+
+
+def test_every_setting_is_an_option(scene):
+    said = CliRunner().invoke(app, ["--help"]).output
+    for name in ExportSettings.model_fields:
+        assert f"--{'format' if name == 'metadata_format' else name.replace('_', '-')}" in said
