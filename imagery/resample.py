@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -33,7 +34,7 @@ def scaled_grid(grid: Grid, factor: float) -> Grid:
 
 
 @contextmanager
-def resampled(dataset: DatasetReader, grid: Grid) -> Iterator[WarpedVRT]:
+def resampled(dataset: DatasetReader, grid: Grid, crs: CRS | None = None, *, nearest: bool = False) -> Iterator[WarpedVRT]:
     """`dataset` in the pixels of `grid`, to be read with `imagery.read.read_window`: the mean of what a larger pixel covers, bilinear in smaller ones.
 
     What is not imagery takes no part in a mean, and a pixel that is covered by nothing else is not valid. Values keep their dtype (means of
@@ -41,28 +42,31 @@ def resampled(dataset: DatasetReader, grid: Grid) -> Iterator[WarpedVRT]:
 
     Args:
         dataset: From `open_raster`; it stays open as long as the view.
-        grid: The pixels wanted, in the raster's CRS; see `scaled_grid`.
+        grid: The pixels wanted, in the raster's CRS (see `scaled_grid`), or of another image.
+        crs: Of the raster, where `grid` may be in another or lie partly beside it.
+        nearest: Take the value of the nearest pixel instead.
 
     Raises:
         UnreadableRasterError: the file cannot be decoded.
     """
-    coarser = abs(grid.transform.determinant) >= abs(dataset.transform.determinant)
+    own = Grid(dataset.width, dataset.height, dataset.transform, crs or grid.crs)
+    coarser = grid.resolution_m >= own.resolution_m * (1 - 1e-9)
     floating = np.issubdtype(np.dtype(dataset.dtypes[0]), np.floating)
     options: dict[str, Any] = {"UNIFIED_SRC_NODATA": "NO" if floating else "YES"}  # as `imagery.read.validity`: in any band, or in all
     if alpha_band(dataset) is None and dataset.nodata is None:
         if floating:
             options |= {"src_nodata": math.nan, "nodata": math.nan}
-        elif has_mask(dataset):
+        elif has_mask(dataset) or crs is not None:
             options["add_alpha"] = True
     try:
         with WarpedVRT(
             dataset,
-            src_crs=grid.crs,
+            src_crs=crs or grid.crs,
             crs=grid.crs,
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
-            resampling=Resampling.average if coarser else Resampling.bilinear,
+            resampling=Resampling.nearest if nearest else Resampling.average if coarser else Resampling.bilinear,
             warp_mem_limit=WARP_MEMORY_MB,
             **options,
         ) as view:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from rasterio.crs import CRS
 from rasterio.io import DatasetReader
+from rasterio.warp import transform_bounds
 
 from errors import InputMismatchError
 from imagery.grid import Grid
@@ -36,6 +38,10 @@ class Layer:
     """The pixels of the view that it covers."""
     as_it_is: bool
     """Its own pixels are those of the view; else it is resampled onto them."""
+    crs: CRS | None = None
+    """Of the raster, where it may be another than the view's."""
+    nearest: bool = False
+    """Resampled by the nearest pixel."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,38 @@ def plan_view(sources: Sequence[str], grids: Sequence[Grid], bands: Sequence[tup
     right, bottom = max(layer.column + layer.grid.width for layer in layers), max(layer.row + layer.grid.height for layer in layers)
     moved = (replace(layer, column=layer.column - left, row=layer.row - top) for layer in layers)
     return View(base.window(left, top, right - left, bottom - top), tuple(moved))
+
+
+def view_onto(base: Grid, source: str, grid: Grid, bands: tuple[int, ...], *, nearest: bool = False) -> View | None:
+    """A raster on the pixels of another image, whatever its own CRS and pixels; None where it does not touch the image.
+
+    Args:
+        base: The image.
+        source: Absolute path or URL of the raster.
+        grid: Of the raster.
+        bands: 1-based numbers of the bands to read.
+        nearest: Where its pixels are not the image's, take the nearest one instead of values in between.
+    """
+    t = ~base.transform @ grid.transform
+    same_pixels = max(abs(t.a - 1), abs(t.e - 1), abs(t.b), abs(t.d)) * max(grid.width, grid.height) < SAME_PIXEL
+    if grid.crs == base.crs and same_pixels and (layer := _on(base, source, grid, bands)).as_it_is:
+        return View(base, (layer,)) if _touches(layer, base) else None
+    box = transform_bounds(grid.crs, base.crs, *grid.bounds)
+    corners = np.array([~base.transform @ (x, y) for x in box[::2] for y in box[1::2]])
+    left, top = np.floor(np.clip(corners.min(axis=0), 0, (base.width, base.height))).astype(int)
+    right, bottom = np.ceil(np.clip(corners.max(axis=0), 0, (base.width, base.height))).astype(int)
+    if left >= right or top >= bottom:
+        return None
+    covered = base.window(int(left), int(top), int(right - left), int(bottom - top))
+    return View(base, (Layer(source, bands, int(left), int(top), covered, as_it_is=False, crs=grid.crs, nearest=nearest),))
+
+
+def _touches(layer: Layer, base: Grid) -> bool:
+    across, down = (
+        layer.column < base.width and layer.column + layer.grid.width > 0,
+        layer.row < base.height and layer.row + layer.grid.height > 0,
+    )
+    return across and down
 
 
 def _on(base: Grid, source: str, grid: Grid, bands: tuple[int, ...]) -> Layer:
@@ -142,7 +180,7 @@ class ViewReader:
         with contextlib.ExitStack() as stack:
             dataset = enter_raster(stack, layer.source)
             if not layer.as_it_is:
-                dataset = stack.enter_context(resampled(dataset, layer.grid))
+                dataset = stack.enter_context(resampled(dataset, layer.grid, layer.crs, nearest=layer.nearest))
             self._open[number] = stack.pop_all(), dataset
         return dataset
 
