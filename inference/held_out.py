@@ -96,8 +96,9 @@ def on_held_out_places(
     with ExitStack() as stack:
         opened = [(pair, *(stack.enter_context(rasterio.open(path)) for path in (pair.before, pair.after))) for pair in maps]
         counted: dict[str, list[tuple[int, int, int, int]]] = {}
-        for index, tile in enumerate(tile_set.validation):
-            progress(index / len(tile_set.validation))
+        tiles = held_out_tiles(tile_set)
+        for index, tile in enumerate(tiles):
+            progress(index / len(tiles))
             found = _find(tile, max(tile_set.record.tile_sides), opened)
             if found is None:
                 elsewhere += 1
@@ -114,6 +115,11 @@ def on_held_out_places(
         return None, elsewhere
     on = scored_on(f"the places held out in the tile set '{tile_set.name}'", apart=not leaks(tile_set))
     return _report(on, places, classes), elsewhere
+
+
+def held_out_tiles(tile_set: TileSet) -> list[TileRecord]:
+    """The validation tiles that scores are counted on: of those that are there in several turns, the one as it lies."""
+    return [tile for tile in tile_set.validation if not tile.angle]
 
 
 def on_truth_rasters(

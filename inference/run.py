@@ -22,7 +22,7 @@ from imagery.raster import describe
 from imagery.read import open_raster
 from inference.base_input import look_at
 from inference.compare import compare_rasters
-from inference.held_out import MapPair, on_held_out_places, on_truth_rasters
+from inference.held_out import MapPair, held_out_tiles, on_held_out_places, on_truth_rasters
 from inference.picture import make_picture
 from inference.predict import predict_raster, ranges_of
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
@@ -289,7 +289,7 @@ def _held_out(job: _Job, rasters: Sequence[RasterReport], tile_set: TileSet) -> 
     except TerratuneError as error:
         job.notes.append(Problem(raster="", fact=f"No scores: {error.fact}", remedy=error.remedy))
         return None
-    total = len(tile_set.validation)
+    total = len(held_out_tiles(tile_set))
     if scores is None:
         fact = f"None of the {total} held-out tiles of '{tile_set.name}' lies on the rasters that were predicted: there are no scores."
         job.notes.append(Problem(raster="", fact=fact, remedy="Predict the rasters that these tiles were cut from as well."))

@@ -60,6 +60,13 @@ def test_only_held_out_tiles_count_and_shared_pixels_count_once(tmp_path, maps):
     assert [(p.place, p.raster, p.after.pixels) for p in found.places] == [("a", "scene.tif", 96), ("b", "scene.tif", 96)]
 
 
+def test_turns_of_a_tile_are_neither_counted_nor_missed(tmp_path, maps):
+    labels = np.zeros((20, 30), np.uint8)
+    turned = [tile(name, 0, 0).model_copy(update={"angle": angle}) for name, angle in (("2", 45.0), ("3", 90.0))]
+    found, elsewhere = on_held_out_places(tile_set(tmp_path / "tiles", [tile("1", 0, 0), *turned], labels), [maps], CLASSES)
+    assert (elsewhere, found.after.pixels) == (0, 64)
+
+
 def test_a_tile_over_the_edge_or_elsewhere_is_handled(tmp_path, maps):
     labels = np.zeros((20, 30), np.uint8)
     tiles = [tile("1", 26, 16), tile("2", 300, 0), tile("3", 0, 0, crs="EPSG:32612")]
