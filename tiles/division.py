@@ -75,7 +75,7 @@ def _named(listed: Sequence[str], images: Sequence[str]) -> Iterator[str]:
         hit = next((known[tail] for tail in tails if tail in known), None)
         if hit is not None:
             yield hit
-        else:
+        elif len(listed) == 1:  # a folder
             inside = ([image for image in images if image.startswith(f"{tail}/")] for tail in tails)
             yield from next(filter(None, inside), [])
 

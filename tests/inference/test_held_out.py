@@ -6,6 +6,7 @@ from rasterio.crs import CRS
 from imagery.grid import Grid
 from inference.held_out import MapPair, locate, on_held_out_places, on_truth_rasters
 from tests.inference.makers import PAVED, UNPAVED, UTM, write_raster
+from tiles.apart import is_marked
 from tiles.tile_set import TileClass, TileRecord, TileSet, TileSetRecord
 
 CLASSES = (UNPAVED, PAVED)
@@ -58,6 +59,15 @@ def test_only_held_out_tiles_count_and_shared_pixels_count_once(tmp_path, maps):
     assert found.before.of(2).recall == 0.0
     assert (found.after.of(2).recall, found.after.of(2).truth_pixels) == (6 / 8, 8 * 4)
     assert [(p.place, p.raster, p.after.pixels) for p in found.places] == [("a", "scene.tif", 96), ("b", "scene.tif", 96)]
+
+
+def test_scores_say_where_a_set_leaks(tmp_path, maps):
+    labels = np.zeros((20, 30), np.uint8)
+    alone = [tile("1", 0, 0)]
+    apart, _ = on_held_out_places(tile_set(tmp_path / "apart", [*alone, tile("2", 20, 0, split="train")], labels), [maps], CLASSES)
+    assert not is_marked(apart.on)
+    leaking, _ = on_held_out_places(tile_set(tmp_path / "leaking", [*alone, tile("2", 4, 0, split="train")], labels), [maps], CLASSES)
+    assert leaking.on == f"{apart.on.replace('apart', 'leaking')} (not kept apart from training)"
 
 
 def test_turns_of_a_tile_are_neither_counted_nor_missed(tmp_path, maps):

@@ -11,10 +11,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from imagery.library import add_copy, list_rasters
+from inference.report import REPORT_FILE, ScoreReport, read_report
 from inference.run import compare_models
+from inference.scores import scores_from
 from inference.settings import read_settings
 from models.catalogue import BUNDLES_FOLDER
 from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
+from tiles.apart import scored_on
 from ui import frame
 from workspace.files import write_json
 from workspace.jobs import JobStatus, job_status, run_job
@@ -193,3 +196,18 @@ def test_a_comparison_that_failed_can_be_deleted(project, tmp_path, monkeypatch)
     page.button(key=f"preview_results:delete:{job.name}").click().run()
     assert not page.exception
     assert list(project.predictions_folder.iterdir()) == []
+
+
+def test_scores_that_are_no_honest_test_say_so(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    press_predict(open_page(project), monkeypatch)
+    [job] = project.predictions_folder.iterdir()
+    report = read_report(job)
+    none = scores_from(np.zeros((3, 3), np.int64), report.classes)
+    for apart in (True, False):
+        scores = ScoreReport(on=scored_on("the held-out places", apart=apart), before=none, after=none)
+        write_json(job / REPORT_FILE, report.model_copy(update={"held_out": scores}).model_dump(mode="json"))
+        page = open_page(project)
+        assert ("No honest test" in "\n".join(w.value for w in page.warning)) is not apart
+        assert ("pixels the model has not learnt from" in words(page)) is apart
