@@ -19,14 +19,16 @@ from labeling.export_settings import ExportSettings, ImageSource
 from labeling.journal import open_journal
 from labeling.label_set import current_labels
 from tiles.tile_set import list_tile_sets
+from ui.bring_in import bring_in_panel
 from ui.export_form import ExportChoice, export_form
 from ui.frame import page_frame
 from ui.job_panel import seconds_in_words
+from ui.label_coverage import coverage_line
 from ui.problems import explained, plain, show_problem
 from ui.steps import step
 from ui.tile_set_panel import tile_set_panel
 from ui.wording import distinct_names, many
-from workspace.classes import ClassSchema
+from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 from workspace.files import size_in_words, unused_folder
 from workspace.jobs import cancel_job, job_status, start_job
 from workspace.project import Project
@@ -35,13 +37,14 @@ from workspace.project import Project
 def main(project: Project) -> None:
     rasters, labels = list_rasters(project), current_labels(project.journal_file)
     sets = list_tile_sets(project.tiles_folder)
-    if not ready(rasters, labels) and not sets:
-        return
     left, right = st.columns([1, 2], gap="medium")
     form: tuple[ExportChoice, DeltaGenerator] | None = None
-    with left, explained():
-        if ready(rasters, labels, quiet=True):
-            form = export_panel(project, rasters, labels)
+    with left:
+        with explained():
+            if ready(rasters, labels):
+                form = export_panel(project, rasters, labels)
+        with explained():
+            bring_in_panel(project)
     with right, explained():
         if sets:
             tile_set_panel(project, rasters, sets)
@@ -52,16 +55,15 @@ def main(project: Project) -> None:
             estimate_line(project, labels, form[0])
 
 
-def ready(rasters: Sequence[Raster], labels: gpd.GeoDataFrame, *, quiet: bool = False) -> bool:
+def ready(rasters: Sequence[Raster], labels: gpd.GeoDataFrame) -> bool:
     """Whether there is something to cut; says what is missing."""
     for there, text, key in (
         (bool(rasters), "There is no imagery in this project yet. Add some first.", "load_imagery"),
         (len(labels) > 0, "Nothing is labelled yet. Draw some roads first, in at least two different parts of the imagery.", "draw_labels"),
     ):
         if not there:
-            if not quiet:
-                st.info(text, icon=":material/info:")
-                st.page_link(step(key).page(), label=f"Go to {step(key).title}", icon=step(key).icon)
+            st.info(text, icon=":material/info:")
+            st.page_link(step(key).page(), label=f"Go to {step(key).title}", icon=step(key).icon)
             return False
     return True
 
@@ -69,11 +71,12 @@ def ready(rasters: Sequence[Raster], labels: gpd.GeoDataFrame, *, quiet: bool = 
 def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDataFrame) -> tuple[ExportChoice, DeltaGenerator]:
     """What there is, what to choose, and the one button; returns the choice and where to say what it would make."""
     schema = project.classes()
-    counts = labels["class_value"].value_counts()
+    counts = labels["class_value"].value_counts().drop(FULLY_LABELLED_VALUE, errors="ignore")
     st.markdown(
-        f"**{many(len(rasters), 'image')}**, **{many(len(labels), 'label')}**: "
+        f"**{many(len(rasters), 'image')}**, **{many(int(counts.sum()), 'label')}**: "
         + ", ".join(f"{counts[c.value]} {plain(c.name)}" for c in schema.classes if c.value in counts)
     )
+    coverage_line(labels, rasters)
     jobs = export_jobs(project)
     choice = export_form(project, rasters, last_settings(jobs))
     estimate = st.container()

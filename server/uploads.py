@@ -1,4 +1,4 @@
-"""Rasters from the browser, streamed to disk: `PUT /api/{token}/uploads/{name}`.
+"""Files from the browser, streamed to disk: rasters to `PUT /api/{token}/uploads/{name}`, tile sets to `.../tile-sets/{name}`.
 
 Streamlit's own uploader holds files in memory (a 2 GB file costs 4 GB); here only one chunk is held at a time.
 """
@@ -10,6 +10,7 @@ import logging
 import secrets
 import shutil
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -18,9 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from errors import DiskFullError, ImageryError, TerratuneError, WorkspaceError
-from imagery.library import Raster, add_copy
+from imagery.library import add_copy
 from imagery.read import display_name
 from server.tokens import project_of_token
+from tiles.bring_in import JOBS_FOLDER, start_bring_in
 from workspace.files import disk_full_explained
 from workspace.project import Project, open_project
 from workspace.settings import Settings
@@ -33,15 +35,27 @@ _log = logging.getLogger("terratune.uploads")
 
 
 def routes(settings: Settings) -> list[Route]:
-    """`PUT /api/{token}/uploads/{name}?crs=...`: answers `{"id", "name"}`, or `{"fact", "remedy"}` with 4xx or 507."""
+    """The two routes; each answers `{"id", "name"}`, or `{"fact", "remedy"}` with 4xx or 507.
 
+    * `PUT /api/{token}/uploads/{name}?crs=...`: a raster.
+    * `PUT /api/{token}/tile-sets/{name}`: a ZIP of a tile set; the id is that of the job which brings it in.
+    """
+    return [
+        Route("/api/{token}/uploads/{name}", _endpoint(settings, _add_raster), methods=["PUT"]),
+        Route("/api/{token}/tile-sets/{name}", _endpoint(settings, _bring_in), methods=["PUT"]),
+    ]
+
+
+Add = Callable[[Request, Project, Settings], Awaitable[dict[str, str]]]
+
+
+def _endpoint(settings: Settings, add: Add) -> Callable[[Request], Awaitable[Response]]:
     async def upload(request: Request) -> Response:
         project_id = project_of_token(settings.data_folder, request.path_params["token"])
         if project_id is None:
             return problem(403, "This page has expired.", "Reload it, then upload again.")
         try:
-            project = open_project(settings.projects_folder, project_id)
-            raster = await _receive(request, project, settings)
+            return JSONResponse(await add(request, open_project(settings.projects_folder, project_id), settings))
         except _TooLargeError:
             return problem(
                 413,
@@ -57,9 +71,8 @@ def routes(settings: Settings) -> list[Route]:
         except Exception:
             _log.exception("An upload failed")
             return problem(500, "The upload failed for an unexpected reason.", "Try again; the server's log says more.")
-        return JSONResponse({"id": raster.id, "name": raster.name})
 
-    return [Route("/api/{token}/uploads/{name}", upload, methods=["PUT"])]
+    return upload
 
 
 def problem(status: int, fact: str, remedy: str, kind: str = "") -> JSONResponse:
@@ -71,8 +84,21 @@ class _TooLargeError(Exception):
     """More bytes than this installation takes."""
 
 
-async def _receive(request: Request, project: Project, settings: Settings) -> Raster:
-    """Stream the body to a draft in the project, then add it. The draft never stays behind.
+async def _add_raster(request: Request, project: Project, settings: Settings) -> dict[str, str]:
+    async with _received(request, project.imagery_folder, settings) as draft:
+        raster = await run_in_threadpool(add_copy, project, draft, draft.name, request.query_params.get("crs"))
+    return {"id": raster.id, "name": raster.name}
+
+
+async def _bring_in(request: Request, project: Project, settings: Settings) -> dict[str, str]:
+    async with _received(request, project.tiles_folder / JOBS_FOLDER, settings) as draft:
+        job = await run_in_threadpool(start_bring_in, project.tiles_folder, draft.name, upload=draft)
+        return {"id": job.name, "name": draft.name}
+
+
+@contextlib.asynccontextmanager
+async def _received(request: Request, folder: Path, settings: Settings) -> AsyncIterator[Path]:
+    """Stream the body to a draft below `folder`. The draft never stays behind.
 
     Raises:
         ImageryError, DiskFullError, ClientDisconnect, _TooLargeError
@@ -80,7 +106,6 @@ async def _receive(request: Request, project: Project, settings: Settings) -> Ra
     announced = int(request.headers.get("content-length") or 0)
     if announced > settings.max_upload_bytes:
         raise _TooLargeError
-    folder = project.folder / "imagery"
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
     name = display_name(request.path_params["name"]).strip(". ") or "upload"
@@ -94,7 +119,7 @@ async def _receive(request: Request, project: Project, settings: Settings) -> Ra
         received = await _stream_to(draft, request, settings.max_upload_bytes)
         if received == 0 or (announced and received != announced):
             raise ImageryError(f"{name} did not arrive completely.", "Upload it again.")
-        return await run_in_threadpool(add_copy, project, draft, name, request.query_params.get("crs"))
+        yield draft
     finally:
         shutil.rmtree(draft.parent, ignore_errors=True)
 

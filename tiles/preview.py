@@ -18,7 +18,7 @@ from tiles.formats import tile_format
 from tiles.formats.base import read_band
 from tiles.objects import Box, TileObject, pixels_in
 from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL, UNLABELLED_PIXEL, TilePixels, read_labelled
-from tiles.tile_set import Split, TileClass, TileRecord, TileSet, TileSetRecord
+from tiles.tile_set import SecondImages, Split, TileClass, TileRecord, TileSet, TileSetRecord
 
 MOST_MIXED = 200
 """Tiles shown as a mixture of all classes; those after them come as they were cut."""
@@ -51,6 +51,8 @@ class Sample:
     tile: TileRecord
     picture: NDArray[np.uint8]
     """(rows, columns, 3)."""
+    second: NDArray[np.uint8] | None
+    """(rows, columns, 3) of the second image of the same place; None where there is none."""
     labelled: NDArray[np.uint8] | None
     """(rows, columns, 3): the picture with its labels over it; None where nothing is labelled for single pixels or objects."""
     classes: tuple[int, ...]
@@ -63,15 +65,18 @@ def read_sample(tile_set: TileSet, tile: TileRecord) -> Sample:
     """Read a tile and draw it. Errors as `tiles.reader.read_tile`."""
     record = tile_set.record
     pixels, labels = read_labelled(tile_set, tile)
-    rgb = picture(pixels, record)
+    form = tile_format(record.metadata_format)
+    other = record.second if form.parts and tile.image.startswith(f"{form.parts[1]}/") else None
+    rgb = picture(pixels.image, pixels.valid, other or record)
+    second = picture(pixels.image2, pixels.valid, record.second) if pixels.image2 is not None and record.second else None
     kinds = _ignored_kinds(tile_set, tile, pixels)
-    if tile_format(record.metadata_format).has_objects:
+    if form.has_objects:
         drawn = draw_objects(mark_ignored(rgb, kinds), labels.objects, record.classes)
     else:
         drawn = mark_ignored(overlay(rgb, np.where(kinds == 0, pixels.label, 0).astype(np.uint8), record.classes), kinds)
     shows = labels.pixels is not None or labels.objects or kinds.any()
     values, counts = np.unique(kinds[kinds > 0], return_counts=True)
-    return Sample(tile, rgb, drawn if shows else None, labels.classes, dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return Sample(tile, rgb, second, drawn if shows else None, labels.classes, dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def choose_tiles(record: TileSetRecord, *, shows: int | None, split: Split | None, place: str | None, order: Order) -> list[TileRecord]:
@@ -90,8 +95,8 @@ def choose_tiles(record: TileSetRecord, *, shows: int | None, split: Split | Non
     elif shows is not None:
         found = [t for t in found if _amount(t, shows)]
     if order == "mixed":
-        first = {t.name: t for t in pick_samples(record.model_copy(update={"tiles": tuple(found)}), MOST_MIXED)}
-        return [*first.values(), *(t for t in found if t.name not in first)]
+        first = {t.image: t for t in pick_samples(record.model_copy(update={"tiles": tuple(found)}), MOST_MIXED)}
+        return [*first.values(), *(t for t in found if t.image not in first)]
     if order == "class":
         wanted = [shows] if shows else [c.value for c in record.classes]
         return sorted(found, key=lambda t: -sum(_amount(t, value) for value in wanted))
@@ -115,24 +120,30 @@ def pick_samples(record: TileSetRecord, count: int, seed: int = 0) -> list[TileR
     chosen: dict[str, TileRecord] = {}
     while len(chosen) < count and any(queues):
         for queue in queues:
-            while queue and queue[0].name in chosen:
+            while queue and queue[0].image in chosen:
                 queue.pop(0)
             if queue and len(chosen) < count:
                 tile = queue.pop(0)
-                chosen[tile.name] = tile
+                chosen[tile.image] = tile
     return list(chosen.values())
 
 
-def picture(pixels: TilePixels, record: TileSetRecord) -> NDArray[np.uint8]:
-    """(rows, columns, 3): the tile as people see it; 8-bit colour as it is, anything else stretched by the set's 2 and 98 %."""
-    bands = shown_bands(record.band_names)
-    values = pixels.image[list(bands)]
-    stats = [record.band_statistics[b] for b in bands]
+def picture(image: NDArray[Any], valid: NDArray[np.bool_], look: TileSetRecord | SecondImages) -> NDArray[np.uint8]:
+    """(rows, columns, 3): a tile as people see it; 8-bit colour as it is, anything else stretched by the set's 2 and 98 %.
+
+    Args:
+        image: (bands, rows, columns), raw values.
+        valid: (rows, columns): there is imagery; black elsewhere.
+        look: Says the bands and their statistics.
+    """
+    bands = shown_bands(look.band_names)
+    values = image[list(bands)]
+    stats = [look.band_statistics[b] for b in bands]
     if values.dtype == np.uint8 and len(bands) == 3:
         stretch = identity_stretch(3)
     else:
         stretch = Stretch(low=tuple(s.p2 for s in stats), high=tuple(s.p98 for s in stats))
-    shown = np.where(pixels.valid, apply_stretch(values, stretch), 0)
+    shown = np.where(valid, apply_stretch(values, stretch), 0)
     return np.ascontiguousarray(np.broadcast_to(shown, (3, *shown.shape[1:])).transpose(1, 2, 0)).astype(np.uint8)
 
 

@@ -33,7 +33,7 @@ ORDERS: dict[Order, str] = {
     "ignored": "Largest ignored share first",
 }
 COLUMNS, ROWS = 4, 2
-THUMBNAIL_PX, LARGE_PX = 256, 512
+THUMBNAIL_PX, LARGE_PX, GAP_PX = 256, 512, 4
 NOTHING = 0
 ANYTHING, ANY = -1, "*"
 """Stand for None in a box, which would say "Choose an option" instead of its words."""
@@ -61,13 +61,13 @@ def samples_panel(tile_set: TileSet, head: DeltaGenerator) -> None:
     kept = f"tiles_page:{tile_set.name}:{shows}:{split}:{place}:{order}"
     here = st.session_state.get(kept, 1)
     first = (min(here, pages) - 1) * COLUMNS * ROWS
-    samples = _samples(str(tile_set.folder), _made(tile_set), tuple(t.name for t in tiles[first : first + COLUMNS * ROWS]))
+    samples = _samples(str(tile_set.folder), _made(tile_set), tuple(t.image for t in tiles[first : first + COLUMNS * ROWS]))
     _legend(record, samples)
     st.html(_CLICKABLE)
     for start in range(0, len(samples), COLUMNS):
         for column, number in zip(st.columns(COLUMNS), range(start, min(start + COLUMNS, len(samples))), strict=False):
             with column:
-                _thumbnail(tile_set, samples, number, [t.name for t in tiles], first + number)
+                _thumbnail(tile_set, samples, number, [t.image for t in tiles], first + number)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         chosen = "" if len(tiles) == len(record.tiles) else f" of {len(record.tiles):,}"
         st.caption(f"{first + 1:,} to {first + len(samples):,} of {many(len(tiles), 'tile')}{chosen and f' (chosen from{chosen[3:]})'}")
@@ -108,11 +108,11 @@ def _made(tile_set: TileSet) -> float:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _samples(folder: str, _made: float, names: tuple[str, ...]) -> list[Sample]:
-    """Read once for as long as the set is the same; never changed by who gets it."""
+def _samples(folder: str, made: float, images: tuple[str, ...]) -> list[Sample]:
+    """Tiles by their image. Read once for as long as the set is the same; never changed by who gets it."""
     tile_set = open_tile_set(Path(folder))
-    by_name = {t.name: t for t in tile_set.record.tiles}
-    return [read_sample(tile_set, by_name[name]) for name in names]
+    tiles = {t.image: t for t in tile_set.record.tiles}
+    return [read_sample(tile_set, tiles[image]) for image in images]
 
 
 def _legend(record: TileSetRecord, samples: Sequence[Sample]) -> None:
@@ -132,12 +132,12 @@ def _mark(background: str, text: str) -> str:
     return f"<span>{box}{html.escape(text)}</span>"
 
 
-def _thumbnail(tile_set: TileSet, samples: Sequence[Sample], number: int, names: Sequence[str], position: int) -> None:
+def _thumbnail(tile_set: TileSet, samples: Sequence[Sample], number: int, images: Sequence[str], position: int) -> None:
     sample = samples[number]
     with st.container(key=f"sample_{number}"):
         st.image(_stacked(sample, _frame(samples)), caption=_caption(tile_set.record, sample), width="stretch")
         if st.button(f"See tile {sample.tile.name} large", key=f"open_{number}"):
-            _large(tile_set, names, position)
+            _large(tile_set, images, position)
 
 
 def _caption(record: TileSetRecord, sample: Sample) -> str:
@@ -168,13 +168,18 @@ def _scaled(rgb: NDArray[np.uint8], longest: int) -> Image.Image:
     return Image.fromarray(rgb).resize(size, Image.Resampling.NEAREST if size[0] > rgb.shape[1] else Image.Resampling.BOX)
 
 
+def _pictures(sample: Sample) -> list[NDArray[np.uint8]]:
+    """The tile, the second image of its place, its labels: what there is of them."""
+    return [p for p in (sample.picture, sample.second, sample.labelled) if p is not None]
+
+
 def _stacked(sample: Sample, frame: tuple[int, int]) -> Image.Image:
     """The tile above its labels, each in the middle of a frame; clear around."""
-    pictures = [p for p in (sample.picture, sample.labelled) if p is not None]
-    whole = Image.new("RGBA", (frame[0], len(pictures) * frame[1] + 4 * (len(pictures) - 1)))
+    pictures = _pictures(sample)
+    whole = Image.new("RGBA", (frame[0], len(pictures) * (frame[1] + GAP_PX) - GAP_PX))
     for place, rgb in enumerate(pictures):
         small = _scaled(rgb, THUMBNAIL_PX)
-        whole.paste(small, ((frame[0] - small.width) // 2, place * (frame[1] + 4) + (frame[1] - small.height) // 2))
+        whole.paste(small, ((frame[0] - small.width) // 2, place * (frame[1] + GAP_PX) + (frame[1] - small.height) // 2))
     return whole
 
 
@@ -182,12 +187,12 @@ def _stacked(sample: Sample, frame: tuple[int, int]) -> Image.Image:
 
 
 @st.dialog("One tile", width="large")
-def _large(tile_set: TileSet, names: Sequence[str], position: int) -> None:
+def _large(tile_set: TileSet, images: Sequence[str], position: int) -> None:
     """A tile with its labels and its facts; the ones before and after it by a button."""
-    at = st.session_state["tile_shown"] = _moved(names, position)
+    at = st.session_state["tile_shown"] = _moved(images, position)
     with explained():
-        (sample,) = _samples(str(tile_set.folder), _made(tile_set), (names[at],))
-        pictures = [p for p in (sample.picture, sample.labelled) if p is not None]
+        (sample,) = _samples(str(tile_set.folder), _made(tile_set), (images[at],))
+        pictures = _pictures(sample)
         *places, beside = st.columns([5] * len(pictures) + [4])
         for column, rgb in zip(places, pictures, strict=True):
             column.image(_scaled(rgb, LARGE_PX), width="stretch")
@@ -199,17 +204,17 @@ def _large(tile_set: TileSet, names: Sequence[str], position: int) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             _legend(tile_set.record, [sample])
             st.button("Previous", icon=":material/chevron_left:", key="tile_previous", disabled=at == 0, on_click=_move, args=(-1,))
-            st.button("Next", icon=":material/chevron_right:", key="tile_next", disabled=at == len(names) - 1, on_click=_move, args=(1,))
+            st.button("Next", icon=":material/chevron_right:", key="tile_next", disabled=at == len(images) - 1, on_click=_move, args=(1,))
 
 
 def _move(step: int) -> None:
     st.session_state["tile_step"] = step
 
 
-def _moved(names: Sequence[str], position: int) -> int:
+def _moved(images: Sequence[str], position: int) -> int:
     """Where to look: the tile that was clicked, or one further from the one shown."""
     step = st.session_state.pop("tile_step", None)
-    return position if step is None else min(max(st.session_state["tile_shown"] + step, 0), len(names) - 1)
+    return position if step is None else min(max(st.session_state["tile_shown"] + step, 0), len(images) - 1)
 
 
 def _tile_facts(record: TileSetRecord, sample: Sample) -> list[tuple[str, str]]:
@@ -219,6 +224,8 @@ def _tile_facts(record: TileSetRecord, sample: Sample) -> list[tuple[str, str]]:
     if tile.raster:
         facts += [("Image", tile.raster), ("Upper left pixel", f"column {tile.column:,}, row {tile.row:,}")]
     facts.append(("Size", f"{columns} x {rows} pixels{_on_the_ground(tile, columns, rows)}"))
+    if tile.angle:
+        facts.append(("Turned by", f"{tile.angle:g} degrees"))
     if tile.crs:
         facts += [("Centre", _centre(tile, columns, rows)), ("Coordinate system", tile.crs if len(tile.crs) < 40 else "custom")]
     if sample.classes:

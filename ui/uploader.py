@@ -1,6 +1,9 @@
-"""A drop zone that sends files to the upload route, so that they go to disk and not through Streamlit's memory."""
+"""A drop zone that sends files to an upload route, so that they go to disk and not through Streamlit's memory."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -41,7 +44,20 @@ export default function (component) {
 _component = st.components.v2.component("terratune_uploader", html='<div class="box" style="min-height:72px"></div>', css=_CSS, js=_LOADER)
 
 
-def upload_zone(token: str, *, key: str, max_bytes: int, crs: str = "") -> str | None:
+@dataclass(frozen=True)
+class Wanted:
+    """What a drop zone takes, and where it goes."""
+
+    words: str
+    route: str
+    suffixes: Collection[str]
+
+
+PICTURES = Wanted("Drop GeoTIFFs here", "uploads", SUFFIXES)
+TILE_SETS = Wanted("Drop a ZIP of training tiles here", "tile-sets", {".zip"})
+
+
+def upload_zone(token: str, *, key: str, max_bytes: int, crs: str = "", wanted: Wanted = PICTURES) -> str | None:
     """Show the drop zone; uploads go on while the page reruns.
 
     Args:
@@ -49,9 +65,10 @@ def upload_zone(token: str, *, key: str, max_bytes: int, crs: str = "") -> str |
         key: Names the zone; its queue of files outlives reruns and page changes.
         max_bytes: Larger files are refused before anything is sent.
         crs: EPSG code for files that do not say their own.
+        wanted: What is taken.
 
     Returns:
-        The id of the raster that was just added, in the one run that follows it; else None.
+        The id of what was just added, in the one run that follows it; else None.
     """
     result = _component(
         key=key,
@@ -61,7 +78,9 @@ def upload_zone(token: str, *, key: str, max_bytes: int, crs: str = "") -> str |
             "token": token,
             "maxBytes": max_bytes,
             "crs": crs,
-            "accept": ",".join(sorted(SUFFIXES)),
+            "accept": ",".join(sorted(wanted.suffixes)),
+            "words": wanted.words,
+            "route": wanted.route,
         },
         on_added_change=_nothing,
     )

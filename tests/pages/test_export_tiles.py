@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from streamlit.testing.v1 import AppTest
 from imagery.library import add_copy
 from labeling.export_job import export_jobs
 from labeling.journal import Label, Operation, open_journal
+from tests.tiles.conftest import write_tile_set
+from tiles.bring_in import bring_in_jobs, start_bring_in
 from tiles.tile_set import list_tile_sets, open_tile_set
 from ui import frame
 from workspace.files import write_json
@@ -81,7 +84,7 @@ def wait(project: Project) -> str:
 def test_without_imagery_or_labels_it_says_where_to_go(project, tmp_path):
     page = open_page(project)
     assert "no imagery" in text_of(page.info)
-    assert not page.button
+    assert "export" not in [button.key for button in page.button]
     add_scene(project, tmp_path)
     assert "Nothing is labelled yet" in text_of(open_page(project).info)
 
@@ -301,3 +304,37 @@ def test_a_note_of_another_version_does_not_take_the_form_with_it(project, tmp_p
     folder.mkdir(parents=True)
     write_json(folder / "settings.json", {"something": "else"})
     assert open_page(project).number_input(key="buffer_m").value == 2.0
+
+
+def test_tiles_made_elsewhere_in_a_project_without_imagery(project, tmp_path, monkeypatch):
+    roots = tmp_path / "server"
+    tile_set = write_tile_set(roots / "Other roads")
+    (tile_set.folder / "terratune.json").unlink()
+    monkeypatch.setenv("TERRATUNE_IMAGERY_ROOTS", str(roots))
+    frame.settings.cache_clear()
+    page = open_page(project)
+    assert "no imagery" in text_of(page.info)
+    page.selectbox(key="bring_in_folder").set_value(str(tile_set.folder.resolve())).run()
+    click(page, "bring_in_start")
+    (folder,) = bring_in_jobs(project.tiles_folder)
+    end = time.monotonic() + 90
+    while not job_status(folder).ended and time.monotonic() < end:
+        time.sleep(0.1)
+    page = open_page(project)
+    assert [p.name for p in list_tile_sets(project.tiles_folder)] == ["other-roads"]
+    assert "made by another program" in text_of(page.caption)
+    assert not page.error
+
+
+def test_an_archive_that_cannot_be_brought_in_is_told(project, tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    folder = start_bring_in(project.tiles_folder, "Notes.zip", upload=path)
+    end = time.monotonic() + 90
+    while not job_status(folder).ended and time.monotonic() < end:
+        time.sleep(0.1)
+    page = open_page(project)
+    assert "no training tiles" in text_of(page.error)
+    click(page, f"bring_in_dismiss:{folder.name}")
+    assert not page.error

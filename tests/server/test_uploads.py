@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 import rasterio
@@ -75,3 +77,22 @@ def test_drafts_of_a_killed_server_are_tidied_away(project, tmp_path):
     os.utime(old, (0, 0))
     uploads.remove_abandoned(project.folder / "imagery")
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_zip_of_tiles_becomes_a_job_that_brings_it_in(project, settings, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("tiles.bring_in.start_job", lambda folder, module: started.append((folder, module)))
+    client = TestClient(Starlette(routes=uploads.routes(settings)))
+    address = f"/api/{issue_token(settings.data_folder, project.id, 60)}/tile-sets/Our%20roads.zip"
+    refused = client.put(address, content=b"hello")
+    assert refused.status_code == 422
+    assert "not a ZIP" in refused.json()["fact"]
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("map.txt", "")
+    answer = client.put(address, content=path.read_bytes())
+    assert answer.status_code == 200
+    ((folder, module),) = started
+    assert (answer.json(), module) == ({"id": folder.name, "name": "Our roads.zip"}, "tiles.bring_in")
+    assert (folder / "upload.zip").read_bytes() == path.read_bytes()
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name], "no draft stays behind"

@@ -18,7 +18,7 @@ from tiles.preview import (
     read_sample,
     shown_bands,
 )
-from tiles.reader import TilePixels, read_tile
+from tiles.reader import read_tile
 from tiles.tile_set import TileClass
 
 
@@ -42,7 +42,7 @@ def test_a_rare_class_is_among_few_samples(tile_set):
 
 def test_labels_lie_over_the_picture_in_their_colours(tile_set):
     pixels = read_tile(tile_set, tile_set.record.tiles[0])
-    rgb = picture(pixels, tile_set.record)
+    rgb = picture(pixels.image, pixels.valid, tile_set.record)
     assert rgb.shape == (32, 32, 3)
     assert rgb[5, 5].tolist() == [10, 20, 30]
     shown = overlay(rgb, pixels.label, tile_set.record.classes, 0.5)
@@ -92,7 +92,7 @@ def test_sixteen_bit_is_stretched_and_one_band_is_grey(tile_set):
     record = tile_set.record.model_copy(update={"band_names": ("band_1",), "band_statistics": (stats,), "dtype": "uint16"})
     image = np.array([[[1000, 2000, 3000, 9000]]], dtype=np.uint16)
     valid = np.array([[True, True, True, False]])
-    rgb = picture(TilePixels(image, valid, np.zeros((1, 4), np.uint8)), record)
+    rgb = picture(image, valid, record)
     assert rgb[0, :, 0].tolist() == pytest.approx([0, 128, 255, 0], abs=1)
     assert (rgb[..., 0] == rgb[..., 2]).all()
 

@@ -34,8 +34,9 @@ class Queue {
     this.box.innerHTML = `
       <label class="zone" tabindex="0">
         <input type="file" multiple hidden>
-        <strong>Drop GeoTIFFs here</strong><span>or click to choose files</span>
+        <strong></strong><span>or click to choose files</span>
       </label><ul class="files" aria-live="polite"></ul>`;
+    this.box.querySelector('strong').textContent = this.component.data.words;
     const zone = this.box.querySelector('.zone');
     const input = this.box.querySelector('input');
     input.accept = this.component.data.accept;
@@ -69,8 +70,8 @@ class Queue {
     row.state = 'sending';
     const request = new XMLHttpRequest(); // fetch() cannot report how much was sent
     row.request = request;
-    const { token, crs } = this.component.data;
-    const address = new URL(`api/${token}/uploads/${encodeURIComponent(row.file.name)}`, APP);
+    const { token, crs, route } = this.component.data;
+    const address = new URL(`api/${token}/${route}/${encodeURIComponent(row.file.name)}`, APP);
     if (crs) address.searchParams.set('crs', crs);
     request.open('PUT', address);
     request.upload.onprogress = (event) => { row.sent = event.loaded; this.draw(); };
