@@ -256,7 +256,7 @@ def advanced_options(usual: TrainingSettings, *, quick: bool) -> dict[str, Any]:
                 "Learning rate", 1e-6, 1.0, usual.learning_rate, format="%.4f", help=_FIELDS["learning_rate"].description, disabled=quick
             )
             batch = st.number_input("Tiles per step", 1, 64, usual.batch_size, help=_FIELDS["batch_size"].description, disabled=quick)
-            augment = st.toggle("Vary the tiles", usual.augment, help=_FIELDS["augment"].description, disabled=quick)
+            augment = st.toggle("Vary the tiles", usual.augment != "none", help=_FIELDS["augment"].description, disabled=quick)
         with right:
             patience = st.number_input(
                 "Stop early after", 0, 1000, usual.stop_early_after, help=_FIELDS["stop_early_after"].description, disabled=quick

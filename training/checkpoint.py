@@ -28,7 +28,9 @@ class Progress:
     """Finished epochs."""
     best_epoch: int = 0
     best_score: tuple[float, float] = (-math.inf, -math.inf)
-    """See `training.fit.selection`."""
+    """See `training.monitor.selection`."""
+    pieces: int = 1
+    """Into how many a batch is cut: see `training.memory`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """The facts of every epoch event."""
 

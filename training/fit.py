@@ -14,21 +14,23 @@ from errors import JobCancelled
 from models.bundle import load_bundle, save_bundle
 from models.card import CARD_FILE, BaseReference, ModelCard, Score
 from models.freezing import learnable_parameters
+from training.augment import varied
 from training.checkpoint import FILE as CHECKPOINT
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.last_layer import fit_last_layer
-from training.loop import encoder_and_rest, evaluate, replay_per_batch, train_epoch, training_batches
+from training.loop import encoder_and_rest, evaluate, train_epoch, training_batches
+from training.memory import Pieces
 from training.metrics import iou, mean, scores
+from training.monitor import f1, selection
 from training.prepare import Preparation, only, prepare
+from training.run_folder import MODEL, RESULT
+from training.schedule import learning_schedule
 from training.settings import TrainingSettings
+from training.start import epoch_seconds, settled, steps_per_epoch
 from workspace.files import folder_name, write_json, write_text
 from workspace.jobs import JobReporter
 
-MODEL = "model"
 LEARNT = {"all_but_last_layer": "only its last layer fitted.", "backbone": "backbone frozen.", "nothing": "everything learning."}
-RESULT = "result.json"
-WARM_UP = 0.1
-LAST_RATE = 0.01
 PREPARING = 0.03
 """Share of the progress bar for what comes before the first epoch."""
 STATUS_EVERY_S = 0.5
@@ -46,81 +48,74 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
         JobCancelled: the user asked to stop; the best epoch so far stays.
     """
     ready = prepare(settings, Ticker(reporter).stage)
-    network, random = ready.network, torch.Generator().manual_seed(settings.seed)
-    optimiser = torch.optim.AdamW(encoder_and_rest(network, settings.learning_rate), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(settings, steps_per_epoch(ready, settings)))
-    progress = load_checkpoint(folder, ready.fingerprint, network, optimiser, schedule, random)
-    rewrite_events(folder, reporter, progress)
-    learning = sum(p.numel() for p in learnable_parameters(network))
+    random = torch.Generator().manual_seed(settings.seed)
+    learning = sum(p.numel() for p in learnable_parameters(ready.network))
     say(
         f"{len(ready.train)} training tiles, {len(ready.validation)} held out; {learning / 1e6:.2f} M numbers learn. Outputs: {', '.join(ready.class_names)}."
     )
-    if progress.epoch:
-        say(f"Going on after epoch {progress.epoch}.")
-
     try:
         if settings.freeze == "all_but_last_layer":
-            _fit_at_once(folder, settings, ready, progress, random, reporter, say)
+            _fit_at_once(folder, settings, ready, random, reporter, say)
         else:
-            _learn(folder, settings, ready, progress, (optimiser, schedule, random), reporter, say)
+            _learn(folder, settings, ready, random, reporter, say)
     except JobCancelled:
-        if progress.best_epoch:
-            publish(folder, settings)
+        publish(folder, settings)
         raise
     reporter.progress("Saving the model", 0.99)
     publish(folder, settings)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    say(f"Done: epoch {progress.best_epoch} was the best." if progress.best_epoch else "Done.")
+    say("Done.")
 
 
 def _fit_at_once(
-    folder: Path,
-    settings: TrainingSettings,
-    ready: Preparation,
-    progress: Progress,
-    random: torch.Generator,
-    reporter: JobReporter,
-    say: Say,
+    folder: Path, settings: TrainingSettings, ready: Preparation, random: torch.Generator, reporter: JobReporter, say: Say
 ) -> None:
     """The last layer alone: no epochs, one model."""
     ticker = Ticker(reporter)
+    rewrite_events(folder, reporter, Progress())
     sets = [data for data in (ready.train, ready.replay) if data is not None]
     fit_last_layer(ready.network, sets, ready.weights, ready.compute, random, lambda: ticker.stage("Fitting the last layer", 1.0))
     facts, found = score_epoch(ready, ticker.look)
-    keep_best(folder, settings, ready, progress, found)
+    keep_best(folder, settings, ready, Progress(), found)
     say(_scores_line("The last layer", facts))
 
 
-def _learn(
-    folder: Path,
-    settings: TrainingSettings,
-    ready: Preparation,
-    progress: Progress,
-    moving: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.Generator],
-    reporter: JobReporter,
-    say: Say,
-) -> None:
+def _learn(folder: Path, settings: TrainingSettings, ready: Preparation, random: torch.Generator, reporter: JobReporter, say: Say) -> None:
     """Epoch after epoch, until all are done or none gets better."""
-    network, (optimiser, schedule, random) = ready.network, moving
+    network, pieces = ready.network, Pieces()
+    settings = settled(folder, settings, ready, pieces, Ticker(reporter).stage)
+    size, rate = settings.batch_size, settings.learning_rate
+    assert size is not None and rate is not None
+    steps = steps_per_epoch(ready, settings, size)
+    optimiser = torch.optim.AdamW(encoder_and_rest(network, rate), weight_decay=0.01)
+    schedule = learning_schedule(optimiser, settings, steps)
+    progress = load_checkpoint(folder, ready.fingerprint, network, optimiser, schedule, random)
+    rewrite_events(folder, reporter, progress)
+    if progress.epoch:
+        say(f"Going on after epoch {progress.epoch}.")
+    pieces.count = max(pieces.count, progress.pieces)
+    expected = epoch_seconds(settings, ready, size, pieces)
+    to_do = settings.epochs - progress.epoch
+    say(f"{to_do} epochs of {steps} steps with {size} tiles each; about {expected * to_do:.0f} s on this machine, less if it stops early.")
+    reporter.progress(f"Starting {to_do} epochs", PREPARING, expected * to_do)
     began, first = time.monotonic(), progress.epoch
     while progress.epoch < settings.epochs and not _given_up(progress, settings):
         epoch = progress.epoch + 1
-        ticker = Ticker(reporter, epoch, settings.epochs, steps_per_epoch(ready, settings), began, epoch - 1 - first)
+        ticker = Ticker(reporter, epoch, settings.epochs, steps, began, epoch - 1 - first, expected)
         started = time.monotonic()
-        batches = training_batches(ready.train, ready.replay, settings.batch_size, settings.replay_share, random)
-        loss = train_epoch(
-            network, batches, optimiser, schedule, ready.weights, ready.compute, random if settings.augment else None, ticker.step
-        )
+        batches = varied(training_batches(ready.train, ready.replay, size, settings.replay_share, random), settings, random)
+        loss = train_epoch(network, batches, optimiser, schedule, ready.loss, ready.compute, pieces, ticker.step)
         facts, found = score_epoch(ready, ticker.look)
         facts = {"epoch": epoch, "loss": loss, **facts, "seconds": time.monotonic() - started}
-        progress.epoch = epoch
+        progress.epoch, progress.pieces = epoch, pieces.count
         progress.history.append(facts)
-        if (score := selection(facts)) > progress.best_score:
+        if (score := selection(facts, settings)) > progress.best_score:
             progress.best_score, progress.best_epoch = score, epoch
             keep_best(folder, settings, ready, progress, found)
         save_checkpoint(folder, ready.fingerprint, progress, network, optimiser, schedule, random)
         reporter.event(kind="epoch", **facts)
         say(_line(facts, settings.epochs, progress))
+    say(f"Epoch {progress.best_epoch} was the best.")
 
 
 def publish(folder: Path, settings: TrainingSettings) -> None:
@@ -134,10 +129,19 @@ class Ticker:
     """Tells the job how far it is, not too often, and notices every time whether it should stop."""
 
     def __init__(
-        self, reporter: JobReporter, epoch: int = 0, epochs: int = 1, steps: int = 1, began: float = 0.0, done_here: int = 0
+        self,
+        reporter: JobReporter,
+        epoch: int = 0,
+        epochs: int = 1,
+        steps: int = 1,
+        began: float = 0.0,
+        done_here: int = 0,
+        expected: float = 0.0,
     ) -> None:
         self.reporter, self.epoch, self.epochs, self.steps = reporter, epoch, epochs, steps
         self.began, self.done_here, self.taken, self.told = began, done_here, 0, -math.inf
+        self.expected = expected
+        """Seconds an epoch will take, until one was measured."""
 
     def stage(self, what: str, share: float) -> None:
         """Before the first epoch."""
@@ -149,7 +153,8 @@ class Ticker:
         within = min(self.taken / self.steps, 1.0)
         share = (self.epoch - 1 + within) / self.epochs
         done = self.done_here + within
-        left = (time.monotonic() - self.began) / done * (self.epochs - self.epoch + 1 - within) if done >= 1 else None
+        an_epoch = (time.monotonic() - self.began) / done if done >= 1 else self.expected
+        left = an_epoch * (self.epochs - self.epoch + 1 - within)
         self._tell(f"Epoch {self.epoch} of {self.epochs}", PREPARING + (1 - PREPARING) * share, left)
 
     def look(self) -> None:
@@ -167,24 +172,26 @@ def score_epoch(ready: Preparation, tick: Callable[[], None]) -> tuple[dict[str,
     """(what the epoch event says, all scores) of the network as it is."""
     names, network = ready.class_names, ready.network
 
-    held_out = evaluate(network, ready.validation, ready.weights, ready.compute, tick)
+    held_out = evaluate(network, ready.validation, ready.loss, ready.compute, tick)
     drawn = held_out.drawn
     found = scores(drawn, names, ready.on.held_out)
     old_outputs: tuple[int, ...] = ()
     old_matrix = drawn
     if ready.replay_validation is not None:
-        old_matrix, old_outputs = evaluate(network, ready.replay_validation, ready.weights, ready.compute, tick).drawn, ready.plan.kept
+        old_matrix, old_outputs = evaluate(network, ready.replay_validation, ready.loss, ready.compute, tick).drawn, ready.plan.kept
         found += scores(old_matrix, names, ready.on.reminders)
     elif ready.validation.targets is not None:
         old_matrix, old_outputs = held_out.kept, ready.remembered
         found += only(scores(old_matrix, names, ready.on.agreement), ready.remembered, names)
+    old_ious = [iou(old_matrix, i) for i in old_outputs]
     by_class = {name: iou(drawn, i) for i, name in enumerate(names, 1)}
     facts = {
         "on": ready.on.held_out,
         "validation_loss": held_out.loss,
         "iou": {name: value for name, value in by_class.items() if value is not None},
         "mean_iou": mean(by_class.values()),
-        "old_classes_iou": mean(iou(old_matrix, i) for i in old_outputs),
+        "old_classes_iou": mean(old_ious),
+        "old_classes_f1": mean(None if value is None else f1(value) for value in old_ious),
         "reminded": ready.replay_validation is not None,
     }
     return facts, found
@@ -214,8 +221,7 @@ def new_card(settings: TrainingSettings, ready: Preparation, progress: Progress,
     return ModelCard(
         name=folder_name(title),
         title=title,
-        summary=f"Finds {' and '.join(ready.class_names)}. Fine-tuned from '{base.title}', "
-        + LEARNT[settings.freeze],
+        summary=f"Finds {' and '.join(ready.class_names)}. Fine-tuned from '{base.title}', " + LEARNT[settings.freeze],
         architecture=base.architecture,
         input=ready.input,
         classes=ready.plan.classes,
@@ -239,35 +245,6 @@ def rewrite_events(folder: Path, reporter: JobReporter, progress: Progress) -> N
     write_text(folder / "events.jsonl", "")
     for facts in progress.history:
         reporter.event(kind="epoch", **facts)
-
-
-def steps_per_epoch(ready: Preparation, settings: TrainingSettings) -> int:
-    """Batches in one epoch."""
-    reminders = replay_per_batch(settings.batch_size, settings.replay_share) if ready.replay is not None else 0
-    return -(-len(ready.train) // (settings.batch_size - reminders))
-
-
-def _rate(settings: TrainingSettings, steps: int) -> Callable[[int], float]:
-    """Warm-up, then half a cosine down to `LAST_RATE`."""
-    total = settings.epochs * steps
-    warm = max(1, round(WARM_UP * total))
-
-    def rate(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        share = min((step - warm) / max(1, total - warm), 1.0)
-        return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
-
-    return rate
-
-
-def selection(facts: dict[str, Any]) -> tuple[float, float]:
-    """What decides which epoch is the best; larger is better.
-
-    First the mean IoU on the held-out tiles, averaged with that of the old classes on reminder tiles; among equals the lower loss.
-    """
-    score = mean([facts["mean_iou"], facts["old_classes_iou"] if facts["reminded"] else None])
-    return (-1.0 if score is None else score), -float(facts["validation_loss"])
 
 
 def _given_up(progress: Progress, settings: TrainingSettings) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from models.freezing import is_frozen
 from models.network import SegmentationNetwork
 from tiles.tile_set import IGNORE_LABEL
-from training.augment import augment
 from training.dataset import Batch, TileData
-from training.losses import segmentation_loss
+from training.losses import Loss
+from training.memory import Pieces, in_pieces
 from training.metrics import confusion
 
 Tick = Callable[[], None]
@@ -76,31 +76,48 @@ def replay_per_batch(batch_size: int, share: float) -> int:
 
 def train_epoch(
     network: SegmentationNetwork,
-    batches: Iterator[Batch],
+    batches: Iterable[Batch],
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    weights: Tensor,
+    loss: Loss,
     compute: Compute,
-    random: torch.Generator | None,
+    pieces: Pieces,
     tick: Tick,
 ) -> float:
-    """Learn from the batches once; `random` drives augmentation (None: tiles as they are). Returns the mean loss over the steps."""
+    """Learn from the batches once. Returns the mean loss over the steps.
+
+    Raises:
+        TrainingError: memory is too small for a single tile.
+    """
     network.train()
-    frozen = is_frozen(network.encoder)
     total, steps = 0.0, 0
     for batch in batches:
-        if random is not None:
-            batch = augment(batch, random)
-        logits = _logits(network, compute.move(batch.image), compute, frozen)
-        loss = segmentation_loss(logits, batch.target.to(compute.device), weights)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 5.0)
-        optimiser.step()
+        total, steps = total + train_step(network, batch, optimiser, loss, compute, pieces), steps + 1
         schedule.step()
-        total, steps = total + loss.item(), steps + 1
         tick()
     return total / max(steps, 1)
+
+
+def train_step(
+    network: SegmentationNetwork, batch: Batch, optimiser: torch.optim.Optimizer, loss: Loss, compute: Compute, pieces: Pieces
+) -> float:
+    """One step on one batch; where memory is too small for it, in as many pieces as it takes. Returns its loss.
+
+    Raises:
+        TrainingError: memory is too small for a single tile.
+    """
+    frozen = is_frozen(network.encoder)
+
+    def learn(part: slice, share: float) -> float:
+        logits = _logits(network, compute.move(batch.image[part]), compute, frozen)
+        found = loss(logits, batch.target[part].to(compute.device)) * share
+        found.backward()
+        return found.item()
+
+    total = in_pieces(len(batch.image), pieces, learn, begin=lambda: optimiser.zero_grad(set_to_none=True))
+    torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 5.0)
+    optimiser.step()
+    return total
 
 
 @dataclass(frozen=True)
@@ -116,9 +133,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(
-    network: SegmentationNetwork, data: TileData, weights: Tensor, compute: Compute, tick: Tick, *, batch_size: int = 8
-) -> Evaluation:
+def evaluate(network: SegmentationNetwork, data: TileData, loss: Loss, compute: Compute, tick: Tick, *, batch_size: int = 8) -> Evaluation:
     """Score the network on all tiles, as they are."""
     network.eval()
     drawn = np.zeros((network.outputs, network.outputs), dtype=np.int64)
@@ -128,7 +143,7 @@ def evaluate(
         batch = data.batch(indices)
         with compute.mixed():
             logits = network(compute.move(batch.image))
-        losses.append(float(segmentation_loss(logits, batch.target.to(compute.device), weights)))
+        losses.append(float(loss(logits, batch.target.to(compute.device))))
         answer = logits.argmax(dim=1).cpu().numpy()
         kept += confusion(batch.target.numpy(), answer, network.outputs)
         drawn += confusion(np.stack([data.raw(i)[2] for i in indices]), answer, network.outputs)

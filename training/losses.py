@@ -1,6 +1,8 @@
-"""What training minimises: cross-entropy for every pixel, plus soft Dice for thin and rare classes."""
+"""What training minimises: cross-entropy for every pixel, plus soft Dice for thin and rare classes; or another loss of the field."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,9 +11,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tiles.tile_set import IGNORE_LABEL
+from training.settings import LossName
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits, target) as `segmentation_loss` takes them -> a scalar."""
 HEAVIEST = 4.0
 """Largest weight of a class, background being 1."""
+
+FALSE_ALARM, MISSED = 0.3, 0.7
+"""Tversky's weights: what is missed costs more (Salehi et al. 2017)."""
+
+
+def loss_of(name: LossName, weights: Tensor) -> Loss:
+    """The loss of that name.
+
+    Args:
+        name: As in the settings.
+        weights: (outputs,) of the classes; Lovász has no room for them.
+    """
+    if name == "cross_entropy_dice":
+        return lambda logits, target: segmentation_loss(logits, target, weights)
+    from segmentation_models_pytorch import losses  # takes a second: only where it is asked for
+
+    said = {"mode": losses.MULTICLASS_MODE, "ignore_index": IGNORE_LABEL}
+    weighted = said | {"class_weights": weights.tolist()}
+    made: dict[str, Callable[[], Loss]] = {
+        "focal": lambda: losses.FocalLoss(**weighted),
+        "dice": lambda: losses.DiceLoss(**weighted),
+        "tversky": lambda: losses.TverskyLoss(alpha=FALSE_ALARM, beta=MISSED, **weighted),
+        "lovasz": lambda: losses.LovaszLoss(**said),
+    }
+    chosen = made[name]()
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        return chosen(logits, target) if (target != IGNORE_LABEL).any() else logits.sum() * 0.0
+
+    return loss
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:

@@ -24,9 +24,10 @@ from training.dataset import TileData
 from training.inputs import check_enough, check_quick, check_replay, input_for
 from training.last_layer import last_layer
 from training.loop import Compute, answers, choose_compute
-from training.losses import class_weights
+from training.losses import Loss, class_weights, loss_of
 from training.metrics import confusion, scores
-from training.settings import TrainingSettings
+from training.monitor import check_classes
+from training.settings import PLACES, TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
 from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
@@ -71,6 +72,8 @@ class Preparation:
     """Outputs of old classes that nobody drew in this tile set: kept by the base model's own answers."""
     on: ScoredOn
     weights: torch.Tensor
+    """(outputs,) of the classes."""
+    loss: Loss
     before: tuple[Score, ...]
     compute: Compute
     fingerprint: str
@@ -97,7 +100,8 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         check_quick(base.card.title, bool(base.card.classes))
     frozen = settings.freeze != "nothing"
     model_input = input_for(base.card, tile_set, frozen=frozen)
-    plan = plan_outputs(base.card, tile_set.record.classes, keep_old=settings.keep_old_classes)
+    check_classes(tile_set, settings, [c.name for c in base.card.classes] if settings.keep_old_classes else [])
+    plan = plan_outputs(base.card, tile_set.record.classes, keep_old=settings.keep_old_classes, left_out=settings.ignore_classes)
     train, validation = (
         TileData(tile_set, tiles, model_input, plan.lookup(tile_set.record.classes)) for tiles in (tile_set.train, tile_set.validation)
     )
@@ -119,9 +123,9 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
             raise TrainingError(f"'{base.card.title}' has no last layer that could be fitted alone.", "Choose 'Thorough'.")
     compute.place(network)
     weights = class_weights(train.pixels_per_output(network.outputs), balance=settings.balance).to(compute.device)
-    fingerprint = hashlib.sha256(
-        (settings.model_dump_json() + base.card.weights_sha256 + tile_set.record.model_dump_json()).encode()
-    ).hexdigest()
+    chosen = settings.model_dump_json(exclude=set(PLACES))  # what lies there counts, not where: a copied project goes on
+    records = "".join(data.tile_set.record.model_dump_json() for data in (train, replay) if data is not None)
+    fingerprint = hashlib.sha256((chosen + base.card.weights_sha256 + records).encode()).hexdigest()
     return Preparation(
         base=base,
         plan=plan,
@@ -134,6 +138,7 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         remembered=remembered,
         on=on,
         weights=weights,
+        loss=loss_of(settings.loss, weights),
         before=before,
         compute=compute,
         fingerprint=fingerprint,

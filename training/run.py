@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -21,7 +21,9 @@ _FIELDS = TrainingSettings.model_fields
 
 
 def _option(field: str, *names: str) -> Any:
-    return typer.Option(*names, help=_FIELDS[field].description)
+    words = get_args(_FIELDS[field].annotation)
+    choice = f" ({', '.join(words)})" if get_origin(_FIELDS[field].annotation) is Literal else ""
+    return typer.Option(*names, help=f"{_FIELDS[field].description}{choice}")
 
 
 def _default(field: str) -> Any:
@@ -42,11 +44,22 @@ def main(
     keep_old_classes: Annotated[bool, _option("keep_old_classes")] = _default("keep_old_classes"),
     replay_tiles: Annotated[Path | None, _option("replay_tiles")] = None,
     replay_share: Annotated[float, _option("replay_share")] = _default("replay_share"),
-    batch_size: Annotated[int, _option("batch_size")] = _default("batch_size"),
-    learning_rate: Annotated[float, _option("learning_rate")] = _default("learning_rate"),
-    stop_early_after: Annotated[int, _option("stop_early_after")] = _default("stop_early_after"),
-    augment: Annotated[bool, _option("augment")] = _default("augment"),
+    learning_rate: Annotated[str, _option("learning_rate")] = str(_default("learning_rate")),
+    schedule: Annotated[str, _option("schedule")] = _default("schedule"),
+    batch_size: Annotated[str, _option("batch_size")] = str(_default("batch_size")),
+    loss: Annotated[str, _option("loss")] = _default("loss"),
     balance: Annotated[bool, _option("balance")] = _default("balance"),
+    ignore_classes: Annotated[list[str] | None, _option("ignore_classes", "--ignore-class")] = None,
+    chip_size: Annotated[int | None, _option("chip_size")] = None,
+    augment: Annotated[str, _option("augment")] = _default("augment"),
+    augment_turn: Annotated[bool, _option("augment_turn")] = _default("augment_turn"),
+    augment_zoom: Annotated[float, _option("augment_zoom")] = _default("augment_zoom"),
+    augment_brightness: Annotated[float, _option("augment_brightness")] = _default("augment_brightness"),
+    augment_contrast: Annotated[float, _option("augment_contrast")] = _default("augment_contrast"),
+    augment_saturation: Annotated[float, _option("augment_saturation")] = _default("augment_saturation"),
+    monitor: Annotated[str, _option("monitor")] = _default("monitor"),
+    monitor_class: Annotated[str, _option("monitor_class")] = _default("monitor_class"),
+    stop_early_after: Annotated[int, _option("stop_early_after")] = _default("stop_early_after"),
     train_despite_leak: Annotated[bool, _option("train_despite_leak")] = _default("train_despite_leak"),
     device: Annotated[str, _option("device")] = _default("device"),
 ) -> None:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+LossName = Literal["cross_entropy_dice", "focal", "dice", "lovasz", "tversky"]
+AUTO = "auto"
+"""What is typed on the command line where the form is left empty."""
+LEARNING, TILES, STOPPING = "How it learns", "What it sees of the tiles", "When it stops"
+GROUPS = (LEARNING, TILES, STOPPING)
+"""Headings under "More options", in order."""
+
+PLACES = ("tiles", "base", "replay_tiles", "publish_to")
+"""Settings that are folders (the base model may be a name)."""
+
+
+def _shown(group: str, **more: Any) -> dict[str, Any]:
+    """How the form shows a field under "More options": see `ui.settings_fields`. `quick`: a quick training heeds it, too."""
+    return {"group": group} | more
 
 
 class TrainingSettings(BaseModel):
-    """Saved as settings.json in the run folder; the form shows titles and descriptions."""
+    """Saved as settings.json in the run folder; the form shows titles and descriptions.
+
+    Folders that lie in the project are noted relative to it (`workspace.places`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,28 +71,141 @@ class TrainingSettings(BaseModel):
         title="Share of reminder tiles",
         description="Part of every training step that comes from the reminder tiles.",
     )
-    batch_size: int = Field(
-        default=4, ge=1, le=64, title="Tiles per step", description="Smaller: more, noisier steps. Larger needs more memory."
+    ignore_classes: tuple[str, ...] = Field(
+        default=(),
+        title="Leave out classes",
+        description="Classes of the tiles that are not to be learnt this time: where they are drawn, nothing is learnt and nothing scored.",
+        json_schema_extra=_shown(TILES, quick=True, choose="classes", empty="None: learn all"),
     )
-    learning_rate: float = Field(
+    chip_size: int | None = Field(
+        default=None,
+        ge=32,
+        le=1024,
+        multiple_of=32,
+        title="Chip size",
+        description="Learn from random squares of this many pixels, cut anew from each tile in each epoch. Empty: from whole tiles. Smaller is "
+        "quicker and needs less memory, but shows less of the surroundings.",
+        json_schema_extra=_shown(TILES, empty="whole tiles"),
+    )
+    augment: Literal["default", "none", "custom"] = Field(
+        default="default",
+        title="Vary the tiles",
+        description="Turn, mirror, zoom and recolour tiles at random while learning, so that few labels go further. Labels move with them; the "
+        "tiles on disk, and where they lie, stay as they are.",
+        json_schema_extra=_shown(TILES, options={"default": "As usual", "none": "Not at all", "custom": "My own"}),
+    )
+    augment_turn: bool = Field(
+        default=True,
+        title="Turn and mirror",
+        description="Off where up and down differ: shadows that matter, pictures from the side.",
+        json_schema_extra=_shown(TILES, custom=True),
+    )
+    augment_zoom: float = Field(
+        default=1.25,
+        ge=1.0,
+        le=2.0,
+        title="Zoom",
+        description="Largest enlargement or reduction; 1: none.",
+        json_schema_extra=_shown(TILES, custom=True),
+    )
+    augment_brightness: float = Field(
+        default=0.3,
+        ge=0.0,
+        le=1.0,
+        title="Brightness",
+        description="Largest change, as a share of how much the values of a band usually differ.",
+        json_schema_extra=_shown(TILES, custom=True),
+    )
+    augment_contrast: float = Field(
+        default=0.25,
+        ge=0.0,
+        le=0.9,
+        title="Contrast",
+        description="Largest change, as a share.",
+        json_schema_extra=_shown(TILES, custom=True),
+    )
+    augment_saturation: float = Field(
+        default=0.3,
+        ge=0.0,
+        le=1.0,
+        title="Colourfulness",
+        description="Largest change, as a share; of images with three bands or more.",
+        json_schema_extra=_shown(TILES, custom=True),
+    )
+    learning_rate: float | None = Field(
         default=5e-4,
         gt=0,
         le=1.0,
         title="Learning rate",
-        description="Largest step size; warmed up to and faded out. The encoder, when it learns, takes a tenth.",
+        description="Largest step size; warmed up to and faded out. The encoder, when it learns, takes a tenth. Empty ('auto' in the command): "
+        "found by a short trial before training, whose curve is shown.",
+        json_schema_extra=_shown(LEARNING, empty="found by a trial", format="%.4f", step=1e-4),
     )
-    seed: int = Field(default=0, ge=0, title="Seed", description="The same settings and seed give the same model on the same machine.")
+    schedule: Literal["cosine", "one_cycle"] = Field(
+        default="cosine",
+        title="Course of the learning rate",
+        description="Usual: a short warm-up, then slowly down. One cycle: up for a third of the training, then down; momentum the other way.",
+        json_schema_extra=_shown(LEARNING, options={"cosine": "Usual", "one_cycle": "One cycle"}),
+    )
+    batch_size: int | None = Field(
+        default=4,
+        ge=1,
+        le=64,
+        title="Tiles per step",
+        description="Smaller: more, noisier steps. Larger needs more memory; where it runs out, a step is taken in pieces. Empty ('auto' in the "
+        "command): as many as fit, up to 16, with at least 8 steps in an epoch.",
+        json_schema_extra=_shown(LEARNING, empty="as many as fit"),
+    )
+    loss: LossName = Field(
+        default="cross_entropy_dice",
+        title="Loss",
+        description="What is counted as a mistake while learning. Usual: every pixel, and the overlap of each class. Focal: hard pixels count "
+        "most. Dice, Lovász: the overlap alone. Tversky: what is missed costs more than a false alarm.",
+        json_schema_extra=_shown(
+            LEARNING,
+            options={
+                "cross_entropy_dice": "Usual (cross-entropy and Dice)",
+                "focal": "Focal",
+                "dice": "Dice",
+                "lovasz": "Lovász",
+                "tversky": "Tversky",
+            },
+        ),
+    )
+    balance: bool = Field(
+        default=True,
+        title="Balance classes",
+        description="Rare classes weigh more, up to a limit. Not with the Lovász loss.",
+        json_schema_extra=_shown(LEARNING, quick=True),
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="The same settings and seed give the same model on the same machine.",
+        json_schema_extra=_shown(LEARNING, quick=True),
+    )
+    monitor: Literal["mean_iou", "class_iou", "f1", "loss"] = Field(
+        default="mean_iou",
+        title="Best epoch by",
+        description="Which number on the held-out tiles says which epoch is the best and kept, and when to stop early: mean IoU over the "
+        "classes, IoU of one class, mean F1, or the loss.",
+        json_schema_extra=_shown(
+            STOPPING, options={"mean_iou": "Mean IoU", "class_iou": "IoU of one class", "f1": "Mean F1", "loss": "Loss (the lowest)"}
+        ),
+    )
+    monitor_class: str = Field(
+        default="", title="Class to watch", description="With 'IoU of one class': its name.", json_schema_extra=_shown(STOPPING)
+    )
     stop_early_after: int = Field(
         default=10,
         ge=0,
         le=1000,
         title="Stop early after",
         description="Epochs without improvement on the held-out tiles before training stops; 0: never.",
+        json_schema_extra=_shown(STOPPING),
     )
-    augment: bool = Field(
-        default=True, title="Vary the tiles", description="Turn, mirror, zoom and recolour tiles at random, so that few labels go further."
-    )
-    balance: bool = Field(default=True, title="Balance classes", description="Rare classes weigh more, up to a limit.")
     train_despite_leak: bool = Field(
         default=False,
         title="Train all the same",
@@ -87,3 +218,14 @@ class TrainingSettings(BaseModel):
     publish_to: str | None = Field(
         default=None, title="Save the model as", description="Folder that the finished model is copied to, besides the run folder."
     )
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _was_a_switch(cls, value: Any) -> Any:
+        """Runs from before there were three ways say true or false."""
+        return {True: "default", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+    @field_validator("learning_rate", "batch_size", mode="before")
+    @classmethod
+    def _left_open(cls, value: Any) -> Any:
+        return None if value == AUTO else value

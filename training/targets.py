@@ -28,27 +28,31 @@ class OutputPlan:
     """For each output of the base model the output of the new one; 0 where its class is dropped."""
     kept: tuple[int, ...]
     """New outputs that the base model already knew."""
+    left_out: tuple[str, ...] = ()
+    """Names of classes that are not learnt: their pixels do not count."""
 
     def lookup(self, classes: Sequence[TileClass]) -> NDArray[np.uint8]:
-        """(256,) output index for each class value of a tile set; unknown classes are background, 255 stays."""
+        """(256,) output index for each class value of a tile set; unknown classes are background, those left out and 255 are 255."""
         table = np.zeros(256, dtype=np.uint8)
         table[IGNORE_LABEL] = IGNORE_LABEL
         outputs = {c.name.casefold(): i for i, c in enumerate(self.classes, 1)}
+        outputs |= dict.fromkeys((name.casefold() for name in self.left_out), IGNORE_LABEL)
         for c in classes:
             table[c.value] = outputs.get(c.name.casefold(), 0)
         return table
 
 
-def plan_outputs(card: ModelCard, classes: Sequence[TileClass], *, keep_old: bool) -> OutputPlan:
-    """The tile set's classes, then (with `keep_old`) the base model's others; equal names are one class."""
-    new = [ClassDef(value=c.value, name=c.name, colour=c.colour) for c in classes]
+def plan_outputs(card: ModelCard, classes: Sequence[TileClass], *, keep_old: bool, left_out: Sequence[str] = ()) -> OutputPlan:
+    """The tile set's classes but those `left_out`, then (with `keep_old`) the base model's others; equal names are one class."""
+    unwanted = {name.casefold() for name in left_out}
+    new = [ClassDef(value=c.value, name=c.name, colour=c.colour) for c in classes if c.name.casefold() not in unwanted]
     names = {c.name.casefold() for c in new}
     for c in card.classes if keep_old else ():
         if c.name.casefold() not in names:
             new.append(c.model_copy(update={"value": _free_value(c.value, {n.value for n in new})}))
     outputs = {c.name.casefold(): i for i, c in enumerate(new, 1)}
     old = tuple(outputs.get(c.name.casefold(), 0) for c in card.classes)
-    return OutputPlan(tuple(new), (0, *old), tuple(sorted({i for i in old if i})))
+    return OutputPlan(tuple(new), (0, *old), tuple(sorted({i for i in old if i})), tuple(left_out))
 
 
 def kept_targets(target: NDArray[np.uint8], seen: NDArray[np.uint8], sure: NDArray[np.bool_], outputs: Sequence[int]) -> NDArray[np.uint8]:

@@ -1,8 +1,11 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
-from training.losses import HEAVIEST, class_weights, dice_loss, segmentation_loss
+from training.losses import HEAVIEST, class_weights, dice_loss, loss_of, segmentation_loss
+from training.settings import LossName
 
 
 def logits_for(target, outputs=3, sure=20.0):
@@ -48,3 +51,32 @@ def test_rare_classes_weigh_more_up_to_a_limit():
     weights = class_weights(np.array([1000, 250, 1, 0]), balance=True)
     assert weights.tolist() == [1.0, 2.0, HEAVIEST, 1.0]
     assert class_weights(np.array([1000, 1]), balance=False).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_every_loss_is_lower_for_what_is_right_and_skips_what_is_ignored(name):
+    loss = loss_of(name, torch.tensor([1.0, 2.0, 1.0]))
+    target = torch.zeros(1, 8, 8, dtype=torch.int64)
+    target[:, 2:5] = 1
+    right, wrong = 2 * logits_for(target) - 20, 2 * logits_for(1 - target) - 20  # sure of each class, and against each other
+    assert float(loss(right, target)) == pytest.approx(0, abs=1e-3)
+    assert float(loss(wrong, target)) > 0.2
+    half = target.clone()
+    half[:, :4] = 255
+    spoilt = right.clone()
+    spoilt[:, :, :4] = wrong[:, :, :4]
+    assert float(loss(spoilt, half)) == pytest.approx(float(loss(right, half)), abs=1e-6), "what is ignored does not count"
+    nothing = loss(right.requires_grad_(), torch.full((1, 8, 8), 255))
+    nothing.backward()
+    assert float(nothing.detach()) == 0
+
+
+def test_tversky_counts_what_is_missed_more_than_a_false_alarm():
+    loss = loss_of("tversky", torch.ones(2))
+    target = torch.zeros(1, 10, 10, dtype=torch.int64)
+    target[:, :, :4] = 1
+    missed, alarm = target.clone(), target.clone()
+    missed[:, :2, :4] = 0  # 8 pixels
+    alarm[:, :2, 4:8] = 1  # 8 pixels
+    logits = [10.0 * torch.nn.functional.one_hot(t, 2).movedim(-1, 1).float() for t in (missed, alarm)]
+    assert float(loss(logits[0], target)) > float(loss(logits[1], target))

@@ -10,11 +10,17 @@ from typer.testing import CliRunner
 
 from models.architecture import Architecture
 from models.bundle import load_bundle
+from models.network import SegmentationNetwork
 from tests.training.tile_sets import PAVED, UNPAVED, make_base, make_tile_set
+from training.loop import Compute
 from training.run import main, read_settings, run
+from training.run_folder import read_found
 from training.settings import TrainingSettings
 from workspace.files import write_json
 from workspace.jobs import cancel_job, events, job_status, start_job
+
+FIRST_LOSSES = [2.29623, 2.26199, 2.22967]
+"""Of the fixture below, in 32-bit numbers."""
 
 
 @pytest.fixture
@@ -86,6 +92,64 @@ def test_the_new_model_carries_its_facts(place):
     assert [s["on"] for s in result["before"] if s["class"] == "Unpaved road"] == ["held-out tiles"]
 
 
+def test_what_was_left_open_is_found_and_noted(place):
+    make_tile_set(place / "tiles", train=16, drawn=(UNPAVED,))
+    folder = a_run(place, learning_rate=None, batch_size=None, epochs=1)
+    assert run(folder) == 0
+    found = read_found(folder)
+    assert found["batch_size"] == 2
+    assert len(found["sweep"]["rates"]) == len(found["sweep"]["losses"]) > 10
+    assert found["learning_rate"] == found["sweep"]["chosen"] > 0
+    assert f"learning rate {found['learning_rate']:g}, batches of 2" in load_bundle(folder).card.made_by
+
+
+def test_memory_that_runs_out_in_the_middle_costs_no_epoch(place, monkeypatch):
+    plain, tight = a_run(place, "plain", augment="none"), a_run(place, "tight", augment="none")
+    assert run(plain) == 0
+    steps = []
+    decode = SegmentationNetwork.decode
+
+    def runs_out(self, features, size):
+        steps.append(self.training)
+        if self.training and sum(steps) > 5 and len(features[0]) > 2:  # in the second epoch
+            raise torch.OutOfMemoryError("out of memory")
+        return decode(self, features, size)
+
+    monkeypatch.setattr(SegmentationNetwork, "decode", runs_out)
+    assert run(tight) == 0
+    losses = [[e["loss"] for e in events(f)] for f in (plain, tight)]
+    assert len(losses[1]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_time_is_told_before_the_first_epoch(place, monkeypatch):
+    from workspace.jobs import JobReporter
+
+    told = []
+    monkeypatch.setattr(JobReporter, "progress", lambda self, stage, fraction, left=None: told.append((stage, left)))
+    assert run(a_run(place)) == 0
+    first = next(i for i, (stage, _) in enumerate(told) if stage.startswith("Epoch"))
+    assert told[first - 1][0] == "Starting 3 epochs"
+    assert told[first - 1][1] > 0 and told[first][1] > 0
+
+
+def test_classes_left_out_are_neither_learnt_nor_scored(place):
+    make_tile_set(place / "tiles")
+    make_base(place / "base", classes=("Roof",))
+    folder = a_run(place, ignore_classes=("paved road",), keep_old_classes=False, epochs=1)
+    assert run(folder) == 0
+    assert [c.name for c in load_bundle(folder).card.classes] == ["Unpaved road"]
+    assert {s["class"] for s in json.loads((folder / "result.json").read_text())["after"]} == {"Unpaved road"}
+
+
+def test_runs_from_before_there_were_three_ways_to_vary_are_read(place):
+    folder = a_run(place)
+    old = json.loads((folder / "settings.json").read_text())
+    for value, now in ((True, "default"), (False, "none")):
+        write_json(folder / "settings.json", old | {"augment": value})
+        assert read_settings(folder).augment == now
+
+
 def test_it_learns(place):
     make_tile_set(place / "tiles", train=10, validation=3)
     folder = a_run(place, freeze="nothing", epochs=12, learning_rate=1e-2)
@@ -106,10 +170,29 @@ def test_same_settings_same_weights(place):
     assert any(not torch.equal(one[k], three[k]) for k in one)
 
 
-@pytest.mark.parametrize("freeze", ["backbone", "nothing"])
-def test_a_resumed_run_ends_like_an_uninterrupted_one(place, monkeypatch, freeze):
+def test_the_defaults_learn_as_they_always_did(place, monkeypatch):
+    """Numbers of the first release: what a setting adds must leave them alone."""
+    monkeypatch.setattr("training.prepare.choose_compute", lambda wanted: Compute(torch.device("cpu"), None))
+    folder = a_run(place)
+    assert run(folder) == 0
+    assert [e["loss"] for e in events(folder)] == pytest.approx(FIRST_LOSSES, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"freeze": "nothing"},
+        {"schedule": "one_cycle", "loss": "tversky", "monitor": "f1"},
+        {"learning_rate": None, "batch_size": None, "chip_size": 32},
+        {"augment": "custom", "augment_zoom": 1.0, "loss": "lovasz", "monitor": "loss"},
+        {"augment": "none", "loss": "focal", "ignore_classes": ("Paved road",), "monitor": "class_iou", "monitor_class": "Unpaved road"},
+    ],
+    ids=lambda changes: " ".join(changes) or "defaults",
+)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(place, monkeypatch, changes):
     """The power fails between the second epoch's checkpoint and its event."""
-    whole, cut = a_run(place, "whole", freeze=freeze), a_run(place, "cut", freeze=freeze)
+    whole, cut = a_run(place, "whole", **changes), a_run(place, "cut", **changes)
     assert run(whole) == 0
 
     from workspace.jobs import JobReporter
@@ -227,8 +310,27 @@ def test_the_command_writes_a_run_that_repeats(place):
     assert "epoch 1/1" in ran.output
     first = weights(out)
     assert read_settings(out).epochs == 1
+    assert read_settings(out) == TrainingSettings(tiles=str(place / "tiles"), base=str(place / "base"), epochs=1)
     assert call(str(out)).exit_code == 0
     assert all(torch.equal(first[k], t) for k, t in weights(out).items())
+
+
+def test_the_command_takes_every_setting(place):
+    out = place / "by-hand"
+    words = {"tiles": place / "tiles", "base": place / "base", "epochs": 1, "learning-rate": "auto", "batch-size": "auto"}
+    words |= {"schedule": "one_cycle", "loss": "dice", "ignore-class": "Paved road", "chip-size": 32, "augment": "custom", "monitor": "f1"}
+    ran = call(*(str(part) for name, value in words.items() for part in (f"--{name}", value)), "--no-augment-turn", "--out", str(out))
+    assert ran.exit_code == 0, ran.output
+    asked = read_settings(out)
+    assert (asked.learning_rate, asked.batch_size, asked.chip_size) == (None, None, 32)
+    assert (asked.schedule, asked.loss, asked.augment, asked.augment_turn, asked.monitor) == ("one_cycle", "dice", "custom", False, "f1")
+    assert asked.ignore_classes == ("Paved road",)
+
+
+def test_the_command_has_an_option_for_each_setting():
+    import inspect
+
+    assert set(inspect.signature(main).parameters) >= set(TrainingSettings.model_fields) - {"publish_to"}
 
 
 def test_the_command_refuses_a_folder_with_another_run(place):
