@@ -40,7 +40,7 @@ def close_coverage() -> None:
     st.rerun(scope="app")
 
 
-@st.dialog("How much is labelled", width="large", on_dismiss=close_coverage)
+@st.dialog("How much is labelled", width="medium", on_dismiss=close_coverage)
 def _dialog(schema: ClassSchema, labels: gpd.GeoDataFrame, rasters: Sequence[Raster]) -> None:
     with explained():
         st.markdown(_said(labels, rasters))
