@@ -15,6 +15,7 @@ from rasterio.features import rasterize
 
 from errors import LabelError
 from imagery.grid import Grid
+from labeling.date_line import beside, lonlat_span, meets, refuse_around_the_earth
 from labeling.fully_labelled import FullyLabelled, fully_labelled
 from tiles.footprints import LONLAT, local_projection
 from tiles.objects import TileObject, object_of, pixels_in
@@ -70,7 +71,7 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
 
     Raises:
         UnknownClassError: a label carries a value that the schema lacks.
-        LabelError: the labels do not say their CRS.
+        LabelError: the labels do not say their CRS, or one goes around the Earth.
     """
     if labels.crs is None:
         raise LabelError("The labels do not say which coordinate system they are in.", "Give it when importing them.")
@@ -80,6 +81,8 @@ def shapes_on(grid: Grid, labels: gpd.GeoDataFrame, schema: ClassSchema, buffer_
     labels = labels[~(labels.geometry.isna() | labels.geometry.is_empty)].explode(ignore_index=True)
     labels["_half"] = half_widths_m(labels, buffer_m)
     labels = labels[_may_touch(labels, grid)].sort_values("_rank", kind="stable")
+    if labels.crs.is_geographic:
+        refuse_around_the_earth(labels.geometry.to_numpy(), labels["_feature"].tolist())
     areas = _widened(labels, grid)
     keep = ~(shapely.is_empty(areas) | shapely.is_missing(areas))
     ignored = [c.value for c in schema.classes if c.ignore]
@@ -228,11 +231,11 @@ def _drawing_ranks(labels: gpd.GeoDataFrame, schema: ClassSchema) -> NDArray[np.
 def _may_touch(labels: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.bool_]:
     """(n,) whose box, in degrees and widened, meets the image's. Keeps far away labels out of a projection that cannot hold them."""
     boxes = labels.geometry.to_crs(LONLAT).bounds.to_numpy()
-    west, south, east, north = grid.lonlat_bounds
+    west, south, east, north = lonlat_span(grid)
     dy = labels["_half"].to_numpy() / METRES_PER_DEGREE * 1.1
     dx = dy / max(np.cos(np.radians(max(abs(south), abs(north), 0.0))), 0.01)
-    inside = (boxes[:, 0] - dx <= east) & (boxes[:, 2] + dx >= west) & (boxes[:, 1] - dy <= north) & (boxes[:, 3] + dy >= south)
-    return np.asarray(inside, dtype=bool)
+    widened = boxes + np.column_stack([-dx, -dy, dx, dy])
+    return meets(widened, west, east) & (widened[:, 1] <= north) & (widened[:, 3] >= south)
 
 
 def _widened(labels: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.object_]:
@@ -248,6 +251,9 @@ def _widened(labels: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.object_]:
     wide = half > 0
     areas = labels.geometry.to_crs(grid.crs).to_numpy().copy()
     areas[wide] = gpd.GeoSeries(widened[wide], crs=local).to_crs(grid.crs).to_numpy()
+    if grid.crs.is_geographic:
+        areas = beside(areas, (grid.bounds[0] + grid.bounds[2]) / 2)
+        refuse_around_the_earth(areas, labels["_feature"].tolist())
     return _buffered(areas, np.zeros(len(areas)))
 
 

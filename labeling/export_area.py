@@ -11,6 +11,7 @@ import shapely
 from errors import LabelError, LabelFileError
 from imagery.grid import Grid
 from labeling.burn import Shapes
+from labeling.date_line import FULL_TURN, lonlat_span
 from labeling.exchange import placed, read_file
 from labeling.export_settings import ExportSettings
 from tiles.footprints import LONLAT
@@ -61,11 +62,10 @@ def _on(grid: Grid, mask: gpd.GeoDataFrame) -> shapely.Geometry:
     if mask.crs is None:
         raise LabelError("The mask does not say which coordinate system it is in.", "Give it when reading the mask.")
     areas = mask.geometry[shapely.get_dimensions(mask.geometry.values) == 2]
-    west, south, east, north = grid.lonlat_bounds
-    if west > east:  # across the date line
-        west, east = -180.0, 180.0
+    west, south, east, north = lonlat_span(grid)
     around = AROUND * np.array([east - west, north - south])
     near = shapely.box(west - around[0], south - around[1], east + around[0], north + around[1])
     lonlat = shapely.make_valid(areas.to_crs(LONLAT).to_numpy())
-    clipped = gpd.GeoSeries(shapely.intersection(lonlat, near), crs=LONLAT).to_crs(grid.crs)
+    copies = [shapely.transform(lonlat, lambda xy, turn=turn: np.add(xy, (turn, 0))) for turn in (-FULL_TURN, 0.0, FULL_TURN)]
+    clipped = gpd.GeoSeries(shapely.intersection(np.concatenate(copies), near), crs=LONLAT).to_crs(grid.crs)
     return shapely.union_all(shapely.make_valid(clipped.to_numpy()))
