@@ -24,6 +24,8 @@ THREADS = min(4, os.cpu_count() or 1)
 BATCH = 64
 """Tiles handed to the threads at once: what is left of them is what a person who stops it waits for."""
 
+OUT = "Export the tiles again; or, of a set made elsewhere, delete the image and its label."
+
 Tell = Callable[[float], None]
 
 
@@ -85,7 +87,7 @@ def check_alike(
     bands, dtype = kinds.most_common(1)[0][0] if record is None else (len(record.band_names), record.dtype)
     sizes = collections.Counter(one.shape for one in facts)
     shape = sizes.most_common(1)[0][0] if record is None else record.tile_sides[::-1]
-    remedy = "Delete the image and its label, or export the tiles again: all tiles of a set must be alike."
+    remedy = f"All tiles of a set must be alike. {OUT}"
     for one in facts:
         if one.bands != bands:
             yield Finding(one.path, f"{_bands(bands)}, as the other tiles", _bands(one.bands), remedy)
@@ -118,8 +120,7 @@ def check_alike(
 def _look(contents: Contents, image: str) -> tuple[ImageFacts | None, list[Finding]]:
     facts = _facts(contents.folder, image)
     if facts is None:
-        remedy = "Delete the image and its label, or export the tiles again."
-        return None, [Finding(image, "a readable raster", "a damaged file, or no raster", remedy)]
+        return None, [Finding(image, "a readable raster", "a damaged file, or no raster", OUT)]
     findings: list[Finding] = []
     files = contents.labels.get(PurePosixPath(image).stem)
     if files is not None:

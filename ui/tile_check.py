@@ -19,7 +19,7 @@ from ui.problems import plain, show_problem
 from ui.wording import many
 
 SHOWN = 3
-"""Findings told in full; the rest is in a table."""
+"""Kinds of findings told in full; the rest is in a table."""
 PATIENCE_S = 0.3
 """A small set is looked through in this time: then nothing jumps on the page."""
 KEPT = 32
@@ -68,10 +68,14 @@ def tile_check(tiles: TileSet, usual: TrainingSettings, *, key: str) -> tuple[bo
 
 
 def _list(findings: Sequence[Finding]) -> None:
-    """The first few in full, all of them in a table where there are more."""
-    for one in findings[:SHOWN]:
-        st.markdown(f"- {plain(one.fact)}  \n  {plain(one.remedy)}")
-    if len(findings) > SHOWN:
+    """One of each kind in full; all of them in a table where there are more."""
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for one in findings:
+        kinds.setdefault((one.expected, one.remedy), []).append(one)
+    for first, *others in list(kinds.values())[:SHOWN]:
+        more = f" {len(others)} more like it." if others else ""
+        st.markdown(f"- {plain(first.fact)}{more}  \n  {plain(first.remedy)}")
+    if len(findings) > min(len(kinds), SHOWN):
         with st.expander(f"All {len(findings)}"):
             _table(findings)
 

@@ -305,7 +305,7 @@ def test_a_finding_in_the_pixels_comes_when_they_are_looked_through(project):
         (tiles.folder / tile.image).write_bytes(b"x")
     page = finished_check(project)
     assert "5 things" in text_of(page.error)
-    assert text_of(page.markdown).count("a damaged file") == 3
+    assert text_of(page.markdown).count("a damaged file") == 1 and "4 more like it" in text_of(page.markdown)
     assert [e for e in page.expander if e.label == "All 5"]
     assert start_button(page).disabled
 
