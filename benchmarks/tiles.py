@@ -1,0 +1,185 @@
+"""CPU seconds, time, memory and bytes read of exports, beside a plain loop over the tiles: `python -m benchmarks.tiles compare`.
+
+Each case runs twice, in processes of their own (imports are not counted): as `labeling.export` does it, and as the loop that comes to mind
+first, written out in `plain_loop`: for each tile read its window, look which of all shapes touch it, rasterise these, write both files. `--large`
+adds 16,384 x 16,384 px (5 GB of disk); `--write` puts the table into docs/tiles.md. `formats` measures each metadata format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import typer
+from affine import Affine
+from rasterio.features import rasterize
+from rasterio.windows import Window
+from shapely.affinity import rotate
+from shapely.geometry import box
+
+from labeling.export import export_tiles
+from labeling.export_settings import ExportSettings, ImageSource
+from tiles.formats import FORMATS
+from tiles.windows import tile_windows
+from workspace.classes import starter_schema
+
+BLOCK = 512
+TILE = 256
+TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+CRS = "EPSG:32611"
+TABLE = Path(__file__).parents[1] / "docs" / "tiles.md"
+KINDS = {"uint8 RGB": ("uint8", 3), "uint16, 4 bands": ("uint16", 4)}
+SMALL = [(4096, 128, 5000), (4096, 128, 1000), (4096, 128, 10_000)]
+LARGE = [(16_384, 256, 1000), (16_384, 256, 10_000)]
+"""Side of the raster, step between tiles, polygons."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def write_raster(path: Path, side: int, dtype: str, bands: int) -> None:
+    """Random blocks, 0.5 m pixels, UTM zone 11."""
+    rng = np.random.default_rng(0)
+    block = rng.integers(0, 250 if dtype == "uint8" else 4000, (bands, BLOCK, BLOCK)).astype(dtype)
+    profile = {"driver": "GTiff", "width": side, "height": side, "count": bands, "dtype": dtype, "crs": CRS, "transform": TRANSFORM}
+    with rasterio.open(path, "w", **profile, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, BIGTIFF="IF_SAFER") as file:
+        for column, row in tile_windows(side, side, BLOCK, BLOCK):
+            file.write(block, window=Window(column, row, BLOCK, BLOCK))
+
+
+def town(side: int, count: int) -> gpd.GeoDataFrame:
+    """Houses of 4 to 12 m of two classes, turned anyhow, anywhere."""
+    rng = np.random.default_rng(2)
+    x, y, size, angle = rng.random(count) * side / 2, rng.random(count) * side / 2, rng.uniform(4, 12, (count, 2)), rng.random(count) * 90
+    houses = [
+        rotate(box(500_000 + a, 4_000_000 - b, 500_000 + a + w, 4_000_000 - b + h), t)
+        for a, b, (w, h), t in zip(x, y, size, angle, strict=True)
+    ]
+    return gpd.GeoDataFrame({"class_value": rng.integers(1, 3, count)}, geometry=houses, crs=CRS)
+
+
+def plain_loop(raster: Path, labels: gpd.GeoDataFrame, stride: int, out: Path) -> int:
+    """Image and label files alone, without side files, split, statistics or checksums; the number of tiles."""
+    for folder in ("images", "labels"):
+        (out / folder).mkdir(parents=True)
+    count = 0
+    with rasterio.open(raster) as file:
+        for column, row in tile_windows(file.width, file.height, TILE, stride):
+            window = Window(column, row, TILE, TILE)
+            pixels = file.read(window=window)
+            touching = labels[labels.intersects(box(*file.window_bounds(window)))]
+            if touching.empty:
+                continue
+            place = {"crs": file.crs, "transform": file.window_transform(window)}
+            shapes = zip(touching.geometry, touching["class_value"], strict=True)
+            label = rasterize(shapes, out_shape=(TILE, TILE), transform=place["transform"], dtype=np.uint8)
+            for folder, values in (("images", pixels), ("labels", label[None])):
+                size = {"width": TILE, "height": TILE, "count": len(values), "dtype": values.dtype}
+                with rasterio.open(out / folder / f"{count:09d}.tif", "w", driver="GTiff", **size, **place) as tile:
+                    tile.write(values)
+            count += 1
+    return count
+
+
+def bytes_read() -> int:
+    """By this process so far, from files or their cache (Linux)."""
+    facts = Path("/proc/self/io")
+    return int(re.search(r"rchar: (\d+)", facts.read_text())[1]) if facts.exists() else 0
+
+
+@app.command()
+def once(how: str, raster: Path, polygons: int, stride: int, out: Path, metadata_format: str = "Classified_Tiles") -> None:
+    """Measure one export in this process; prints JSON."""
+    with rasterio.open(raster) as file:
+        side = file.width
+    labels = town(side, polygons)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun, cpu, read = time.perf_counter(), time.process_time(), bytes_read()
+    if how == "plain":
+        tiles = plain_loop(raster, labels, stride, out)
+    else:
+        settings = ExportSettings(tile_size=TILE, stride=stride, metadata_format=metadata_format)
+        image = ImageSource(name="town", source=str(raster))
+        tiles = len(export_tiles([image], labels, starter_schema(), settings, out).record.tiles)
+    facts = {
+        "tiles": tiles,
+        "cpu_s": time.process_time() - cpu,
+        "wall_s": time.perf_counter() - begun,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "imports_mb": before / 1024,
+        "times_read": (bytes_read() - read) / raster.stat().st_size,
+        "written_mb": sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) / 1e6,
+    }
+    typer.echo(json.dumps(facts))
+
+
+def measured(how: str, raster: Path, polygons: int, stride: int, *more: str) -> dict[str, float]:
+    """`once` in a process of its own."""
+    with tempfile.TemporaryDirectory(dir=raster.parent) as out:
+        command = [sys.executable, "-m", "benchmarks.tiles", "once", how, str(raster), str(polygons), str(stride), f"{out}/set", *more]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+        return found
+
+
+def row(name: str, ours: dict[str, float], plain: dict[str, float]) -> str:
+    """A line of the table."""
+    cells = [name, f"{ours['tiles']:,.0f}"]
+    for key, digits in (("cpu_s", 2), ("wall_s", 1), ("peak_mb", 0), ("times_read", 1)):
+        cells.append(f"{ours[key]:,.{digits}f} / {plain[key]:,.{digits}f}")
+    cells.append(f"{plain['cpu_s'] / ours['cpu_s']:.1f}")
+    return f"| {' | '.join(cells)} |"
+
+
+HEAD = """| raster, polygons, step | tiles | CPU s | wall s | peak MB | raster read | CPU ratio |
+|---|---|---|---|---|---|---|"""
+
+
+@app.command()
+def compare(
+    large: Annotated[bool, typer.Option(help="With the rasters of 16,384 px.")] = False,
+    write: Annotated[bool, typer.Option(help="Put the table into docs/tiles.md.")] = False,
+) -> None:
+    """Measure all cases beside the plain loop."""
+    lines = [HEAD]
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, (dtype, bands) in KINDS.items():
+            cases = SMALL + (LARGE if large else [])
+            for side in dict.fromkeys(case[0] for case in cases):
+                raster = Path(folder) / "raster.tif"
+                write_raster(raster, side, dtype, bands)
+                for _, stride, polygons in (case for case in cases if case[0] == side):
+                    ours, plain = (measured(how, raster, polygons, stride) for how in ("export", "plain"))
+                    lines.append(row(f"{side:,} px {kind}, {polygons:,}, {stride} px", ours, plain))
+                    typer.echo(lines[-1])
+    if write:
+        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, GDAL {rasterio.__gdal_version__}"
+        text = "\n".join([f"Measured on {machine}; each pair of numbers is: export / plain loop.", "", *lines])
+        between = re.compile(r"(?<=<!-- benchmarks.tiles -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+        TABLE.write_text(between.sub(lambda _: text, TABLE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@app.command()
+def formats(polygons: int = 5000, side: int = 4096, stride: int = 128) -> None:
+    """Measure each metadata format on 8-bit RGB; prints one JSON object each."""
+    with tempfile.TemporaryDirectory() as folder:
+        raster = Path(folder) / "raster.tif"
+        write_raster(raster, side, "uint8", 3)
+        for name in FORMATS:
+            facts = measured("export", raster, polygons, stride, "--metadata-format", name)
+            typer.echo(json.dumps({"format": name} | {key: round(value, 2) for key, value in facts.items()}))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks.tiles")
