@@ -68,6 +68,19 @@ def by_place(record: TileSetRecord) -> list[Finding]:
     return found
 
 
+def clear_of(
+    tiles: Sequence[TileRecord], record: TileSetRecord, others: Sequence[TileRecord], other_record: TileSetRecord
+) -> list[TileRecord]:
+    """Those of the tiles of one set that neither overlap nor touch any of the tiles of another; all where the tiles do not say where they lie."""
+    every = [(t, record) for t in tiles] + [(t, other_record) for t in others]
+    places = outlines([t.affine for t, _ in every], [t.crs for t, _ in every], [its.size_of(t) for t, its in every])
+    if places is None or not others:
+        return list(tiles)
+    reach = TOUCHING * math.sqrt(float(np.median(shapely.area(places))))
+    touching = set(shapely.STRtree(places[len(tiles) :]).query(places[: len(tiles)], predicate="dwithin", distance=reach)[0].tolist())
+    return [tile for i, tile in enumerate(tiles) if i not in touching]
+
+
 def by_pixels(record: TileSetRecord, digests: Mapping[str, bytes | None]) -> list[Finding]:
     """Validation tiles that show, pixel for pixel, what a training tile shows.
 

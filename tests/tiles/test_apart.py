@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tiles.apart import NOT_APART, by_pixels, by_place, is_marked, leaks, one_sided_classes, scored_on
+from tiles.apart import NOT_APART, by_pixels, by_place, clear_of, is_marked, leaks, one_sided_classes, scored_on
 
 
 def changed(record, index, **changes):
@@ -89,6 +89,16 @@ def test_a_class_of_one_side(tile_set):
     record = changed(changed(tile_set.record, 2, pixels={0: 5, 1: 9}), 3, pixels={0: 5, 1: 9})
     (finding,) = one_sided_classes(record)
     assert "'Unpaved road'" in finding.expected and "no score" in finding.remedy
+
+
+def test_tiles_of_another_set_on_the_same_ground_are_left_out(tile_set):
+    """Its first tile on the second one here, its third beside the fourth: both go."""
+    record = tile_set.record
+    other = moved(moved(record, 0, 1, east_m=8), 2, 3, north_m=16)
+    far = changed(changed(other, 1, transform=(0.5, 0, 0, 0, -0.5, 0)), 3, transform=(0.5, 0, 900, 0, -0.5, 0))
+    assert [t.name[-1] for t in clear_of(far.tiles, far, record.tiles, record)] == ["1", "3"]
+    nowhere = changed(record, 0, crs="", transform=(1, 0, 0, 0, 1, 0))
+    assert len(clear_of(far.tiles, far, nowhere.tiles, nowhere)) == len(clear_of(far.tiles, far, [], record)) == 4
 
 
 def test_the_mark_is_in_the_words_of_a_score():
