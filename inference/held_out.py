@@ -19,11 +19,11 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from imagery.grid import Grid
-from inference.certainty import iou_intervals
 from inference.report import ClassCertainty, PlaceReport, ScoreReport
 from inference.scores import Counts, confusion, scores_from, translation, values_of
 from inference.truth import IGNORE, open_truth
 from tiles.apart import leaks, scored_on
+from tiles.certainty import class_counts, iou_intervals
 from tiles.reader import read_tile
 from tiles.tile_set import TileRecord, TileSet
 from workspace.classes import ClassDef
@@ -211,11 +211,11 @@ def _place(place: str, tally: _Tally, classes: Sequence[ClassDef]) -> PlaceRepor
 
 def _certainty(one: ClassDef, index: int, blocks: Counts) -> ClassCertainty:
     """How sure the IoU of a class is; `blocks` is (blocks, 2, size, size), `index` the place of the class in them."""
-    counts = np.stack([blocks[:, :, index].sum(axis=-1), blocks[:, :, :, index].sum(axis=-1), blocks[:, :, index, index]], axis=-1)
-    found = iou_intervals(counts[:, 0], counts[:, 1])
+    before, after = class_counts(blocks[:, 0], index), class_counts(blocks[:, 1], index)
+    found = iou_intervals(before, after)
     return ClassCertainty(
         value=one.value,
-        blocks=int((counts[:, 1, 0] > 0).sum()),
+        blocks=int((after[:, 0] > 0).sum()),
         before=found and found.before,
         after=found and found.after,
         gain=found and found.gain,

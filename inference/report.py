@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from errors import JobError
-from inference.certainty import Interval
 from inference.compare import Comparison
 from inference.scores import Scores
+from tiles.certainty import Interval
 from workspace.classes import ClassDef
 
 REPORT_FILE = "report.json"
@@ -89,7 +89,7 @@ class PlaceReport(_Strict):
 
 
 class ClassCertainty(_Strict):
-    """How far the IoU of one class could be off by chance: 95 % intervals (`inference.certainty`); None where too few blocks hold it."""
+    """How far the IoU of one class could be off by chance: 95 % intervals (`tiles.certainty`); None where too few blocks hold it."""
 
     value: int
     blocks: int

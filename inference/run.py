@@ -28,6 +28,7 @@ from inference.predict import predict_raster, ranges_of
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
 from inference.reuse import map_key, note_key, take_over
 from inference.settings import PredictionSettings, RasterToPredict, place_of, read_settings, source_of
+from inference.suggest import square_side, suggest
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, read_card
 from tiles.tile_set import TileSet, open_tile_set
@@ -89,6 +90,8 @@ class _Job:
     """Per raster id; rasters that cannot be read are not in it."""
     problems: list[Problem]
     notes: list[Problem]
+    squares: dict[str, int] = field(default_factory=dict)
+    """Per raster id: pixels of the side of a square that is suggested for labelling, as large on the ground as the new model's tiles."""
     fitted: set[str] = field(default_factory=set)
     """Ids of rasters that the model before can only read when fitted to the new model's input."""
     _bundles: dict[str, ModelBundle] = field(default_factory=dict)
@@ -128,6 +131,8 @@ def compare_models(reporter: JobReporter) -> None:
     report = _report(job, rasters, held_out, truth)
     write_text(job.folder / REPORT_FILE, report.model_dump_json(indent=1) + "\n")
     reporter.event(kind="report")
+    reporter.progress("Looking for places to label next", 1.0)
+    suggest(job.folder, {raster.id: job.squares[raster.id] for raster in rasters}, reporter.stop_if_cancelled)
     if len(rasters) <= PICTURES_AT_ONCE:
         for one in rasters:
             reporter.progress(f"Drawing the picture for reports: {one.name}", 1.0)
@@ -187,6 +192,7 @@ def _look_at(job: _Job, raster: RasterToPredict) -> None:
         _failed(job, raster, error)
     else:
         job.pixels[raster.id] = info.width * info.height
+        job.squares[raster.id] = square_side(job.cards["after"].input, info.resolution_m)
         job.notes += [Problem(raster=raster.name, fact=fact) for fact in look.notes]
         if look.fitted:
             job.fitted.add(raster.id)

@@ -76,6 +76,12 @@ class Score(BaseModel):
     recall: float | None = None
     pixels: int | None = None
     """Pixels of the class in the truth."""
+    iou_range: tuple[float, float] | None = None
+    """Where the IoU lies in 95 of 100 draws of the blocks of ground (`tiles.certainty`); None where too few blocks hold the class."""
+    iou_gain_range: tuple[float, float] | None = None
+    """The same for how much better it is than the base model's."""
+    blocks: int | None = None
+    """Squares of ground, about a tile each, that hold the class."""
 
 
 class BaseReference(BaseModel):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import streamlit as st
 
 from imagery.library import Raster, list_rasters
+from inference.suggest import Square
 from labeling.draw import geojson_of
 from labeling.journal import open_journal
 from labeling.label_set import current_labels, outside
@@ -22,6 +24,7 @@ from ui.frame import next_step_link, page_frame, tile_token
 from ui.label_coverage import coverage_button
 from ui.label_export import export_button
 from ui.label_import import import_button, imported_panel
+from ui.label_next import add_square, label_next, square_bounds
 from ui.maps import new_map
 from ui.problems import explained
 from ui.scenes import add_raster, bounds_of, go_to, outline
@@ -34,12 +37,19 @@ MAP_HEIGHT = 545
 MAP_TO_CORRECT_OPACITY = 0.5
 
 
-def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown: Sequence[Raster]) -> None:
+def draw_map(
+    project: Project, schema: ClassSchema, rasters: list[Raster], shown: Sequence[Raster], over: Path | None, square: Square | None
+) -> None:
+    """The label map. Who comes from a comparison (`over`) sees its new map below the labels, and the square to label next."""
     token = tile_token(project)
-    m = new_map(bounds_of(shown))
+    m = new_map(square_bounds(square) if square else bounds_of(shown))
     for raster in rasters:
         add_raster(m, token, raster)
-    add_map_to_correct(m, token, project, rasters)
+    if over is not None:
+        for raster in rasters:
+            add_result(m, token, over, raster, "after", f"New model's map: {raster.name}", MAP_TO_CORRECT_OPACITY)
+    if square is not None:
+        add_square(m, square)
     label_map(
         m,
         key=f"labels:{project.id}",
@@ -50,14 +60,6 @@ def draw_map(project: Project, schema: ClassSchema, rasters: list[Raster], shown
         height=MAP_HEIGHT,
         command=st.session_state.get("map_command"),
     )
-
-
-def add_map_to_correct(m: Any, token: str, project: Project, rasters: Sequence[Raster]) -> None:
-    """Who comes from a comparison sees its new map below the labels; it can be switched off like any layer."""
-    job = next((job for job in comparisons(project) if job.name == st.query_params.get(OVER)), None)
-    if job is not None:
-        for raster in rasters:
-            add_result(m, token, job, raster, "after", f"New model's map: {raster.name}", MAP_TO_CORRECT_OPACITY)
 
 
 def tell_map(kind: str, object_ids: list[str]) -> None:
@@ -99,7 +101,9 @@ def workplace(project: Project, rasters: list[Raster]) -> None:
         if not labels.empty:
             next_step_link("draw_labels")
     imported_panel(project, tell_map)
-    draw_map(project, schema, rasters, shown)
+    over = next((job for job in comparisons(project) if job.name == st.query_params.get(OVER)), None)
+    square = label_next(over, labels, {raster.id: raster.name for raster in rasters}) if over else None
+    draw_map(project, schema, rasters, shown, over, square)
     warnings_panel(project, labels, schema, rasters)
 
 

@@ -19,6 +19,7 @@ from tiles.formats.base import read_band
 from tiles.objects import Box, TileObject, pixels_in
 from tiles.reader import EMPTY_PIXEL, UNCERTAIN_PIXEL, UNLABELLED_PIXEL, TilePixels, read_labelled
 from tiles.tile_set import SecondImages, Split, TileClass, TileRecord, TileSet, TileSetRecord
+from workspace.classes import ClassDef
 
 MOST_MIXED = 200
 """Tiles shown as a mixture of all classes; those after them come as they were cut."""
@@ -147,7 +148,9 @@ def picture(image: NDArray[Any], valid: NDArray[np.bool_], look: TileSetRecord |
     return np.ascontiguousarray(np.broadcast_to(shown, (3, *shown.shape[1:])).transpose(1, 2, 0)).astype(np.uint8)
 
 
-def overlay(rgb: NDArray[np.uint8], label: NDArray[np.uint8], classes: Sequence[TileClass], opacity: float = 0.5) -> NDArray[np.uint8]:
+def overlay(
+    rgb: NDArray[np.uint8], label: NDArray[np.uint8], classes: Sequence[TileClass | ClassDef], opacity: float = 0.5
+) -> NDArray[np.uint8]:
     """(rows, columns, 3): the colours of the classes over the tile, background left clear."""
     colours = np.zeros((256, 3), dtype=np.uint8)
     for c in classes:

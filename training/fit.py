@@ -20,9 +20,10 @@ from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.last_layer import fit_last_layer
 from training.loop import encoder_and_rest, evaluate, train_epoch, training_batches
 from training.memory import Pieces
-from training.metrics import iou, mean, scores
+from training.metrics import iou, mean, scores, with_ranges
 from training.monitor import f1, selection
 from training.prepare import Preparation, only, prepare
+from training.report import write_report
 from training.run_folder import MODEL, RESULT
 from training.schedule import learning_schedule
 from training.settings import TrainingSettings
@@ -63,6 +64,8 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
         raise
     reporter.progress("Saving the model", 0.99)
     publish(folder, settings)
+    reporter.progress("Writing the report", 0.99)
+    write_report(folder, settings, ready, reporter.stop_if_cancelled)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     say("Done.")
 
@@ -174,7 +177,7 @@ def score_epoch(ready: Preparation, tick: Callable[[], None]) -> tuple[dict[str,
 
     held_out = evaluate(network, ready.validation, ready.loss, ready.compute, tick)
     drawn = held_out.drawn
-    found = scores(drawn, names, ready.on.held_out)
+    found = with_ranges(scores(drawn, names, ready.on.held_out), names, ready.blocks, held_out.by_tile, ready.before_by_tile)
     old_outputs: tuple[int, ...] = ()
     old_matrix = drawn
     if ready.replay_validation is not None:

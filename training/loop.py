@@ -124,20 +124,25 @@ def train_step(
 class Evaluation:
     """What a pass over some tiles found."""
 
-    drawn: NDArray[np.int64]
-    """Confusion matrix against what was drawn."""
+    by_tile: NDArray[np.int64]
+    """(tiles, outputs, outputs) confusion matrices against what was drawn."""
     kept: NDArray[np.int64]
     """The same against the targets of training, the base model's kept answers included."""
     loss: float
     """Mean per batch, against the targets of training."""
+
+    @property
+    def drawn(self) -> NDArray[np.int64]:
+        """Confusion matrix against what was drawn, of all tiles."""
+        return np.asarray(self.by_tile.sum(axis=0), dtype=np.int64)
 
 
 @torch.no_grad()
 def evaluate(network: SegmentationNetwork, data: TileData, loss: Loss, compute: Compute, tick: Tick, *, batch_size: int = 8) -> Evaluation:
     """Score the network on all tiles, as they are."""
     network.eval()
-    drawn = np.zeros((network.outputs, network.outputs), dtype=np.int64)
-    kept = drawn.copy()
+    by_tile = np.zeros((len(data), network.outputs, network.outputs), dtype=np.int64)
+    kept = np.zeros_like(by_tile[0])
     losses = []
     for indices in _in_order(data, batch_size):
         batch = data.batch(indices)
@@ -146,9 +151,10 @@ def evaluate(network: SegmentationNetwork, data: TileData, loss: Loss, compute: 
         losses.append(float(loss(logits, batch.target.to(compute.device))))
         answer = logits.argmax(dim=1).cpu().numpy()
         kept += confusion(batch.target.numpy(), answer, network.outputs)
-        drawn += confusion(np.stack([data.raw(i)[2] for i in indices]), answer, network.outputs)
+        for i, seen in zip(indices, answer, strict=True):
+            by_tile[i] = confusion(data.raw(i)[2], seen, network.outputs)
         tick()
-    return Evaluation(drawn, kept, sum(losses) / max(len(losses), 1))
+    return Evaluation(by_tile, kept, sum(losses) / max(len(losses), 1))
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Score
+from tiles.certainty import class_counts, iou_intervals
 from tiles.tile_set import IGNORE_LABEL
 
 
@@ -40,4 +41,41 @@ def scores(matrix: NDArray[np.int64], names: Sequence[str], on: str) -> tuple[Sc
         if actual:
             precision = hit / claimed if claimed else None
             made.append(Score(on=on, class_name=name, iou=iou(matrix, i), precision=precision, recall=hit / actual, pixels=actual))
+    return tuple(made)
+
+
+def with_ranges(
+    found: Sequence[Score], names: Sequence[str], blocks: NDArray[np.int64], after: NDArray[np.int64], before: NDArray[np.int64] | None
+) -> tuple[Score, ...]:
+    """Scores with how far they could be off by chance.
+
+    Args:
+        found: Of the tiles below.
+        names: Of the outputs from 1 on.
+        blocks: (tiles,) number of the square of ground each tile lies in.
+        after: (tiles, n, n) confusion matrices of the model scored.
+        before: The same of the base model; None where it knows no class.
+    """
+
+    def per_block(matrices: NDArray[np.int64]) -> NDArray[np.int64]:
+        summed = np.zeros((blocks.max() + 1, *matrices.shape[1:]), dtype=np.int64)
+        np.add.at(summed, blocks, matrices)
+        return summed
+
+    mine = per_block(after)
+    base = None if before is None else per_block(before)
+    made = []
+    for score in found:
+        output = list(names).index(score.class_name) + 1
+        counts = class_counts(mine, output)
+        ranges = iou_intervals(counts if base is None else class_counts(base, output), counts)
+        made.append(
+            score.model_copy(
+                update={
+                    "blocks": int((counts[:, 0] > 0).sum()),
+                    "iou_range": ranges and tuple(ranges.after),
+                    "iou_gain_range": tuple(ranges.gain) if ranges and base is not None else None,
+                }
+            )
+        )
     return tuple(made)

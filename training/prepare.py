@@ -19,6 +19,7 @@ from models.freezing import freeze
 from models.network import SegmentationNetwork
 from models.weights import fetch_encoder
 from tiles.apart import leaks, scored_on
+from tiles.certainty import blocks_of
 from tiles.tile_set import TileSet, open_tile_set
 from training.dataset import TileData
 from training.inputs import check_enough, check_quick, check_replay, input_for
@@ -75,6 +76,10 @@ class Preparation:
     """(outputs,) of the classes."""
     loss: Loss
     before: tuple[Score, ...]
+    before_by_tile: NDArray[np.int64] | None
+    """(held-out tiles, n, n) confusion matrices of the base model; None where it knows no class."""
+    blocks: NDArray[np.int64]
+    """(held-out tiles,) number of the square of ground each lies in."""
     compute: Compute
     fingerprint: str
 
@@ -113,7 +118,8 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
 
     compute = choose_compute(settings.device)
     remembered = _remembered(plan, tile_set) if settings.keep_old_classes else ()
-    before = _look_with_base(base, model_input, plan, (train, validation, replay_validation), remembered, on, compute, stage)
+    sets = (train, validation, replay_validation)
+    before, before_by_tile = _look_with_base(base, model_input, plan, sets, remembered, on, compute, stage)
     network = _adapted(base, model_input, plan, settings.seed)
     if frozen:
         freeze(network.encoder)
@@ -126,6 +132,7 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     chosen = settings.model_dump_json(exclude=set(PLACES))  # what lies there counts, not where: a copied project goes on
     records = "".join(data.tile_set.record.model_dump_json() for data in (train, replay) if data is not None)
     fingerprint = hashlib.sha256((chosen + base.card.weights_sha256 + records).encode()).hexdigest()
+    blocks = blocks_of(tile_set.validation, tile_set.record.tile_sides)
     return Preparation(
         base=base,
         plan=plan,
@@ -140,6 +147,8 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         weights=weights,
         loss=loss_of(settings.loss, weights),
         before=before,
+        before_by_tile=before_by_tile,
+        blocks=blocks,
         compute=compute,
         fingerprint=fingerprint,
     )
@@ -183,11 +192,15 @@ def _look_with_base(
     on: ScoredOn,
     compute: Compute,
     stage: Stage,
-) -> tuple[Score, ...]:
-    """Score the base model as it is, and note its answers as targets where nothing was drawn."""
+) -> tuple[tuple[Score, ...], NDArray[np.int64] | None]:
+    """Score the base model as it is, and note its answers as targets where nothing was drawn.
+
+    Returns:
+        The scores, and the confusion matrices of the held-out tiles.
+    """
     train, validation, replay_validation = sets
     if not base.card.classes:
-        return ()
+        return (), None
     network = base.network
     if (model_input.band_names, model_input.dtype) != (base.card.input.band_names, base.card.input.dtype):
         network = load_bundle(base.folder).network
@@ -196,30 +209,31 @@ def _look_with_base(
     old = np.array(plan.old_outputs, dtype=np.uint8)
     names = [c.name for c in plan.classes]
 
-    def look(data: TileData, what: str, *, keep: bool) -> NDArray[np.int64]:
-        matrix = np.zeros((len(names) + 1, len(names) + 1), dtype=np.int64)
-        agreement = matrix.copy()
+    def look(data: TileData, what: str, *, keep: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(tiles, n, n) against what was drawn, and (n, n) of the agreement with what is kept."""
+        matrices = np.zeros((len(data), len(names) + 1, len(names) + 1), dtype=np.int64)
+        agreement = np.zeros_like(matrices[0])
         made = []
         for i, (output, probability) in enumerate(answers(network, data, compute, lambda: stage(what, 0.0))):
             drawn, seen = data.raw(i)[2], old[output]
-            matrix += confusion(drawn, seen, len(matrix))
+            matrices[i] = confusion(drawn, seen, len(agreement))
             if keep:
                 made.append(kept_targets(drawn, seen, probability >= SURE, remembered))
-                agreement += confusion(made[-1], seen, len(matrix))
+                agreement += confusion(made[-1], seen, len(agreement))
         if keep:
             data.targets = np.stack(made)
-        return np.stack([matrix, agreement])
+        return matrices, agreement
 
     keep = bool(remembered)
     if keep:
         look(train, "Looking at the tiles with the base model", keep=True)
     held_out, agreement = look(validation, "Scoring the base model", keep=keep)
-    before = scores(held_out, names, on.held_out)
+    before = scores(held_out.sum(axis=0), names, on.held_out)
     if replay_validation is not None:
-        before += tuple(s for s in scores(look(replay_validation, "Scoring the base model", keep=False)[0], names, on.reminders))
+        before += scores(look(replay_validation, "Scoring the base model", keep=False)[0].sum(axis=0), names, on.reminders)
     elif keep:
         before += only(scores(agreement, names, on.agreement), remembered, names)
-    return before
+    return before, held_out
 
 
 def only(found: tuple[Score, ...], outputs: tuple[int, ...], names: list[str]) -> tuple[Score, ...]:

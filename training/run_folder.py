@@ -13,6 +13,8 @@ RESULT = "result.json"
 """Scores before and after."""
 FOUND = "found.json"
 """Tiles per step and learning rate where they were left open, with the curve of the trial."""
+REPORT = "report.html"
+"""What was learnt, for people (`training.report`)."""
 NOTES = "notes.txt"
 
 

@@ -117,3 +117,30 @@ def test_how_much_is_labelled_is_told(scene: Project):
     pictures, classes = (table.value for table in page.dataframe)
     assert pictures["Objects"].tolist() == [1] and 10 < pictures["Fully labelled"].iloc[0] < 90
     assert classes[["Class", "Objects"]].to_numpy().tolist() == [["Unpaved road", 1]]
+
+
+def test_who_comes_from_a_comparison_is_led_from_square_to_square(scene: Project, monkeypatch: pytest.MonkeyPatch):
+    shown: list[tuple[float, ...]] = []
+    monkeypatch.setattr("ui.canvas.map_document", lambda m: (shown.append(map_document(m)["bounds"]), map_document(m))[1])
+    raster = list_rasters(scene)[0]
+    job = scene.predictions_folder / "mine"
+    write_json(job / "settings.json", {"title": "Mine", "base": "b", "new": "n", "rasters": [{"id": raster.id, "name": "scene.tif", "source": "x"}]})
+    squares = [
+        {"raster": raster.id, "unsure": share, "corners": [[LON + dx + x * 2e-4, LAT - 3e-4 + y * 2e-4] for x, y in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]}
+        for share, dx in ((0.5, 1e-4), (0.4, 5e-4), (0.3, 9e-4))
+    ]  # fmt: skip
+    write_json(job / "label_next.json", {"squares": [*squares, {**squares[0], "raster": "taken0away"}]})
+    add(scene, {"type": "Point", "coordinates": [LON + 6e-4, LAT - 2e-4]})  # in the second square: passed over
+    page = open_page(scene, over="mine")
+    assert "1 of 2" in words(page) and "50 %" in words(page)
+    assert shown[-1][0] == pytest.approx(LON + 0.5e-4) and shown[-1][2] == pytest.approx(LON + 3.5e-4)
+    add(scene, {"type": "Point", "coordinates": [LON + 2e-4, LAT - 2e-4]})
+    page.run()
+    assert "1 of 2" in words(page) and "labelled." in words(page)  # it stays while it is being labelled
+    page.button(key="label_next:mine:next").click().run()
+    assert "2 of 2" in words(page) and "30 %" in words(page)
+    page.button(key="label_next:mine:next").click().run()
+    assert "1 of 2" in words(page)
+    page.button(key="label_next:mine:close").click().run()
+    assert "Label here next" not in words(page) and shown[-1][2] > LON + 1e-3
+    assert "Label here next" not in words(open_page(scene))

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from inference.certainty import LEAST_BLOCKS
 from inference.report import Report, ScoreReport, area_text, old_classes
 from tiles.apart import is_marked
+from tiles.certainty import LEAST_BLOCKS
 from ui.comparison.choices import KEY
 from ui.problems import plain
 from ui.wording import NO_HONEST_TEST

@@ -7,10 +7,13 @@ is judged without what makes a place easy or hard for both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tiles.tile_set import TileRecord
 
 LEAST_BLOCKS = 8
 """Blocks with the class in them, below which an interval would say more than is known."""
@@ -31,6 +34,29 @@ class IouIntervals(NamedTuple):
     before: Interval
     after: Interval
     gain: Interval
+
+
+def class_counts(matrices: NDArray[np.int64], output: int) -> NDArray[np.int64]:
+    """(blocks, 3) true, predicted and correct pixels of one class from (blocks, n, n) confusion counts, truth down."""
+    return np.stack([matrices[:, output].sum(axis=-1), matrices[:, :, output].sum(axis=-1), matrices[:, output, output]], axis=-1)
+
+
+def blocks_of(tiles: Sequence[TileRecord], sides: tuple[int, int]) -> NDArray[np.int64]:
+    """(tiles,) number of the square of ground that each tile's corner lies in; tiles without coordinates are each their own.
+
+    Args:
+        tiles: Perhaps overlapping.
+        sides: (columns, rows) of a tile, and of a block, in pixels.
+    """
+    keys: list[tuple[object, ...]] = []
+    for tile in tiles:
+        width, height = abs(tile.affine.a) + abs(tile.affine.b), abs(tile.affine.d) + abs(tile.affine.e)
+        if not tile.crs or tile.affine.is_identity:
+            keys.append((tile.name,))
+        else:
+            keys.append((tile.crs, int(tile.affine.c // (width * sides[0])), int(tile.affine.f // (height * sides[1]))))
+    numbers: dict[tuple[object, ...], int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def iou_intervals(before: NDArray[np.int64], after: NDArray[np.int64], *, seed: int = 0) -> IouIntervals | None:

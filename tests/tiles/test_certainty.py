@@ -1,6 +1,7 @@
 import numpy as np
 
-from inference.certainty import LEAST_BLOCKS, iou_intervals
+from tiles.certainty import LEAST_BLOCKS, blocks_of, class_counts, iou_intervals
+from tiles.tile_set import TileRecord
 
 
 def blocks(count: int, correct: np.ndarray | int) -> np.ndarray:
@@ -45,3 +46,23 @@ def test_too_few_blocks_with_the_class_tell_nothing():
     assert iou_intervals(few, few) is None
     enough = np.concatenate([blocks(LEAST_BLOCKS, 50), empty])
     assert iou_intervals(enough, enough) is not None
+
+
+def a_tile(name: str, x: float, y: float, crs: str = "EPSG:32611") -> TileRecord:
+    return TileRecord(
+        name=name, raster="a", column=0, row=0, crs=crs, transform=(0.5, 0, x, 0, -0.5, y), place="p", split="validation", pixels={}, image="", label=""
+    )  # fmt: skip
+
+
+def test_overlapping_tiles_of_one_square_of_ground_are_one_block():
+    tiles = [a_tile("1", 0, 64), a_tile("2", 16, 64), a_tile("3", 32, 64), a_tile("4", 16, 50), a_tile("5", 0, 64, crs="EPSG:32612")]
+    assert blocks_of(tiles, (64, 64)).tolist() == [0, 0, 1, 2, 3]
+
+
+def test_tiles_that_lie_nowhere_are_blocks_of_their_own():
+    assert blocks_of([a_tile(str(i), 0, 0, crs="") for i in range(3)], (64, 64)).tolist() == [0, 1, 2]
+
+
+def test_counts_of_a_class_come_from_confusion_matrices():
+    matrix = np.array([[[5, 1], [2, 7]]])
+    assert class_counts(matrix, 1).tolist() == [[9, 8, 7]]  # true, predicted, correct
