@@ -22,7 +22,7 @@ class FileQueue:
         """SHA-256 by path, in the order in which the files were put; complete after `wait`."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tiles")
         self._waiting: deque[tuple[int, Future[dict[str, str]]]] = deque()
-        self._bytes = 0
+        self.waiting_bytes = 0
         self._folders: set[str] = set()
 
     def put(self, files: Mapping[str, bytes]) -> None:
@@ -38,9 +38,9 @@ class FileQueue:
             (self.folder / parent).mkdir(parents=True, exist_ok=True)
             self._folders.add(parent)
         size = sum(map(len, files.values()))
-        self._bytes += size
+        self.waiting_bytes += size
         self._waiting.append((size, self._pool.submit(_write, self.folder, files)))
-        while self._waiting and (self._bytes > WAITING_BYTES or self._waiting[0][1].done()):
+        while self._waiting and (self.waiting_bytes > WAITING_BYTES or self._waiting[0][1].done()):
             self._finish_first()
 
     def wait(self) -> None:
@@ -54,7 +54,7 @@ class FileQueue:
 
     def _finish_first(self) -> None:
         size, writing = self._waiting.popleft()
-        self._bytes -= size
+        self.waiting_bytes -= size
         self.checksums |= writing.result()
 
 

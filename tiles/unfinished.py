@@ -136,6 +136,8 @@ class UnfinishedSet:
             name: (notes / name).read_text(encoding="utf-8").splitlines()[:count]
             for name, count in ((TILES_FILE, tiles), (CHECKSUMS_FILE, checksums))
         }
+        if (len(lines[TILES_FILE]), len(lines[CHECKSUMS_FILE])) != self._noted:
+            raise ValueError("Lines are missing.")
         for name, kept in lines.items():
             (notes / name).unlink()
             _append(notes / name, kept)
