@@ -33,7 +33,7 @@ def test_no_more_than_so_much_waits(tmp_path, monkeypatch):
 def test_what_goes_wrong_is_raised_later(tmp_path):
     (tmp_path / "in the way").mkdir()
     files = FileQueue(tmp_path)
-    files.put({"in the way": b""})
-    with pytest.raises(OSError, match="in the way"):
+    with pytest.raises(OSError, match="in the way"):  # at once or later: it is written by another thread
+        files.put({"in the way": b""})
         files.wait()
     files.close()
