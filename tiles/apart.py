@@ -18,14 +18,12 @@ from rasterio.errors import RasterioIOError
 
 from tiles.footprints import outlines
 from tiles.formats.base import Finding
-from tiles.tile_set import RECORD_FILE, TileRecord, TileSet, TileSetRecord
+from tiles.tile_set import TileRecord, TileSet, TileSetRecord
 
 NOT_APART = "not kept apart from training"
 """The mark, in the words of a score."""
-REMEDY = (
-    "Export the tiles again: Terratune keeps validation in places of its own. "
-    "Where that cannot be, you may train all the same; every score then says that it is no honest test."
-)
+ALL_THE_SAME = "Where that cannot be, you may train all the same; every score then says that it is no honest test."
+REMEDY = f"Export the tiles again: Terratune keeps validation in places of its own. {ALL_THE_SAME}"
 TOUCHING = 0.001
 """Share of a tile's side below which two tiles touch."""
 NEAR = 0.99
@@ -120,7 +118,7 @@ def one_sided_classes(record: TileSetRecord) -> Iterator[Finding]:
             seen, lacking = ("training", "validation") if train[c.value] else ("validation", "training")
             what = "it gets no score" if train[c.value] else "it cannot be learnt"
             yield Finding(
-                RECORD_FILE,
+                next(t.image for t in record.tiles if t.pixels.get(c.value)),
                 f"the class '{c.name}' in training and in validation",
                 f"it only in {seen}",
                 f"Without any in {lacking} {what}: label some in another place and export again.",
@@ -135,12 +133,12 @@ def _outlines(record: TileSetRecord, tiles: Sequence[TileRecord]) -> NDArray[np.
 def _unplaced(record: TileSetRecord) -> Finding:
     if record.made_division:
         found, remedy = "tiles that lie nowhere, divided by who made them", "That division is used; it cannot be checked for neighbours."
-        return Finding(RECORD_FILE, "tiles that say where they lie", found, remedy, "none")
+        return Finding("images", "tiles that say where they lie", found, remedy, "none")
     return Finding(
         "images",
         "tiles that say where they lie, to keep training and validation apart",
         "no place, so validation is the last of them by number: neighbours may be on both sides",
-        REMEDY,
+        f"Bring world files along, or lists train.txt and val.txt of images that are apart. {ALL_THE_SAME}",
         "leak",
     )
 

@@ -137,7 +137,7 @@ def _derive_record(folder: Path) -> TileSetRecord:
         made = record(sides, [f"{PLACES[side]}, as it came" for side in sides], made=True)
         if not leaks(TileSet(folder, made)):
             return made
-    return record(*_split(chips, [c.value for c in first.classes]), made=False)
+    return record(*_split(first.form, chips, [c.value for c in first.classes]), made=False)
 
 
 def _read_part(folder: Path, part: Path) -> _Part:
@@ -319,7 +319,7 @@ def _stated_crs(definition: Mapping[str, Any], accumulated: Mapping[str, Any]) -
     return None
 
 
-def _split(chips: list[_Chip], values: list[int]) -> tuple[list[Split], list[str]]:
+def _split(form: TileFormat, chips: list[_Chip], values: list[int]) -> tuple[list[Split], list[str]]:
     places = outlines([c.transform for c in chips], [c.crs for c in chips], [c.size for c in chips])
     if places is not None:
         bounds = shapely.bounds(places)
@@ -327,18 +327,27 @@ def _split(chips: list[_Chip], values: list[int]) -> tuple[list[Split], list[str
         pixels = np.array([[c.pixels.get(v, 0) for v in values or [0]] for c in chips], dtype=np.int64)
         with contextlib.suppress(SplitError):  # all in one place
             return split_by_place(places, pixels, VALIDATION_SHARE, SEED, gap)
-    return _split_by_number(len(chips))
+    return _split_by_number([next(iter(c.objects), 0) if form.per_object else 0 for c in chips])
 
 
-def _split_by_number(count: int) -> tuple[list[Split], list[str]]:
-    """Chips come in scan order, so a run of numbers is the nearest thing to a place: the last fifth, after a gap."""
-    if count < 3:
+def _split_by_number(kinds: Sequence[int]) -> tuple[list[Split], list[str]]:
+    """Chips come in scan order, so a run of numbers is the nearest thing to a place: the last fifth of each kind, after a gap.
+
+    Args:
+        kinds: Of each chip; a kind of which there are fewer than three is only learnt from.
+    """
+    splits: list[Split] = ["train"] * len(kinds)
+    for kind in dict.fromkeys(kinds):
+        mine = [i for i, one in enumerate(kinds) if one == kind]
+        if len(mine) >= 3:
+            held, gap = max(1, round(VALIDATION_SHARE * len(mine))), max(1, round(0.05 * len(mine)))
+            for i in mine[-held:]:
+                splits[i] = "validation"
+            for i in mine[-held - gap : -held]:
+                splits[i] = "gap"
+    if "validation" not in splits:
         raise SplitError("There are fewer than three tiles, so none can be kept for validation.", "Export more tiles.")
-    held = max(1, round(VALIDATION_SHARE * count))
-    gap = max(1, round(0.05 * count))
-    train = count - held - gap
-    order: list[tuple[Split, int]] = [("train", train), ("gap", gap), ("validation", held)]
-    return [split for split, times in order for _ in range(times)], ["first tiles"] * train + ["gap"] * gap + ["last tiles"] * held
+    return splits, [{"train": "first tiles", "gap": "gap", "validation": "last tiles"}[split] for split in splits]
 
 
 def _tile_record(chip: _Chip, split: Split, place: str) -> TileRecord:

@@ -1,6 +1,7 @@
 """The record survives the disk; folders of other programs are understood."""
 
 import json
+import shutil
 
 import pytest
 
@@ -125,6 +126,24 @@ def test_chips_of_one_place_alone_open_and_are_told_to_leak(tmp_path):
     assert [f.harm for f in by_place(record)] == ["leak"]
 
 
+@pytest.mark.shared_data
+def test_scenes_that_lie_nowhere_have_every_class_on_both_sides(tmp_path, shared_data):
+    """Seven pictures of each of two classes, as folders: the last of each is kept, with one between used by neither."""
+    folder = as_another_program_left_it(tmp_path / "scenes")
+    for part in ("images", "labels"):
+        shutil.rmtree(folder / part)
+    for name in ("forest", "runway"):
+        (folder / "images" / name).mkdir(parents=True)
+        for path in sorted((shared_data / "scenes_ucmerced" / name).glob("*.tif")):
+            (folder / "images" / name / path.name).write_bytes(path.read_bytes())
+    classes = [{"Value": i, "Name": name, "Color": [-1, -1, -1]} for i, name in enumerate(("forest", "runway"), 1)]
+    change_json(folder / "esri_model_definition.emd", Classes=classes, MetaDataMode="Imagenet")
+    change_json(folder / "esri_accumulated_stats.json", MetaDataMode="Imagenet")
+    record = open_tile_set(folder).record
+    assert [t.split for t in record.tiles] == (["train"] * 5 + ["gap", "validation"]) * 2
+    assert [f.harm for f in by_place(record)] == ["leak"]
+
+
 @pytest.mark.parametrize("name", ["map.txt", "esri_accumulated_stats.json", "esri_model_definition.emd"])
 def test_a_missing_side_file_is_named(tmp_path, name):
     folder = as_another_program_left_it(tmp_path / "genuine")
@@ -141,8 +160,8 @@ def test_a_missing_stats_txt_does_no_harm(tmp_path):
 
 def test_another_metadata_format_is_named(tmp_path):
     folder = as_another_program_left_it(tmp_path / "genuine")
-    change_json(folder / "esri_accumulated_stats.json", MetaDataMode="CycleGAN")
-    with pytest.raises(TileSetFormatError, match="CycleGAN"):
+    change_json(folder / "esri_accumulated_stats.json", MetaDataMode="Point_Cloud")
+    with pytest.raises(TileSetFormatError, match="Point_Cloud"):
         open_tile_set(folder)
 
 

@@ -69,7 +69,7 @@ class BoxFormat(TileFormat):
             yield Finding(files.label, f"a label file as {self.name} asks", error.fact)
             return
         known = self.keys([v for v in values if v])
-        for key, _ in entries:
+        for key in dict.fromkeys(key for key, _ in entries):
             if key not in known:
                 named = next((value for value in values if values[value] == key), None)
                 remedy = "Add the class to the list, or correct the label." if named is None else NAMED.format(named)
