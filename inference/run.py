@@ -27,7 +27,7 @@ from inference.picture import make_picture
 from inference.predict import predict_raster, ranges_of
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
 from inference.reuse import map_key, note_key, take_over
-from inference.settings import PredictionSettings, RasterToPredict, place_of, read_settings, source_of
+from inference.settings import PredictionSettings, RasterToPredict, read_settings, source_of
 from inference.suggest import square_side, suggest
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, read_card
@@ -35,6 +35,7 @@ from tiles.tile_set import TileSet, open_tile_set
 from workspace.classes import ClassDef
 from workspace.files import size_in_words, write_text
 from workspace.jobs import JobReporter, run_job
+from workspace.places import place_of
 
 SIDES = ("after", "before")
 """The new map first: it is the one waited for."""

@@ -11,6 +11,7 @@ from errors import JobError
 from imagery.read import is_url
 from imagery.stretch import Stretch
 from workspace.classes import ClassDef
+from workspace.places import place_of
 
 SETTINGS_FILE = "settings.json"
 Device = Literal["auto", "cpu", "cuda"]
@@ -57,11 +58,6 @@ class PredictionSettings(_Strict):
         description="Both models see each piece turned and mirrored, and the mean of the eight answers counts: steadier maps, eight times the time.",
     )
     device: Device = "auto"
-
-
-def place_of(job: Path, path: str) -> Path:
-    """A path of the settings as an absolute one: relative ones count from the project folder (two above the job's)."""
-    return job.resolve().parent.parent / path
 
 
 def source_of(job: Path, raster: RasterToPredict) -> str:

@@ -17,7 +17,7 @@ from models.card import ModelCard
 from models.catalogue import CatalogueEntry, damaged_models, list_models
 from tiles.reader import require_pixels
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
-from training.run import read_settings
+from training.run_folder import read_settings
 from training.settings import TrainingSettings
 from ui.frame import page_frame, settings
 from ui.job_panel import job_panel

@@ -22,20 +22,19 @@ from tiles.apart import leaks, scored_on
 from tiles.certainty import blocks_of
 from tiles.tile_set import TileSet, open_tile_set
 from training.dataset import TileData
-from training.inputs import check_enough, check_quick, check_replay, input_for
+from training.inputs import check_enough, check_quick, check_replay, input_for, reminders_apart
 from training.last_layer import last_layer
 from training.loop import Compute, answers, choose_compute
 from training.losses import Loss, class_weights, loss_of
 from training.metrics import confusion, scores
 from training.monitor import check_classes
-from training.settings import PLACES, TrainingSettings
+from training.settings import HELD_OUT, PLACES, TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
 from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
 
 REPLAY_VALIDATION_TILES = 40
 """Reminder tiles scored after each epoch, at most."""
-HELD_OUT = "held-out tiles"
 REMINDERS = "held-out reminder tiles"
 AGREEMENT = "agreement with the base model on held-out tiles"
 
@@ -110,7 +109,7 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     train, validation = (
         TileData(tile_set, tiles, model_input, plan.lookup(tile_set.record.classes)) for tiles in (tile_set.train, tile_set.validation)
     )
-    replay, replay_validation = _replay(settings, model_input, plan)
+    replay, replay_validation = _replay(settings, model_input, plan, tile_set)
     on = ScoredOn.of(apart=apart, reminders_apart=replay is None or not leaks(replay.tile_set))
     for data in (train, validation, replay, replay_validation):
         if data is not None:
@@ -167,15 +166,18 @@ def base_folder(name_or_folder: str, progress: Callable[[float], None] | None = 
     return fetch_encoder(choice, store, lambda done, total: progress(done / total if total else 0.0) if progress else None)
 
 
-def _replay(settings: TrainingSettings, model_input: ModelInput, plan: OutputPlan) -> tuple[TileData | None, TileData | None]:
+def _replay(
+    settings: TrainingSettings, model_input: ModelInput, plan: OutputPlan, tile_set: TileSet
+) -> tuple[TileData | None, TileData | None]:
     if settings.replay_tiles is None or settings.replay_share == 0:
         return None, None
     replay = open_tile_set(Path(settings.replay_tiles))
     check_replay(replay, model_input)
-    lookup = plan.lookup(replay.record.classes)
-    every = max(1, -(-len(replay.validation) // REPLAY_VALIDATION_TILES))
-    validation = TileData(replay, replay.validation[::every], model_input, lookup) if replay.validation else None
-    return TileData(replay, replay.train, model_input, lookup), validation
+    lookup = plan.lookup(replay.record.classes, reminders=True)
+    learnt, tested = reminders_apart(replay, tile_set)
+    every = max(1, -(-len(tested) // REPLAY_VALIDATION_TILES))
+    validation = TileData(replay, tested[::every], model_input, lookup) if tested else None
+    return TileData(replay, learnt, model_input, lookup), validation
 
 
 def _remembered(plan: OutputPlan, tile_set: TileSet) -> tuple[int, ...]:

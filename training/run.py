@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -11,11 +10,10 @@ import typer
 from pydantic import ValidationError
 
 from errors import TerratuneError, TrainingError
+from training.run_folder import SETTINGS, read_settings, reason, write_settings
 from training.settings import TrainingSettings
-from workspace.files import read_json, write_json
+from workspace.files import read_json
 from workspace.jobs import JobReporter, job_status, process_alive, run_job
-
-SETTINGS = "settings.json"
 
 _FIELDS = TrainingSettings.model_fields
 
@@ -99,27 +97,8 @@ def run(folder: Path) -> int:
     return code
 
 
-def read_settings(folder: Path) -> TrainingSettings:
-    """The settings of a run folder.
-
-    Raises:
-        TrainingError: settings.json is missing or not understood.
-    """
-    path = folder / SETTINGS
-    try:
-        return TrainingSettings.model_validate(read_json(path))
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"The folder {folder.name} has no {SETTINGS}.", "Give the folder of a run, or --tiles and --out to start a new one."
-        ) from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise TrainingError(
-            f"{SETTINGS} of the run {folder.name} cannot be read: {_reason(error)}.", "Correct it, or start a new run."
-        ) from error
-
-
 def _new_run(out: Path, chosen: dict[str, Any]) -> Path:
-    """Write settings.json into `out`; folders become absolute, so that the run repeats from anywhere."""
+    """Write settings.json into `out`, so that the run repeats from anywhere."""
     if "tiles" not in chosen:
         raise typer.BadParameter("--tiles is needed.")
     for field in ("tiles", "replay_tiles"):
@@ -130,10 +109,10 @@ def _new_run(out: Path, chosen: dict[str, Any]) -> Path:
     try:
         settings = TrainingSettings.model_validate(chosen)
     except ValidationError as error:
-        raise typer.BadParameter(_reason(error)) from error
+        raise typer.BadParameter(reason(error)) from error
     if (out / SETTINGS).exists() and read_settings(out) != settings:
         raise TrainingError(f"The folder {out} holds a run with other settings.", "Give another --out, or delete that folder.")
-    write_json(out / SETTINGS, settings.model_dump())
+    write_settings(out, settings)
     return out
 
 
@@ -145,13 +124,6 @@ def _required(path: Path | None) -> Path:
     if path is None:
         raise ValueError("checked before")
     return path
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}"
-    return str(error)
 
 
 if __name__ == "__main__":

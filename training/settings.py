@@ -13,6 +13,8 @@ LEARNING, TILES, STOPPING = "How it learns", "What it sees of the tiles", "When 
 GROUPS = (LEARNING, TILES, STOPPING)
 """Headings under "More options", in order."""
 
+HELD_OUT = "held-out tiles"
+"""What scores on the tiles kept for the test say they are from."""
 PLACES = ("tiles", "base", "replay_tiles", "publish_to")
 """Settings that are folders (the base model may be a name)."""
 
@@ -40,6 +42,7 @@ class TrainingSettings(BaseModel):
     freeze: Literal["all_but_last_layer", "backbone", "nothing"] = Field(
         default="backbone",
         title="How thoroughly",
+        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}},
         description="Quick: only the last layer is fitted, a first map within seconds. Thorough: the last layers learn too, after that; what the "
         "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Everything: takes longest and wants "
         "hundreds of tiles.",

@@ -31,12 +31,16 @@ class OutputPlan:
     left_out: tuple[str, ...] = ()
     """Names of classes that are not learnt: their pixels do not count."""
 
-    def lookup(self, classes: Sequence[TileClass]) -> NDArray[np.uint8]:
-        """(256,) output index for each class value of a tile set; unknown classes are background, those left out and 255 are 255."""
+    def lookup(self, classes: Sequence[TileClass], *, reminders: bool = False) -> NDArray[np.uint8]:
+        """(256,) output index for each class value of a tile set; unknown classes are background, those left out and 255 are 255.
+
+        A class left out that the base model knows is still reminded of (`reminders`).
+        """
         table = np.zeros(256, dtype=np.uint8)
         table[IGNORE_LABEL] = IGNORE_LABEL
-        outputs = {c.name.casefold(): i for i, c in enumerate(self.classes, 1)}
-        outputs |= dict.fromkeys((name.casefold() for name in self.left_out), IGNORE_LABEL)
+        learnt = {c.name.casefold(): i for i, c in enumerate(self.classes, 1)}
+        left_out = dict.fromkeys((name.casefold() for name in self.left_out), IGNORE_LABEL)
+        outputs = left_out | learnt if reminders else learnt | left_out
         for c in classes:
             table[c.value] = outputs.get(c.name.casefold(), 0)
         return table

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from tiles.apart import is_marked
-from training.run import read_settings
+from training.run_folder import read_settings
 from ui.frame import next_step_link
 from ui.problems import plain
 from ui.wording import NO_HONEST_TEST

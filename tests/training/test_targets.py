@@ -18,6 +18,16 @@ def test_equal_names_are_one_class():
     assert plan.lookup(CLASSES)[[0, 1, 2, 255]].tolist() == [0, 2, 1, 255]
 
 
+def test_a_class_left_out_does_not_count_but_is_reminded_of():
+    plan = plan_outputs(a_card(), CLASSES, keep_old=True, left_out=("paved road",))
+    assert [c.name for c in plan.classes] == ["Unpaved road", "Paved road"], "the base model knows it, and keeps it"
+    assert plan.lookup(CLASSES)[[0, 1, 2]].tolist() == [0, 255, 1]
+    assert plan.lookup(CLASSES, reminders=True)[[0, 1, 2]].tolist() == [0, 2, 1]
+    forgotten = plan_outputs(a_card(), CLASSES, keep_old=False, left_out=("Paved road",))
+    assert [c.name for c in forgotten.classes] == ["Unpaved road"]
+    assert forgotten.lookup(CLASSES, reminders=True)[1] == 255
+
+
 def test_an_old_class_is_kept_with_a_value_of_its_own():
     plan = plan_outputs(a_card(), DIRT, keep_old=True)
     assert [(c.name, c.value) for c in plan.classes] == [("Dirt road", 1), ("Paved road", 2)]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from errors import ModelError, TerratuneError
+from errors import TerratuneError
 from inference.settings import SETTINGS_FILE, read_settings
 from models.card import CARD_FILE, ModelCard, read_card
 from models.catalogue import list_models
+from training.run_folder import read_settings as read_run_settings
 from ui.frame import settings
-from workspace.files import read_json
 from workspace.jobs import job_status
 from workspace.project import Project
 
@@ -51,11 +51,11 @@ def trained_models(project: Project) -> list[Choice]:
     for run in (path.parent.parent for path in cards):
         try:
             card = read_card(run / "model")
-            asked = read_json(run / SETTINGS_FILE)
-        except (ModelError, OSError, ValueError):
+            asked = read_run_settings(run)
+        except TerratuneError:
             continue
         training = job_status(run).state == "running"
-        found.append(Choice(run / "model", card, str(asked.get("base", "")), str(asked.get("tiles", "")), training=training))
+        found.append(Choice(run / "model", card, asked.base, asked.tiles, training=training))
     return found
 
 

@@ -22,6 +22,7 @@ from ui.steps import step
 from workspace.classes import starter_schema
 from workspace.files import unused_folder, write_text
 from workspace.jobs import start_job
+from workspace.places import noted_path
 from workspace.project import Project
 
 FIND_MORE = {0.25: "only what is very sure", 0.5: "be surer", 1.0: "as trained", 2.0: "find more", 4.0: "find much more"}
@@ -157,20 +158,20 @@ def start_comparison(
     job = unused_folder(project.predictions_folder, title)
     asked = PredictionSettings(
         title=title,
-        base=_inside(project, base.folder),
-        new=_inside(project, new.folder),
+        base=noted_path(project.folder, base.folder),
+        new=noted_path(project.folder, new.folder),
         rasters=tuple(
             RasterToPredict(
                 id=r.id,
                 name=r.name,
-                source=r.source if r.kind != "copy" else _inside(project, Path(raster_source(project, r))),
+                source=r.source if r.kind != "copy" else noted_path(project.folder, Path(raster_source(project, r))),
                 band_names=r.info.band_names,
                 shown_bands=r.bands,
                 stretch=r.stretch,
             )
             for r in rasters
         ),
-        tile_set=None if tile_set is None else _inside(project, tile_set),
+        tile_set=None if tile_set is None else noted_path(project.folder, tile_set),
         truths=_exact_truths(project, rasters),
         find_more=find_more,
         test_time_augmentation=test_time_augmentation,
@@ -179,12 +180,6 @@ def start_comparison(
     write_text(job / SETTINGS_FILE, asked.model_dump_json(indent=1) + "\n")
     start_job(job, MODULE)
     return job
-
-
-def _inside(project: Project, path: Path) -> str:
-    """Relative to the project folder where it lies in it, so that a project may be moved."""
-    path, folder = path.resolve(), project.folder.resolve()
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
 def _exact_truths(project: Project, rasters: Sequence[Raster]) -> tuple[TruthRaster, ...]:
