@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
 from imagery.grid import Grid
-from imagery.read import Pixels
-from imagery.turn import sample
 from imagery.views import ViewReader
 from labeling.burn import burn, burn_instances, objects_in, outline, shapes_in, unlabelled
+from labeling.cut_imagery import Imagery, Statistics
 from labeling.export_plan import PlannedImage
 from labeling.export_settings import ExportSettings
 from labeling.export_windows import ENOUGH, TileWindow, fully_labelled_counts
 from labeling.patchwork import SIDE, Patchwork
 from tiles.formats import TileFormat
 from tiles.objects import TileObject
-from tiles.statistics import RunningStatistics
 from tiles.tile_set import IGNORE_LABEL
 from tiles.unfinished import WrittenTile
-from tiles.writer import TileSetWriter
+from tiles.writer import SecondImage, TileSetWriter
 
 Progress = Callable[[str, float], None]
 
@@ -49,7 +47,7 @@ class Cut:
 
 
 def cut_all(
-    planned: Sequence[PlannedImage], settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics, tell: Progress
+    planned: Sequence[PlannedImage], settings: ExportSettings, writer: TileSetWriter, statistics: Statistics, tell: Progress
 ) -> Iterator[Cut]:
     """Cut every window of every image, from above; what holds nothing to learn from is left out. `tell` may raise to stop.
 
@@ -67,8 +65,12 @@ def cut_all(
     for _, group in itertools.groupby(enumerate(windows[begun:], begun), key=lambda one: id(one[1][0])):
         numbered = list(group)
         image = numbered[0][1][0]
-        with ViewReader(image.view) as reader:
-            cutter = _Cutter(image, reader, settings, writer, statistics)
+        with contextlib.ExitStack() as stack:
+            imagery = Imagery(image, stack.enter_context(ViewReader(image.view)), statistics.of(image, planned))
+            second = None
+            if image.second is not None and statistics.second is not None:
+                second = Imagery(image.second, stack.enter_context(ViewReader(image.second.view)), statistics.second)
+            cutter = _Cutter(image, imagery, second, settings, writer)
             for number, (_, window) in numbered:
                 if number > begun and number % WINDOWS_TO_CHECKPOINT == 0:
                     cutter.count()
@@ -92,29 +94,18 @@ def from_above(image: PlannedImage) -> list[TileWindow]:
     return sorted(image.windows, key=lambda window: (window.column // width, window.row, window.column))
 
 
-@dataclass(frozen=True)
-class _Square:
-    """A part of an image, SIDE pixels each way."""
-
-    values: NDArray[Any]
-    """(rows, columns, bands): as the pixels lie in a tile's file, nodata (or 0) where not valid."""
-    valid: NDArray[np.bool_]
-    times: NDArray[np.uint16]
-    """(rows, columns): in how many tiles the pixel is that have not been counted yet."""
-
-
 class _Cutter:
     """Cuts the windows of one image, from above; each square of it is read and burnt once, when a tile needs it."""
 
     def __init__(
-        self, image: PlannedImage, reader: ViewReader, settings: ExportSettings, writer: TileSetWriter, statistics: RunningStatistics
+        self, image: PlannedImage, imagery: Imagery, second: Imagery | None, settings: ExportSettings, writer: TileSetWriter
     ) -> None:
         self._image = image
-        self._reader = reader
+        self._imagery = imagery
+        self._second = second
         self._settings = settings
         self._writer = writer
-        self._statistics = statistics
-        self._squares = Patchwork(self._read)
+        self._everywhere = settings.tiles == "all" or (bool(image.part) and not image.labelled)
         self._burnt = Patchwork(self._burn)
         self._row = 0
         self._sticks_out = max(window.row - window.box[1] for window in image.windows)
@@ -124,87 +115,76 @@ class _Cutter:
         self._leave_behind(window)
         image, form = self._image, self._writer.format
         grid = window.on(image.grid)
-        seen = outline(grid).intersection(outline(image.grid))
         own = window.feature is not None or self._settings.min_polygon_overlap_ratio > 0 or window.angle > 0
         chosen = np.zeros(0, dtype=np.int64)
         if own or form.has_objects:
+            seen = outline(grid).intersection(outline(image.grid))
             chosen = shapes_in(image.shapes, seen, self._settings.min_polygon_overlap_ratio)
         if window.feature is not None:
             chosen = chosen[image.shapes.features[chosen] == window.feature]
         label = burn(image.shapes, grid, chosen) if own else self._label(window)
-        unknown = unlabelled(image.shapes, grid, label) if fully_labelled_counts(form) else None
-        if unknown is not None:
+        unknown = None
+        if image.shapes.fully_labelled is not None and fully_labelled_counts(form):
+            unknown = unlabelled(image.shapes, grid, label)
             label[unknown] = IGNORE_LABEL
         if not self._worth_writing(label):
             return None
-        values, valid = self._pixels(window)
-        if not valid.all():
-            label[~valid] = IGNORE_LABEL
+        values, valid = self._imagery.pixels(window)
+        second = self._second.pixels(window) if self._second is not None else None
+        both = valid if second is None else valid & second[1]
+        if not both.all():
+            label[~both] = IGNORE_LABEL
             if not self._worth_writing(label):
                 return None
         objects: Sequence[TileObject] = ()
         instances: dict[int, NDArray[np.integer]] = {}
         if form.has_objects:
-            objects, labels = objects_in(image.shapes, grid, seen, chosen, valid)
+            objects, labels = objects_in(image.shapes, grid, seen, chosen, both)
             if form.has_instances:
-                instances = burn_instances(image.shapes, grid, chosen, objects, labels, valid)
+                instances = burn_instances(image.shapes, grid, chosen, objects, labels, both)
+                chosen_classes = self._settings.instance_classes or tuple(instances)
+                instances = {value: numbers for value, numbers in instances.items() if value in chosen_classes}
         if window.feature is not None and not objects:
             return None
         if self._settings.blacken_around_feature:
-            valid = valid & (label > 0)
+            valid = both = valid & (label > 0)
             values = values * valid
+        other = None
         if self._settings.blacken_around_feature or window.angle:
-            self._statistics.add(values, valid)
+            self._imagery.shown_otherwise(values, valid)
         else:
-            for square, part, _ in self._squares.parts(window.column, window.row, window.columns, window.rows):
-                square.times[part] += 1
+            self._imagery.shown(window)
+        if self._second is not None and second is not None:
+            other = SecondImage(second[0], self._second.nodata)
+            if window.angle:
+                self._second.shown_otherwise(*second)
+            else:
+                self._second.shown(window)
         lies = (grid.transform, crs_of(grid)) if self._settings.reference_system == "map_space" else (Affine.identity(), "")
-        return self._writer.add(values, valid, label, *lies, image.info.nodata, objects, instances, unknown)
+        return self._writer.add(values, both, label, *lies, image.info.nodata, objects, instances, unknown, other, image.part)
 
     def count(self) -> None:
         """Count the pixels of all tiles so far into the statistics."""
-        self._count(self._squares)
+        for imagery in filter(None, (self._imagery, self._second)):
+            imagery.count()
 
     def _leave_behind(self, window: TileWindow) -> None:
         """Forget the squares above a window; all, where it begins a new strip."""
         row = window.row if window.row >= self._row else sys.maxsize
         self._row = window.row
-        self._count(self._squares.leave(row - self._sticks_out))
+        for imagery in filter(None, (self._imagery, self._second)):
+            imagery.leave(row - self._sticks_out)
         self._burnt.leave(row - self._sticks_out)
-
-    def _count(self, squares: Iterable[_Square]) -> None:
-        for square in squares:
-            if square.times.any():
-                self._statistics.add(square.values.transpose(2, 0, 1), square.times * square.valid)
-                square.times[:] = 0
 
     def _worth_writing(self, label: NDArray[np.uint8]) -> bool:
         """Whether there is something to learn."""
         if ((label != 0) & (label != IGNORE_LABEL)).any():
             return True
         background = float(np.count_nonzero(label == 0)) / label.size
-        return background > 0 and _may_show_nothing(self._image, self._settings, self._writer.format, background)
-
-    def _read(self, column: int, row: int) -> _Square:
-        pixels = self._reader.read(column, row, SIDE, SIDE)
-        values = np.ascontiguousarray(_filled(pixels, self._image.info.nodata).transpose(1, 2, 0))
-        return _Square(values, pixels.valid, np.zeros((SIDE, SIDE), np.uint16))
+        return background > 0 and _may_show_nothing(self._image, self._writer.format, background, everywhere=self._everywhere)
 
     def _burn(self, column: int, row: int) -> NDArray[np.uint8]:
         return burn(self._image.shapes, self._image.grid.window(column, row, SIDE, SIDE))
-
-    def _pixels(self, window: TileWindow) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Values (bands, rows, columns), the bands of a pixel together in memory, and where they are valid."""
-        column, row, columns, rows = window.box
-        values = np.empty((rows, columns, len(self._image.bands)), self._image.info.dtype)
-        valid = np.empty((rows, columns), np.bool_)
-        for square, part, here in self._squares.parts(column, row, columns, rows):
-            values[here], valid[here] = square.values[part], square.valid[part]
-        if not window.angle:
-            return values.transpose(2, 0, 1), valid
-        to_box = Affine.translation(-column, -row) @ window.to_image
-        turned = sample(Pixels(values.transpose(2, 0, 1), valid), to_box, (window.rows, window.columns))
-        return _filled(turned, self._image.info.nodata), turned.valid
 
     def _label(self, window: TileWindow) -> NDArray[np.uint8]:
         label = np.empty((window.rows, window.columns), np.uint8)
@@ -217,20 +197,12 @@ def _cut(image: PlannedImage, window: TileWindow, written: WrittenTile) -> Cut:
     return Cut(image, window, window.on(image.grid).transform, written)
 
 
-def _may_show_nothing(image: PlannedImage, settings: ExportSettings, form: TileFormat, background: float) -> bool:
+def _may_show_nothing(image: PlannedImage, form: TileFormat, background: float, *, everywhere: bool) -> bool:
     """Whether a tile with this share of background, and no class, is worth writing."""
     if form.needs_class:
         return False
     marked = image.shapes.fully_labelled is not None and fully_labelled_counts(form)
-    return settings.tiles == "all" or (marked and background >= ENOUGH)
-
-
-def _filled(pixels: Pixels, nodata: float | None) -> NDArray[Any]:
-    """Values with nodata (0 where there is none) where there is no imagery: never a NaN that another reader would choke on."""
-    fill = nodata if nodata is not None and np.isfinite(nodata) else 0
-    if pixels.valid.all():
-        return pixels.values
-    return np.where(pixels.valid, pixels.values, np.asarray(fill).astype(pixels.values.dtype))
+    return everywhere or (marked and background >= ENOUGH)
 
 
 def crs_of(grid: Grid) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,17 @@ from typing import Any
 
 import geopandas as gpd
 
-from imagery.raster import RasterInfo
+from imagery.raster import RasterInfo, inspect_raster
 from labeling.cut import Cut, Progress, crs_of, cut_all
+from labeling.cut_imagery import Statistics, second_of
+from labeling.export_key import export_key
 from labeling.export_plan import PlannedImage, bytes_of, nothing_cut, plan_export, plan_images, settings_for
+from labeling.export_second import second_source, with_second
 from labeling.export_settings import ExportSettings, ImageSource
 from labeling.export_split import refuse_hopeless, split_cuts
 from tiles.formats import FORMATS
-from tiles.statistics import RunningStatistics
-from tiles.tile_set import TileClass, TileRecord, TileSet, TileSetRecord
+from tiles.pictures import require_holds
+from tiles.tile_set import SecondImages, TileClass, TileRecord, TileSet, TileSetRecord
 from tiles.writer import TileSetWriter, require_space
 from workspace.classes import ClassSchema
 
@@ -64,6 +66,7 @@ def export_tiles(
         NoOverlapError: no label touches any image; says where both lie.
         EmptyTileSetError: no tile holds a pixel of a class.
         SplitError: everything lies in one place.
+        UnsupportedRasterError: an image that the kind of picture file cannot hold.
         InputMismatchError: the images differ in bands or type, or cannot be put together as one.
         UnknownClassError: a label carries a class that the schema lacks.
         DiskFullError: no room; nothing was changed.
@@ -72,11 +75,17 @@ def export_tiles(
     tell = progress or (lambda stage, share: None)
     tell("Reading what the images are", 0.0)
     planned = plan_export(images, labels, schema, settings, mask)
+    second = second_source(settings)
+    if second is not None:
+        planned = with_second(planned, second, inspect_raster(second.source), labels, schema, settings, mask)
+    _refuse_pictures(planned, settings)
     settings = settings_for(settings, labels)
     refuse_hopeless(planned, settings)
-    statistics = RunningStatistics(len(planned[0].bands), planned[0].info.dtype, settings.seed)
+    statistics = Statistics(planned, settings.seed)
     require_space(out, bytes_of(planned))
-    with TileSetWriter(out, settings.metadata_format, _tile_classes(schema), settings.start_index) as writer:
+    key = export_key(planned, settings, _tile_classes(schema))
+    picture = settings.image_format, settings.jpeg_quality
+    with TileSetWriter(out, settings.metadata_format, _tile_classes(schema), settings.start_index, *picture, key=key) as writer:
         cuts = list(cut_all(planned, settings, writer, statistics, tell))
         if not cuts:
             raise nothing_cut(planned, settings, mask)
@@ -94,12 +103,19 @@ def estimate_tiles(
     settings: ExportSettings,
     *,
     mask: gpd.GeoDataFrame | None = None,
+    second: RasterInfo | None = None,
 ) -> TileEstimate:
-    """How many tiles an export would make. Pure: no image is opened. Errors as `labeling.export_plan.plan_images`."""
+    """How many tiles an export would make. Pure: no image is opened. Errors as `labeling.export_plan.plan_images`, and of `with_second`.
+
+    `infos` are of the images to cut, `second` of the raster chosen as `settings.second_raster`.
+    """
     if not infos:
         return TileEstimate(0, 0, learnable=False)
     images = [ImageSource(name=str(i), source=str(i)) for i in range(len(infos))]
     planned = plan_images(images, infos, labels, schema, settings, mask)
+    source = second_source(settings)
+    if source is not None and second is not None:
+        planned = with_second(planned, source, second, labels, schema, settings, mask)
     learnable = not FORMATS[settings.metadata_format].has_classes or any(image.labelled for image in planned)
     return TileEstimate(sum(len(image.windows) for image in planned), bytes_of(planned), learnable)
 
@@ -128,20 +144,21 @@ def _record(
     planned: Sequence[PlannedImage],
     schema: ClassSchema,
     settings: ExportSettings,
-    statistics: RunningStatistics,
+    statistics: Statistics,
     tiles: tuple[TileRecord, ...],
 ) -> TileSetRecord:
     info = planned[0].info
     used = {tile.raster for tile in tiles}
+    second = second_source(settings)
     return TileSetRecord(
         metadata_format=settings.metadata_format,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        settings=settings.model_dump(),
+        settings=settings.model_dump(mode="json") | {"second_raster": second.name if second else None},
         classes=_tile_classes(schema),
         band_names=tuple(info.band_names[b - 1] for b in planned[0].bands),
         dtype=info.dtype,
         nodata=info.nodata,
-        band_statistics=statistics.result(),
+        band_statistics=statistics.first.result(),
+        second=_second_images(planned, statistics),
         resolution_m=min(image.grid.resolution_m for image in planned if image.name in used),
         crs=tiles[0].crs,
         tile_size=settings.tile_size,
@@ -151,6 +168,23 @@ def _record(
         seed=settings.seed,
         tiles=tiles,
     )
+
+
+def _second_images(planned: Sequence[PlannedImage], statistics: Statistics) -> SecondImages | None:
+    """What is said of them; None where there are none."""
+    one = second_of(planned)
+    if one is None or statistics.second is None:
+        return None
+    names = tuple(one.info.band_names[b - 1] for b in one.bands)
+    return SecondImages(band_names=names, dtype=one.info.dtype, nodata=one.info.nodata, band_statistics=statistics.second.result())
+
+
+def _refuse_pictures(planned: Sequence[PlannedImage], settings: ExportSettings) -> None:
+    """Refuse imagery that the kind of picture cannot hold."""
+    for image in planned:
+        require_holds(settings.image_format, image.name, len(image.bands), image.info.dtype)
+        if image.second is not None:
+            require_holds(settings.image_format, "The second image", len(image.second.bands), image.second.info.dtype)
 
 
 if __name__ == "__main__":

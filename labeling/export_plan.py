@@ -9,7 +9,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import EmptyTileSetError, InputMismatchError, NoLabelsError, NoOverlapError, UnsupportedRasterError
+from errors import EmptyTileSetError, InputMismatchError, LabelError, NoLabelsError, NoOverlapError, UnsupportedRasterError
 from imagery.grid import Grid
 from imagery.raster import RasterInfo, inspect_raster
 from imagery.views import View, plan_view
@@ -24,6 +24,19 @@ from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 
 
 @dataclass(frozen=True)
+class SecondView:
+    """The second raster on the pixels of an image."""
+
+    info: RasterInfo
+    view: View
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """1-based numbers of the bands to write."""
+        return self.view.layers[0].bands
+
+
+@dataclass(frozen=True)
 class PlannedImage:
     """One raster, or several seen as one, with the labels on it and the windows to cut."""
 
@@ -34,6 +47,10 @@ class PlannedImage:
     view: View
     shapes: Shapes
     windows: list[TileWindow]
+    second: SecondView | None = None
+    """For pairs of images."""
+    part: str = ""
+    """One of `TileFormat.parts`, where the format has them."""
 
     @property
     def grid(self) -> Grid:
@@ -56,6 +73,10 @@ def plan_export(
     """What is to be cut. Arguments and errors as `labeling.export.export_tiles`."""
     if not images:
         raise EmptyTileSetError("There is no imagery to cut.", "Add imagery first.")
+    images = [image for image in images if image.source != settings.second_raster]
+    if not images:
+        raise EmptyTileSetError("The only image chosen is the second one of the pairs.", "Choose the first ones, too.")
+    _refuse_unknown_instances(schema, settings)
     if FORMATS[settings.metadata_format].has_classes:
         _refuse_without_labels(labels, schema, settings)
     infos = [inspect_raster(source.source).named(source.band_names) for source in images]
@@ -100,7 +121,11 @@ def settings_for(settings: ExportSettings, labels: gpd.GeoDataFrame) -> ExportSe
 
 def bytes_of(planned: Sequence[PlannedImage]) -> int:
     """Of all tiles, uncompressed; the label and a possible ignore mask included."""
-    return sum(w.columns * w.rows * (len(i.bands) * np.dtype(i.info.dtype).itemsize + 2) for i in planned for w in i.windows)
+    return sum(w.columns * w.rows * (_pixel_bytes(i) + 2) for i in planned for w in i.windows)
+
+
+def _pixel_bytes(image: PlannedImage) -> int:
+    return sum(len(one.bands) * np.dtype(one.info.dtype).itemsize for one in (image, image.second) if one is not None)
 
 
 def nothing_cut(planned: Sequence[PlannedImage], settings: ExportSettings, mask: gpd.GeoDataFrame | None) -> EmptyTileSetError:
@@ -129,6 +154,12 @@ def nothing_cut(planned: Sequence[PlannedImage], settings: ExportSettings, mask:
 
 def _has_complete(image: PlannedImage) -> bool:
     return image.shapes.fully_labelled is not None and len(image.shapes.fully_labelled.parts) > 0
+
+
+def _refuse_unknown_instances(schema: ClassSchema, settings: ExportSettings) -> None:
+    for value in settings.instance_classes:
+        if schema.by_value(value).ignore:
+            raise LabelError(f"'{schema.by_value(value).name}' is never learnt, so it has no single objects.", "Choose other classes.")
 
 
 def _refuse_without_labels(labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings) -> None:
@@ -212,11 +243,12 @@ def _no_overlap(infos: Sequence[RasterInfo], labels: gpd.GeoDataFrame) -> NoOver
     boxes = np.array([info.grid.lonlat_bounds for info in infos])
     imagery = (boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max())
     return NoOverlapError(
-        f"No label touches the imagery. The labels lie at {_where(labels.to_crs(LONLAT).total_bounds)}, the imagery at {_where(imagery)}.",
+        f"No label touches the imagery. The labels lie at {where(labels.to_crs(LONLAT).total_bounds)}, the imagery at {where(imagery)}.",
         "Check that the labels belong to this imagery and that their coordinate system was read right, or add the imagery they belong to.",
     )
 
 
-def _where(bounds: Sequence[float] | NDArray[np.float64]) -> str:
+def where(bounds: Sequence[float] | NDArray[np.float64]) -> str:
+    """West, south, east and north in words."""
     west, south, east, north = (float(v) for v in bounds)
     return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"

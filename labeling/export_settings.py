@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tiles.formats import FORMATS, TileFormat
+from tiles.pictures import JPEG_QUALITY
 from tiles.tile_set import METADATA_FORMAT
 
 LEAST_TURN = 5
@@ -179,8 +180,40 @@ class ExportSettings(BaseModel):
         description="Another number draws other places for validation.",
         json_schema_extra={"group": "Training and validation"},
     )
-    image_format: Literal["TIFF"] = Field(
-        default="TIFF", title="Image format", description="TIFF keeps all bands as they are.", json_schema_extra={"group": "Imagery"}
+    image_format: Literal["TIFF", "PNG", "JPEG"] = Field(
+        default="TIFF",
+        title="Image format",
+        description="TIFF keeps all bands as they are. PNG, too, but holds at most three bands of 8 or 16 bits. JPEG makes small files of three "
+        "bands of 8 bits and changes their pixels a little. Labels never lose anything.",
+        json_schema_extra={"group": "Imagery", "options": {"TIFF": "TIFF", "PNG": "PNG", "JPEG": "JPEG"}},
+    )
+    jpeg_quality: int = Field(
+        default=JPEG_QUALITY,
+        ge=10,
+        le=100,
+        title="JPEG quality",
+        description="Only for JPEG: the higher, the closer to the imagery and the larger the files.",
+        json_schema_extra={"group": "Imagery"},
+    )
+    second_raster: str | None = Field(
+        default=None,
+        title="Second image",
+        description="Another picture of the same place, of another time or kind: each tile then comes as a pair, for programs that find what has "
+        "changed or make one kind of picture of another. For CycleGAN: the pictures of the other kind, of any place.",
+        json_schema_extra={"group": "Imagery", "empty": "none", "choose": "raster"},
+    )
+    second_resampling: Literal["smooth", "nearest"] = Field(
+        default="smooth",
+        title="Fitting the second image",
+        description="Where its pixels do not lie on those of the first image, new ones are made between them. For a map of classes or codes "
+        "choose the nearest pixel, so that no value is made up.",
+        json_schema_extra={"group": "Imagery", "options": {"smooth": "Between its pixels", "nearest": "Nearest pixel"}},
+    )
+    instance_classes: tuple[int, ...] = Field(
+        default=(),
+        title="Classes with single objects",
+        description="Of these classes each object is told apart (houses, trees); of the others only the area counts (water, grass).",
+        json_schema_extra={"group": "Labels", "empty": "all", "choose": "classes"},
     )
 
     @field_validator("metadata_format")
@@ -225,6 +258,18 @@ class ExportSettings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _second_image(self) -> ExportSettings:
+        form = FORMATS[self.metadata_format]
+        if self.second_raster and not (form.pairs or form.parts):
+            able = ", ".join(name for name, one in FORMATS.items() if one.pairs or one.parts)
+            raise ValueError(f"{self.metadata_format} has no second image. These have one: {able}.")
+        if form.parts and not self.second_raster:
+            raise ValueError(f"{self.metadata_format} needs a second image: the pictures of the other kind. Choose one.")
+        if self.instance_classes and not form.chooses_instances:
+            raise ValueError(f"In {self.metadata_format} it is not chosen which classes have single objects; leave instance_classes empty.")
+        return self
+
     @property
     def angles(self) -> tuple[float, ...]:
         """Turns of each tile, degrees clockwise: the multiples of `rotation_angle` below 360."""
@@ -250,6 +295,9 @@ _ONLY_FOR: Mapping[str, Callable[[TileFormat], bool]] = {
     "min_polygon_overlap_ratio": lambda form: form.has_objects,
     "crop_mode": lambda form: form.per_object,
     "blacken_around_feature": lambda form: form.may_blacken,
+    "second_raster": lambda form: form.pairs or bool(form.parts),
+    "second_resampling": lambda form: form.pairs,
+    "instance_classes": lambda form: form.chooses_instances,
 }
 """Fields that mean something for some formats only."""
 

@@ -23,7 +23,7 @@ from tiles.check_sides import (
     read_sides,
 )
 from tiles.check_tiles import Contents, Tell, check_alike, look_through
-from tiles.division import divided_folders
+from tiles.division import divided_folders, unpaired_folders
 from tiles.formats import TileFormat, tile_format
 from tiles.formats.base import Finding, Harm, LabelFiles
 from tiles.tile_set import RECORD_FILE, TileClass, TileSet, TileSetRecord, open_tile_set
@@ -41,13 +41,14 @@ def validate_tile_set(folder: Path, tell: Tell = lambda share: None, *, opened: 
     """Everything wrong with a folder of training tiles, ours or another program's, the worst first; empty when it is as its format asks.
 
     Args:
-        folder: The one that holds images and labels, or folders train and val that do.
+        folder: The one that holds images and labels, or folders train and val, or A and B, that do.
         tell: Hears the share done, may raise to stop.
         opened: Its record, where it is open already: what another program made is then not read a second time for it.
     """
-    parts = divided_folders(folder)
+    parts = _parts(folder)
     if parts:
-        found = [_below(part.name, one) for part in parts for one in _validate(part, tell, None)]
+        found = [_below(part.name, one) for part in parts for one in _validate(part, tell, None, alone=False)]
+        found += _own_record(folder)[1]
         whole = not any(f.harm == "grave" for f in found)
         return _worst_first(found + (_across(folder, opened) if whole else []))
     return _worst_first(_validate(folder, tell, opened))
@@ -55,10 +56,19 @@ def validate_tile_set(folder: Path, tell: Tell = lambda share: None, *, opened: 
 
 def quick_findings(folder: Path) -> list[Finding]:
     """What can be told at once, without opening a picture: side files, names, and how training and validation lie, where a record says so."""
+    parts = _parts(folder)
+    if parts:
+        return _worst_first([_below(part.name, one) for part in parts for one in _outside(part)[0]] + _own_record(folder)[1])
     return _worst_first(_outside(folder)[0])
 
 
-def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None) -> list[Finding]:
+def _parts(folder: Path) -> list[Path]:
+    """The folders with side files of their own that make up a set; none where the folder has them itself."""
+    return divided_folders(folder) or unpaired_folders(folder)
+
+
+def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None, *, alone: bool = True) -> list[Finding]:
+    """`alone`: it is no part of a set, so that what shows across training and validation is told, too."""
     findings, contents, accumulated, definition, record = _outside(folder)
     if contents is None:
         return findings
@@ -67,7 +77,7 @@ def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None) -> list[Fi
     vary = definition.get("CropTileMode") == layout.VARIABLE_SIZE if record is None else any(t.size for t in record.tiles)
     findings += check_alike(contents, facts, accumulated, record, sizes_vary=vary)
     findings += contents.form.check_set(folder, contents.values)
-    if record is None and not any(f.harm == "grave" for f in findings):
+    if record is None and alone and not any(f.harm == "grave" for f in findings):
         try:
             record = opened or open_tile_set(folder).record
         except TileSetError as error:
@@ -142,14 +152,14 @@ def _listed(folder: Path, record: TileSetRecord) -> Iterator[Finding]:
         if tile.image in seen:
             yield Finding(RECORD_FILE, f"one tile {tile.image}", "two", "Export the tiles again.")
         seen.add(tile.image)
-        for path in (tile.image, tile.label, *tile.masks.values(), tile.ignore):
+        for path in (tile.image, tile.image2, tile.label, *tile.masks.values(), tile.ignore):
             if path and not (folder / path).is_file():
                 remedy = "Bring the file back, or export the tiles again."
                 yield Finding(RECORD_FILE, f"only files that exist, but it lists {path}", "no such file", remedy)
 
 
 def _across(folder: Path, opened: TileSetRecord | None) -> list[Finding]:
-    """What shows only when the folders train and val are taken together."""
+    """What shows only when the folders are taken together."""
     try:
         tile_set = TileSet(folder, opened) if opened else open_tile_set(folder)
     except TileSetError as error:

@@ -4,6 +4,7 @@ from errors import TileSetFormatError
 from tiles.formats.base import TileFormat
 from tiles.formats.classified_tiles import ClassifiedTiles
 from tiles.formats.coco import Coco
+from tiles.formats.cyclegan import CycleGan
 from tiles.formats.export_tiles import ExportTiles
 from tiles.formats.imagenet import Imagenet
 from tiles.formats.kitti import Kitti
@@ -28,6 +29,7 @@ FORMATS: dict[str, TileFormat] = {
         Imagenet(),
         MultiLabeledTiles(),
         ExportTiles(),
+        CycleGan(),
     )
 }
 """By the name that stands as MetaDataMode in the side files."""
