@@ -253,7 +253,7 @@ def display_panel(project: Project, targets: Sequence[Raster], *, everything: bo
             st.caption(" · ".join(f"{name}: {value}" for name, value in facts(first).items() if name in FACTS_IN_WORDS))
         if any(unnamed(raster.info.band_names) and raster.info.count >= 3 for raster in targets):
             st.caption(":material/info: Not all files name their bands: models take those in order as red, green, blue. Correct it under 'Bands'.")
-        scope = "-".join(raster.id for raster in targets)[:120]
+        scope = scope_of(targets)
         shared = [name for i, name in enumerate(first.info.band_names) if all(i < raster.info.count for raster in targets)]
         bands = band_choice(first, shared, scope)
         current = next((name for name, value in STRETCHES.items() if value == first.percentiles), "Usual")
@@ -296,16 +296,21 @@ def band_choice(raster: Raster, names: Sequence[str], scope: str) -> tuple[int, 
     return tuple(picked)
 
 
+def scope_of(targets: Sequence[Raster]) -> str:
+    """Part of the keys of fields about these pictures: when their bands get other names, the fields are others."""
+    return f"{'-'.join(raster.id for raster in targets)[:120]}:{'-'.join(targets[0].info.band_names)[:120]}"
+
+
 def bands_button(project: Project, targets: Sequence[Raster]) -> None:
     """Say what the bands are, where the files do not, or are wrong."""
-    named = [raster for raster in targets if raster.info.count == targets[0].info.count and not raster.info.palette]
+    first = next((raster for raster in targets if unnamed(raster.info.band_names)), targets[0])
+    named = [raster for raster in targets if raster.info.count == first.info.count and not raster.info.palette]
     if not named:
         return
-    names = named[0].info.band_names
-    scope = "-".join(raster.id for raster in named)[:120]
+    names, scope = first.info.band_names, scope_of(named)
     with st.popover("Bands", icon=":material/layers:", help="Say what the bands are: red, near infrared, ..."):
         if len(named) < len(targets):
-            st.caption(f"For the {plural(len(named), 'picture')} with {len(names)} bands; tick the others to name theirs.")
+            st.caption(f"Only for {plural(len(named), 'picture')} with {len(names)} bands; tick the others to name theirs.")
         st.markdown(f"Models find bands by their names. Now: **{plain(', '.join(names))}**")
         options = [AS_IN_FILE, *(label for label, preset in BAND_PRESETS.items() if len(preset) <= len(names)), ONE_BY_ONE]
         now = next((label for label in options if BAND_PRESETS.get(label) == names), AS_IN_FILE)
@@ -321,7 +326,6 @@ def bands_button(project: Project, targets: Sequence[Raster]) -> None:
         if twice:
             st.caption(f":material/warning: Two bands cannot both be {plain(' and '.join(twice))}.")
         if st.button("Use these names", type="primary", disabled=bool(twice), key=f"{KEY}:name_bands:{scope}"):
-            forget_choices()
             with explained():
                 for raster in named:
                     name_bands(project, raster.id, wanted)
@@ -337,15 +341,6 @@ def bands_one_by_one(names: Sequence[str], scope: str) -> tuple[str, ...]:
         key = f"{KEY}:band:{i}:{scope}"
         found.append(columns[i % 2].selectbox(f"Band {i + 1}", options, accept_new_options=True, key=key) or name)
     return tuple(tidy_name(name) or f"band_{i}" for i, name in enumerate(found, 1))
-
-
-def forget_choices() -> None:
-    """Let the fields for bands show what is stored now."""
-    for key in [str(key) for key in st.session_state if str(key).startswith((f"{KEY}:mode:", f"{KEY}:shown:", f"{KEY}:preset:", f"{KEY}:band:"))]:
-        del st.session_state[key]
-    for colour in ("Red", "Green", "Blue", "Grey"):
-        for key in [str(key) for key in st.session_state if str(key).startswith(f"{KEY}:{colour}:")]:
-            del st.session_state[key]
 
 
 def apply_display(project: Project, rasters: Iterable[Raster], bands: tuple[int, ...], percentiles: tuple[float, float] | None) -> None:
