@@ -25,6 +25,7 @@ class ExportSettings(BaseModel):
     * `group`: the heading there: "Tiles", "Labels", "Imagery" or "Training and validation".
     * `options`: {value: plain words}, for a choice among a few; in the order shown.
     * `empty`: what an optional number, text or choice means when it is left empty ("as the imagery").
+    * `only_with`: {field: values}: shown only where that field, which stands before it, has one of these values (True: any at all).
     * `choose`: "raster" (the value is a raster's source: an absolute path or address), "class" (a class value) or "classes"
       (a tuple of class values): the form offers those of the project.
 
@@ -193,7 +194,7 @@ class ExportSettings(BaseModel):
         le=100,
         title="JPEG quality",
         description="Only for JPEG: the higher, the closer to the imagery and the larger the files.",
-        json_schema_extra={"group": "Imagery"},
+        json_schema_extra={"group": "Imagery", "only_with": {"image_format": ["JPEG"]}},
     )
     second_raster: str | None = Field(
         default=None,
@@ -207,7 +208,11 @@ class ExportSettings(BaseModel):
         title="Fitting the second image",
         description="Where its pixels do not lie on those of the first image, new ones are made between them. For a map of classes or codes "
         "choose the nearest pixel, so that no value is made up.",
-        json_schema_extra={"group": "Imagery", "options": {"smooth": "Between its pixels", "nearest": "Nearest pixel"}},
+        json_schema_extra={
+            "group": "Imagery",
+            "options": {"smooth": "Between its pixels", "nearest": "Nearest pixel"},
+            "only_with": {"second_raster": True},
+        },
     )
     instance_classes: tuple[int, ...] = Field(
         default=(),

@@ -30,7 +30,7 @@ from tiles.layout import ACCUMULATED_FILE
 from tiles.tile_set import RECORD_FILE, TileSet, open_tile_set, save_record
 from tiles.validate import validate_tile_set
 from tiles.writer import require_space
-from workspace.files import disk_full_explained, size_in_words, unused_folder, write_json
+from workspace.files import disk_full_explained, folder_name, size_in_words, unused_folder, write_json
 from workspace.jobs import JobReporter, events, process_alive, run_job, start_job
 
 MODULE = "tiles.bring_in"
@@ -167,8 +167,8 @@ def work(reporter: JobReporter) -> None:
 
     try:
         with _entries(folder, wanted) as entries:
-            copy_safely(entries, copy, tell)
-        found = set_within(copy)
+            copy_safely(entries, copy / folder_name(wanted.name), tell)  # messages say its name
+        found = set_within(copy / folder_name(wanted.name))
         check_rasters(found, tell)
         reporter.progress("Reading the labels", 0.8)
         tile_set = open_tile_set(found)

@@ -75,7 +75,7 @@ def read_sample(tile_set: TileSet, tile: TileRecord) -> Sample:
         drawn = draw_objects(mark_ignored(rgb, kinds), labels.objects, record.classes)
     else:
         drawn = mark_ignored(overlay(rgb, np.where(kinds == 0, pixels.label, 0).astype(np.uint8), record.classes), kinds)
-    shows = labels.pixels is not None or labels.objects or kinds.any()
+    shows = labels.pixels is not None or labels.objects or (form.has_objects and not labels.classes)
     values, counts = np.unique(kinds[kinds > 0], return_counts=True)
     return Sample(tile, rgb, second, drawn if shows else None, labels.classes, dict(zip(values.tolist(), counts.tolist(), strict=True)))
 

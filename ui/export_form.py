@@ -51,7 +51,7 @@ def export_form(project: Project, rasters: Sequence[Raster], last: ExportSetting
     form = FORMATS[settings_field(ExportSettings, "metadata_format", start["metadata_format"])]
     st.caption(form.description if form.has_pixels else f"{form.description} Terratune itself cannot train on it.")
     asked = [name for name in fields_for(form.name) if name != "metadata_format"]
-    simple = [name for name in asked if extra_of(_FIELDS[name]).get("section") == "simple"]
+    simple = [name for name in asked if extra_of(_FIELDS[name]).get("section") == "simple" or (name == "second_raster" and form.parts)]
     chosen: dict[str, Any] = {"metadata_format": form.name} | _simple_fields(simple, start, offers)
     with st.expander("More choices", icon=":material/tune:"):
         further = [name for name in asked if name not in simple]
@@ -60,7 +60,7 @@ def export_form(project: Project, rasters: Sequence[Raster], last: ExportSetting
             if group == IMAGERY:
                 images = _which_images(project, rasters)
             for name in further:
-                if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group:
+                if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group and _applies(name, chosen):
                     chosen[name] = settings_field(ExportSettings, name, start[name], offers=offers)
         title = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
     return ExportChoice(_checked(chosen), images, title)
@@ -106,6 +106,12 @@ def _size_and_step(start: Mapping[str, Any], *, with_step: bool) -> dict[str, An
         key=f"stride:{size}",  # another size has other steps: a box keeps the words it was made with
     )
     return {"tile_size": size, "stride": stride}
+
+
+def _applies(name: str, chosen: Mapping[str, Any]) -> bool:
+    """Does a field mean anything with what is chosen before it?"""
+    asked = extra_of(_FIELDS[name]).get("only_with", {})
+    return all(chosen.get(other) if wanted is True else chosen.get(other) in wanted for other, wanted in asked.items())
 
 
 def _which_images(project: Project, rasters: Sequence[Raster]) -> tuple[Raster, ...]:

@@ -123,7 +123,7 @@ def _legend(record: TileSetRecord, samples: Sequence[Sample]) -> None:
     for kind in ignored:
         one, other = (f"rgb{rgb}" for rgb in kind.stripes)
         marks.append(_mark(f"repeating-linear-gradient(135deg, {one} 0 3px, {other} 3px 6px)", f"{kind.title}: not learnt from"))
-    if marks:
+    if marks and any(s.labelled is not None for s in samples):
         st.html(f'<div style="display:flex;flex-wrap:wrap;gap:2px 14px;font-size:14px">{"".join(marks)}</div>')
 
 
@@ -193,7 +193,7 @@ def _large(tile_set: TileSet, images: Sequence[str], position: int) -> None:
     with explained():
         (sample,) = _samples(str(tile_set.folder), _made(tile_set), (images[at],))
         pictures = _pictures(sample)
-        *places, beside = st.columns([5] * len(pictures) + [4])
+        *places, beside = st.columns([5] * len(pictures) + [4 if len(pictures) > 1 else 6])
         for column, rgb in zip(places, pictures, strict=True):
             column.image(_scaled(rgb, LARGE_PX), width="stretch")
         with beside:

@@ -72,7 +72,7 @@ def _facts(record: TileSetRecord) -> None:
     st.caption(" · ".join(said))
     if not form.has_pixels:
         st.info(
-            f"{form.title}: made for other programs. To train here, export again with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels.",
+            f"Made for other programs. To train here, export again with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels.",
             icon=":material/info:",
         )
 

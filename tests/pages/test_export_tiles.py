@@ -229,7 +229,7 @@ def test_boxes_for_other_programs(project, tmp_path):
     assert tile_set.record.settings["min_polygon_overlap_ratio"] == 0.25
     page = open_page(project)
     assert page.selectbox(key="metadata_format").value == "PASCAL_VOC_rectangles", "the last choice is on disk"
-    assert "made for other programs" in text_of(page.info)
+    assert "Made for other programs" in text_of(page.info)
     assert "Does each object have its own box?" in text_of(page.caption)
     assert page.dataframe[0].value["Training objects"].tolist() == [tile_set.record.class_objects("train")[2], 0]
 

@@ -90,10 +90,10 @@ def every_export_field(metadata_format: str) -> None:
     from labeling.export_settings import ExportSettings, fields_for
     from ui.settings_fields import settings_field
 
-    start = ExportSettings(metadata_format=metadata_format).model_dump()
+    start = ExportSettings().model_dump() | {"metadata_format": metadata_format}
     offers = {"raster": {"/a.tif": "a"}, "class": {1: "Paved"}}
     got = {name: settings_field(ExportSettings, name, start[name], offers=offers) for name in fields_for(metadata_format)}
-    st.session_state["same"] = ExportSettings.model_validate(got).model_dump() == start
+    st.session_state["same"] = got == {name: start[name] for name in got}
 
 
 @pytest.mark.parametrize("metadata_format", list(FORMATS))
