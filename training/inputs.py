@@ -8,9 +8,10 @@ from errors import InputMismatchError, TooFewTilesError, TrainingError
 from models.bands import meanings, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import unlikeness
+from tiles.apart import clear_of
 from tiles.reader import require_pixels
 from tiles.resolution import resolution_range_m
-from tiles.tile_set import TileSet
+from tiles.tile_set import TileRecord, TileSet
 
 EIGHT_BIT = {"uint8", "int8"}
 """Types with one unit only: a picture may be darker than another, never of other numbers."""
@@ -164,3 +165,18 @@ def check_replay(replay: TileSet, model_input: ModelInput) -> None:
         )
     if not replay.train:
         raise TooFewTilesError(f"The reminder tiles '{replay.name}' have no training tile.", "Choose another tile set, or train without.")
+
+
+def reminders_apart(replay: TileSet, tile_set: TileSet) -> tuple[list[TileRecord], list[TileRecord]]:
+    """Reminder tiles to learn from, and to score on: those that do not lie where the tile set has tiles of the other side.
+
+    Raises:
+        TooFewTilesError: nothing to learn from is left.
+    """
+    learnt = clear_of(replay.train, replay.record, tile_set.validation, tile_set.record)
+    if not learnt:
+        raise TooFewTilesError(
+            f"All reminder tiles of '{replay.name}' lie where the tiles kept for the test lie; learning from them would spoil it.",
+            "Choose reminder tiles from other places, or train without.",
+        )
+    return learnt, clear_of(replay.validation, replay.record, tile_set.train, tile_set.record)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -11,22 +10,27 @@ from errors import InputMismatchError, TerratuneError
 from models.card import band_order
 from models.catalogue import CatalogueEntry
 from tiles.tile_set import TileSet, open_tile_set
-from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, warnings_on
+from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, reminders_apart, warnings_on
+from training.monitor import check_classes
+from training.settings import TrainingSettings
 from ui.problems import show_problem
 from ui.training_view import QUICK
 
 
-def check_fit(tiles: TileSet, base: CatalogueEntry, chosen: dict[str, Any]) -> bool:
+def check_fit(tiles: TileSet, base: CatalogueEntry, wanted: TrainingSettings) -> bool:
     """Say now what would make the run fail; True when it can start."""
     try:
         check_enough(tiles)
-        if chosen["freeze"] == QUICK:
+        if wanted.freeze == QUICK:
             check_quick(base.title, base.card is not None and bool(base.card.classes))
         if base.card is None:
             return True
-        model_input = input_for(base.card, tiles, frozen=chosen["freeze"] != "nothing")
-        if chosen["replay_tiles"] and Path(chosen["replay_tiles"]).exists():
-            check_replay(open_tile_set(Path(chosen["replay_tiles"])), model_input)
+        check_classes(tiles, wanted, [c.name for c in base.card.classes] if wanted.keep_old_classes else [])
+        model_input = input_for(base.card, tiles, frozen=wanted.freeze != "nothing")
+        if wanted.replay_tiles and Path(wanted.replay_tiles).exists():
+            replay = open_tile_set(Path(wanted.replay_tiles))
+            check_replay(replay, model_input)
+            reminders_apart(replay, tiles)
     except TerratuneError as error:
         show_problem(error.fact, error.remedy)
         return False

@@ -8,7 +8,7 @@ from tests.training.tile_sets import make_tile_set
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileSet
 from training.dataset import TileData
-from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, warnings_on
+from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, reminders_apart, warnings_on
 
 
 def test_another_dtype_takes_the_tile_sets_statistics(tmp_path):
@@ -118,3 +118,15 @@ def test_tiles_of_several_resolutions_are_told(tmp_path):
 def test_tiles_without_band_names_are_told(tmp_path):
     (warning,) = warnings_on(a_card(), make_tile_set(tmp_path / "t", bands=("band_1", "band_2", "band_3")))
     assert "Imagery page" in warning
+
+
+def test_reminder_tiles_on_the_ground_of_the_test_are_left_out(tmp_path):
+    """Both sets have their tiles a kilometre apart from the same point on: numbers 3 and 4 are learnt from there, scored on here."""
+    here = make_tile_set(tmp_path / "here", train=3, validation=2)
+    replay = make_tile_set(tmp_path / "replay", train=5, validation=2)
+    learnt, tested = reminders_apart(replay, here)
+    assert [t.name[-1] for t in learnt] == ["0", "1", "2"]
+    assert [t.name[-1] for t in tested] == ["5", "6"]
+    assert [t.name[-1] for t in reminders_apart(here, replay)[1]] == []
+    with pytest.raises(TooFewTilesError, match="would spoil it"):
+        reminders_apart(make_tile_set(tmp_path / "other", train=2), make_tile_set(tmp_path / "tested", train=0, validation=2))

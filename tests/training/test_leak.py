@@ -25,6 +25,14 @@ def overlapping(tiles: TileSet) -> TileSet:
     return TileSet(tiles.folder, record)
 
 
+def elsewhere(tiles: TileSet) -> TileSet:
+    """All of it a hundred kilometres further south."""
+    moved = [t.model_copy(update={"transform": (*t.transform[:5], t.transform[5] - 100_000)}) for t in tiles.record.tiles]
+    record = tiles.record.model_copy(update={"tiles": tuple(moved)})
+    save_record(TileSet(tiles.folder, record))
+    return TileSet(tiles.folder, record)
+
+
 def look(tiles, *, despite_leak=False, tell=lambda share: None):
     return require_sound(tiles, despite_leak=despite_leak, tell=tell)
 
@@ -71,7 +79,7 @@ def test_looking_can_be_stopped(tmp_path):
 @pytest.mark.parametrize("replay_leaks", [False, True])
 def test_every_score_of_who_insists_is_marked(tmp_path, replay_leaks):
     overlapping(make_tile_set(tmp_path / "tiles", drawn=(UNPAVED,)))
-    replay = make_tile_set(tmp_path / "replay")
+    replay = elsewhere(make_tile_set(tmp_path / "replay"))
     if replay_leaks:
         overlapping(replay)
     make_base(tmp_path / "base")
