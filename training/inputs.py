@@ -77,10 +77,10 @@ def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
     return "The values of these tiles lie in another range than those that the base model learnt from: their brightness is measured anew."
 
 
-def warnings_on(card: ModelCard, tile_set: TileSet) -> list[str]:
-    """What to know about these tiles before training from this base model, each with what to do about it."""
+def warnings_on(card: ModelCard | None, tile_set: TileSet) -> list[str]:
+    """What to know about these tiles before training, each with what to do about it; with the base model's card also how far they are from it."""
     found = []
-    names, wanted = tile_set.record.band_names, card.input.band_names
+    names, wanted = tile_set.record.band_names, card.input.band_names if card else ("red", "green", "blue")
     if unnamed(names) and not unnamed(wanted):
         found.append(
             f"The tiles do not name their bands; they are taken in order as {', '.join(wanted)}. "
@@ -93,15 +93,18 @@ def warnings_on(card: ModelCard, tile_set: TileSet) -> list[str]:
     if coarsest / finest > RESOLUTION_FACTOR:
         found.append(
             f"These tiles are cut from imagery of {finest:.2g} to {coarsest:.2g} m per pixel: the same thing is of another size in each, which "
-            "makes it hard to learn. Export all at one ground resolution, or only images of one kind."
+            "makes it hard to learn. Export all with one 'Ground size of a pixel', or only images of one kind."
         )
-    base = card.input.resolution_m
-    middle = math.sqrt(finest * coarsest)
+    base, middle = card.input.resolution_m if card else None, math.sqrt(finest * coarsest)
     if base is not None and not 1 / RESOLUTION_FACTOR <= middle / base <= RESOLUTION_FACTOR:
+        kind, way_out = (
+            ("coarser", "Train 'Everything', or choose another base model.")
+            if middle > base
+            else ("finer", f"Export them with 'Ground size of a pixel' at about {base:.2g} m, or train 'Everything'.")
+        )
         found.append(
-            f"These tiles ({middle:.2g} m per pixel) are much {'coarser' if middle > base else 'finer'} than what the base model learnt from "
-            f"({base:.2g} m): what it knows helps little. "
-            + (f"Export them at about {base:.2g} m, or train 'Everything'." if middle < base else "Train 'Everything', or choose another base model.")
+            f"These tiles ({middle:.2g} m per pixel) are much {kind} than what the base model learnt from ({base:.2g} m): "
+            f"what it knows helps little. {way_out}"
         )
     return found
 

@@ -111,8 +111,9 @@ def test_tiles_of_several_resolutions_are_told(tmp_path):
     coarse = first.model_copy(update={"raster": "y", "transform": (3 * a, b, c, d, 3 * e, f)})
     mixed = TileSet(tile_set.folder, tile_set.record.model_copy(update={"tiles": (coarse, *rest)}))
     assert resolution_range_m(mixed.record) == pytest.approx((0.5, 1.5), rel=0.01)
-    (warning,) = warnings_on(a_card(), mixed)
-    assert "0.5 to 1.5 m" in warning
+    for base in (a_card(), None):  # also for an encoder that is not fetched yet
+        (warning,) = warnings_on(base, mixed)
+        assert "0.5 to 1.5 m" in warning
 
 
 def test_tiles_without_band_names_are_told(tmp_path):
