@@ -134,8 +134,8 @@ class ExportSettings(BaseModel):
     tiles: Literal["features_only", "all"] = Field(
         default="features_only",
         title="Which tiles",
-        description="Only squares with something labelled (what is not labelled in them is taken as background), or all of the imagery: "
-        "only if you labelled everything in it.",
+        description="Only squares with something labelled, or fully labelled; or all of the imagery. Where no fully labelled area is marked "
+        "on the Label page, what is not drawn in a square is taken as background: then take all only if you labelled everything.",
         json_schema_extra={
             "section": "simple",
             "options": {"features_only": "Only where something is labelled", "all": "All of the imagery"},
