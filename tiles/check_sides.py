@@ -82,6 +82,9 @@ def check_classes(accumulated: Side, definition: Side, form: TileFormat) -> tupl
         if not isinstance(colour, list) or len(colour) != 3:
             remedy = 'Add "Color": [255, 0, 0] there. ArcGIS stops without; Terratune chooses one.'
             wrong.append(Finding(file, f"a Color [red, green, blue] for class {value}", repr(colour), remedy, "elsewhere"))
+    for key in form.definition(listed):
+        if key not in definition:
+            wrong.append(Finding(file, f"the key {key}", "none", "ArcGIS learns from it which classes have single objects.", "elsewhere"))
     told = accumulated.get("Classes")
     found = [c.get("ClassValue") for c in told if isinstance(c, dict)] if isinstance(told, list) else None
     if found is not None and {v for v in found if v} != {v for v in values if v}:
@@ -106,6 +109,9 @@ def check_statistics(accumulated: Side, definition: Side, images: int) -> Iterat
                     remedy = "ArcGIS leaves such a band out. Write a Max above Min."
                     yield Finding(file, f"a Max above Min in {key}, band {number}", f"{high:g}, not above {low:g}", remedy, "elsewhere")
     classes = accumulated.get("NumClasses")
+    if accumulated and classes and not {"ClassPixelStats", "FeatureStats"} & set(accumulated):
+        remedy = "ArcGIS cannot weigh rare classes without them; Terratune counts itself."
+        yield Finding(layout.ACCUMULATED_FILE, "ClassPixelStats or FeatureStats", "neither", remedy, "none")
     for part in ("ClassPixelStats", "FeatureStats"):
         numbers = accumulated.get(part)
         for key, listed in numbers.items() if isinstance(numbers, dict) else ():

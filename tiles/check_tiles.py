@@ -78,7 +78,7 @@ def look_through(contents: Contents, tell: Tell) -> tuple[list[ImageFacts], list
 
 
 def check_alike(
-    contents: Contents, facts: Sequence[ImageFacts], accumulated: Side, record: TileSetRecord | None, *, sizes_vary: bool
+    contents: Contents, facts: Sequence[ImageFacts], sides: tuple[Side, Side], record: TileSetRecord | None, *, sizes_vary: bool
 ) -> Iterator[Finding]:
     """Images of one size, with the same bands and type of numbers, as the side files say; and what images show nothing, or the same."""
     if not facts:
@@ -95,6 +95,10 @@ def check_alike(
             yield Finding(one.path, f"{dtype} numbers, as the other tiles", one.dtype, remedy)
         if not sizes_vary and one.shape != shape:
             yield Finding(one.path, f"{shape[1]} x {shape[0]} pixels, as the other tiles", f"{one.shape[1]} x {one.shape[0]}", remedy)
+    accumulated, definition = sides
+    if definition and "AllTilesStats" not in definition and (bands, dtype) != (3, "uint8"):
+        remedy = "ArcGIS cannot scale such bands without it; Terratune measures them itself."
+        yield Finding(layout.DEFINITION_FILE, f"AllTilesStats, with {_bands(bands)} of {dtype}", "none", remedy, "elsewhere")
     told = accumulated.get("NumBands")
     if told not in {None, bands}:
         yield _side(f"NumBands {bands}, as the images have", str(told))

@@ -75,7 +75,7 @@ def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None, *, alone: 
     facts, wrong = look_through(contents, tell)
     findings += wrong
     vary = definition.get("CropTileMode") == layout.VARIABLE_SIZE if record is None else any(t.size for t in record.tiles)
-    findings += check_alike(contents, facts, accumulated, record, sizes_vary=vary)
+    findings += check_alike(contents, facts, (accumulated, definition), record, sizes_vary=vary)
     findings += contents.form.check_set(folder, contents.values)
     if record is None and alone and not any(f.harm == "grave" for f in findings):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -29,7 +30,32 @@ _FIELD = TrainingSettings.model_fields["train_despite_leak"]
 Identity = tuple[str, ...]
 
 _lock, _one_at_a_time = threading.Lock(), threading.Lock()
-_looks: dict[Identity, Future[list[Finding]]] = {}
+_looks: dict[Identity, _Look] = {}
+
+
+class _Look:
+    """Findings that come in two parts, from a thread."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.quick: Future[list[Finding]] = Future()
+        self.whole: Future[list[Finding]] = Future()
+
+    def run(self, folder: Path) -> None:
+        """Look; what goes wrong is raised to who asks."""
+        for answer, look in ((self.quick, quick_findings), (self.whole, validate_tile_set)):
+            with _one_at_a_time:
+                try:
+                    answer.set_result(look(folder))
+                except BaseException as error:
+                    answer.set_exception(error)
+
+    def so_far(self) -> tuple[list[Finding], bool]:
+        """What is found by now, and whether that is all."""
+        try:
+            return self.whole.result(max(0.0, self.begun + PATIENCE_S - time.monotonic())), True
+        except NotYet:
+            return (self.quick.result() if self.quick.done() else []), False
 
 
 def tile_check(tiles: TileSet, usual: TrainingSettings, *, key: str) -> tuple[bool, bool]:
@@ -43,15 +69,16 @@ def tile_check(tiles: TileSet, usual: TrainingSettings, *, key: str) -> tuple[bo
     Returns:
         Whether nothing keeps training from starting, and whether the person insists on tiles whose validation is not kept apart.
     """
-    identity = _identity(tiles.folder)
-    found = _found(tiles.folder, identity)
-    if found is None:
-        st.fragment(_wait, run_every=1.0)(identity)
-        found = _quick(identity, tiles.folder)
+    look = _look_at(tiles.folder)
+    found, whole = look.so_far()
+    if not whole:
+        st.fragment(_wait, run_every=1.0)(look, look.quick.done())
     grave, leaks, light = ([f for f in found if f.harm in harms] for harms in (("grave",), ("leak",), ("elsewhere", "none")))
     insists = False
     if grave:
-        show_problem("These tiles cannot be trained on.", f"{many(len(grave), 'thing')} in them would make it fail, or teach what is wrong.")
+        show_problem(
+            "These tiles cannot be trained on.", f"{many(len(grave), 'thing')} in them would make it fail, or teach what is wrong."
+        )
         _list(grave)
     if leaks:
         st.warning(
@@ -85,40 +112,23 @@ def _table(findings: Sequence[Finding]) -> None:
     st.dataframe(rows, hide_index=True, height=min(36 + 35 * len(rows), 250))
 
 
-def _wait(identity: Identity) -> None:
-    """While the pixels are looked through; runs the page again when that is done."""
-    look = _looks.get(identity)
-    if look is None or look.done():
+def _wait(look: _Look, told: bool) -> None:
+    """While the tiles are looked through; runs the page again as soon as there is more to tell than it told."""
+    if look.whole.done() or (look.quick.done() and not told):
         st.rerun(scope="app")
     st.caption(":material/hourglass_empty: Looking through the tiles ...")
 
 
-def _found(folder: Path, identity: Identity) -> list[Finding] | None:
-    """All findings; None while they are being looked for."""
+def _look_at(folder: Path) -> _Look:
+    """The look at a set as it is now, begun on the first call."""
+    identity = _identity(folder)
     with _lock:
         if identity not in _looks:
             while len(_looks) >= KEPT:
                 del _looks[next(iter(_looks))]
-            _looks[identity] = Future()
-            threading.Thread(target=_look, args=(folder, _looks[identity]), name="tile-check", daemon=True).start()
-        look = _looks[identity]
-    try:
-        return look.result(PATIENCE_S)
-    except NotYet:
-        return None
-
-
-def _look(folder: Path, answer: Future[list[Finding]]) -> None:
-    with _one_at_a_time:
-        try:
-            answer.set_result(validate_tile_set(folder))
-        except BaseException as error:
-            answer.set_exception(error)
-
-
-@st.cache_data(max_entries=KEPT, show_spinner=False)
-def _quick(identity: Identity, folder: Path) -> list[Finding]:
-    return quick_findings(folder)
+            _looks[identity] = _Look()
+            threading.Thread(target=_looks[identity].run, args=(folder,), name="tile-check", daemon=True).start()
+        return _looks[identity]
 
 
 def _identity(folder: Path) -> Identity:

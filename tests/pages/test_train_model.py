@@ -17,7 +17,7 @@ from training.run import read_settings
 from training.settings import TrainingSettings
 from ui import frame
 from workspace.files import write_json
-from workspace.jobs import JobStatus, job_status
+from workspace.jobs import JobStatus, cancel_job, job_status
 from workspace.project import Project, create_project
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "train_model.py"
@@ -50,6 +50,16 @@ def text_of(elements) -> str:
 
 def start_button(page: AppTest):
     return next(b for b in page.button if b.label == "Train")
+
+
+FURTHER = {
+    f.title for f in TrainingSettings.model_fields.values() if isinstance(f.json_schema_extra, dict) and "group" in f.json_schema_extra
+}
+"""Titles under "More options"."""
+
+
+def labels_of(page: AppTest) -> set[str]:
+    return {w.label for w in [*page.number_input, *page.checkbox, *page.selectbox, *page.radio, *page.multiselect, *page.slider]}
 
 
 def a_run(project: Project, name="first", state="done", **changes) -> Path:
@@ -126,8 +136,9 @@ def test_scores_and_forgetting_in_words(project):
     words = text_of(page.markdown)
     assert "**Unpaved road**, held-out tiles: 66 % of it is found (before: 0 %)." in words
     assert "IoU 74 % → 60 %: some of it was forgotten" in words
-    table = next(d.value for d in page.dataframe if "IoU after" in d.value)
-    assert table["IoU after"].tolist() == [40.0, 60.0]
+    tables = [d.value for d in page.dataframe if "IoU after" in d.value]
+    assert [table["IoU after"].tolist() for table in tables] == [[40.0], [60.0]]
+    assert "**On held-out tiles**" in words and "**On held-out reminder tiles**" in words
     assert "epoch 1/20" in text_of(page.code)
 
 
@@ -152,15 +163,186 @@ def test_a_run_that_stopped_can_go_on(project, state, words, button):
 def test_a_quick_training_offers_only_what_it_uses(project):
     make_tile_set(project.tiles_folder / "tracks")
     page = open_page(project)
-    numbers = {n.label: n for n in page.number_input} | {t.label: t for t in page.toggle}
-    assert not any(n.disabled for n in numbers.values()) and "curves" in text_of(page.markdown)
+    assert {"Learning rate", "Chip size", "Stop early after"} <= labels_of(page) and "curves" in text_of(page.markdown)
     page.segmented_control(key="train_model:freeze").set_value("all_but_last_layer").run()
-    grey = {n.label for n in [*page.number_input, *page.toggle] if n.disabled}
-    assert grey == {"Epochs", "Learning rate", "Tiles per step", "Vary the tiles", "Stop early after"}
+    assert page.number_input(key="train_model:epochs").disabled
+    assert labels_of(page) & FURTHER == {"Leave out classes", "Balance classes", "Seed"}
     assert "curves" not in text_of(page.markdown) and not start_button(page).disabled
     assert page.text_input(key="train_model:name").placeholder.endswith("1 quick")
     page.selectbox(key="train_model:base").set_value("imagenet-resnet18d").run()
     assert "knows no class yet" in text_of(page.error) and start_button(page).disabled
+
+
+def test_further_settings_are_asked_for_where_they_have_a_part(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    page = open_page(project)
+    assert FURTHER - labels_of(page) == {
+        "Turn and mirror",
+        "Zoom",
+        "Brightness",
+        "Contrast",
+        "Colourfulness",
+        "Class to watch",
+    }
+    page.radio(key="train_model:augment").set_value("custom").run()
+    page.selectbox(key="train_model:monitor").set_value("class_iou").run()
+    assert labels_of(page) >= FURTHER
+    page.number_input(key="train_model:learning_rate").set_value(None)
+    page.number_input(key="train_model:chip_size").set_value(32)
+    page.selectbox(key="train_model:monitor_class").set_value("Paved road")
+    page.multiselect(key="train_model:ignore_classes").set_value(["Paved road"])
+    page.selectbox(key="train_model:loss").set_value("tversky").run()
+    assert not page.error, "the base model knows it, and keeps it"
+    page.toggle(key="train_model:keep").set_value(False).run()
+    assert "no class 'Paved road' to tell the best epoch by" in text_of(page.error)
+    page.selectbox(key="train_model:monitor_class").set_value("Unpaved road")
+    page.number_input(key="train_model:epochs").set_value(1).run()
+    start_button(page).click().run()
+    assert not page.exception
+    folder = project.runs_folder / page.query_params["run"][0]
+    asked = read_settings(folder)
+    assert (asked.learning_rate, asked.chip_size, asked.augment, asked.loss) == (None, 32, "custom", "tversky")
+    assert (asked.monitor_class, asked.ignore_classes) == ("Unpaved road", ("Paved road",))
+    cancel_job(folder)
+    wait_for_end(folder)
+
+
+def wait_for_end(folder: Path) -> None:
+    limit = time.monotonic() + 120
+    while not job_status(folder).ended and time.monotonic() < limit:
+        time.sleep(0.2)
+
+
+def test_what_settings_refuse_is_said_before(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    page = open_page(project)
+    page.number_input(key="train_model:chip_size").set_value(33).run()
+    assert "Chip size" in text_of(page.warning) and start_button(page).disabled
+
+
+def test_a_run_can_be_repeated_as_it_was(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    first = a_run(project, "first", learning_rate=0.01)
+    page = open_page(project)
+    next(b for b in page.button if b.label == "Train again").click().run()
+    assert not page.exception
+    folder = project.runs_folder / "first-again"
+    assert page.query_params["run"] in ("first-again", ["first-again"])
+    assert read_settings(folder).model_copy(update={"name": "first", "publish_to": None}) == read_settings(first)
+    cancel_job(folder)
+    wait_for_end(folder)
+
+
+def test_a_run_fills_the_form(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    make_tile_set(project.tiles_folder / "later")
+    a_run(
+        project,
+        "first",
+        epochs=7,
+        freeze="nothing",
+        learning_rate=0.01,
+        schedule="one_cycle",
+        replay_tiles=str(project.tiles_folder / "later"),
+    )
+    a_run(project, "second")
+    page = open_page(project, "first")
+    assert page.number_input(key="train_model:epochs").value == 20 and page.selectbox(key="train_model:tiles").value == "later"
+    page.number_input(key="train_model:epochs").set_value(3).run()
+    next(b for b in page.button if b.label == "Change and train").click().run()
+    assert "Filled in as for **first**" in text_of(page.caption)
+    assert page.number_input(key="train_model:1:epochs").value == 7
+    assert page.button_group(key="train_model:1:freeze").value == "nothing"
+    assert page.number_input(key="train_model:1:learning_rate").value == 0.01
+    assert page.radio(key="train_model:1:schedule").value == "one_cycle"
+    assert page.selectbox(key="train_model:1:tiles").value == "tracks"
+    assert page.selectbox(key="train_model:1:replay").value == "later"
+
+
+def test_two_runs_side_by_side(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    a_run(project, "first")
+    second = a_run(project, "second", learning_rate=0.01, schedule="one_cycle")
+    found = json.loads((second / "result.json").read_text())
+    found["after"][0]["iou"] = 0.5
+    write_json(second / "result.json", found)
+    page = open_page(project, "first")
+    next(b for b in page.selectbox if b.label == "Compare with").select("second").run()
+    assert not page.exception
+    differing = next(d.value for d in page.dataframe if "Setting" in d.value)
+    assert differing.to_numpy().tolist() == [["Learning rate", "0.0005", "0.01"], ["Course of the learning rate", "Usual", "One cycle"]]
+    scores = next(d.value for d in page.dataframe if "Difference" in d.value)
+    assert scores.to_numpy().tolist() == [["Unpaved road", 40.0, 50.0, 10.0]]
+    next(b for b in page.selectbox if b.label == "Compare with").select("").run()
+    assert [b for b in page.button if b.label == "Train again"]
+
+
+def test_runs_of_different_tiles_are_not_compared_straight(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    a_run(project, "first")
+    second = a_run(project, "second")
+    write_json(second / "settings.json", json.loads((second / "settings.json").read_text()) | {"tiles": "tiles/others"})
+    page = open_page(project, "first")
+    next(b for b in page.selectbox if b.label == "Compare with").select("second").run()
+    assert "Scored on different tiles" in text_of(page.warning)
+
+
+def test_all_runs_are_listed(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    a_run(project, "first")
+    a_run(project, "second", state="cancelled", freeze="all_but_last_layer")
+    (project.runs_folder / "second" / "settings.json").write_text("{")
+    page = open_page(project)
+    rows = {row["Run"]: row for row in next(d.value for d in page.dataframe if "State" in d.value).to_dict("records")}
+    assert rows["first"] | {"When": 0} == {
+        "Run": "first",
+        "State": "done",
+        "When": 0,
+        "How": "Thorough",
+        "Mean IoU": pytest.approx(40.0),
+        "Took": "2 s",
+        "Tiles": "tracks",
+        "Base model": "Base",
+        "Notes": "",
+    }
+    assert (rows["second"]["State"], rows["second"]["How"]) == ("cancelled", "")
+
+
+def test_a_run_is_deleted_when_that_is_confirmed(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    folder = a_run(project)
+    page = open_page(project, "first")
+    next(b for b in page.button if b.label == "Yes, delete it").click().run()
+    assert not page.exception and not folder.exists()
+    assert "curves appear here" in text_of(page.markdown)
+
+
+def test_notes_are_kept_with_the_run(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    folder = a_run(project)
+    page = open_page(project)
+    page.text_area[0].set_value("Too few tracks [north].").run()
+    assert (folder / "notes.txt").read_text() == "Too few tracks [north]."
+    assert "Too few tracks" in text_of(open_page(project).caption)
+
+
+def test_the_trial_of_the_learning_rate_is_shown(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    folder = a_run(project, learning_rate=None)
+    write_json(folder / "found.json", {"learning_rate": 0.002, "sweep": {"rates": [0.001, 0.02], "losses": [2.0, 1.0], "chosen": 0.002}})
+    assert "Learning rate found: 0.002" in [e.label for e in open_page(project).expander]
+
+
+@pytest.mark.parametrize(
+    ("freeze", "words"), [("all_but_last_layer", "A quick training keeps nothing"), ("backbone", "Nothing is kept before")]
+)
+def test_stopping_promises_only_what_is_kept(project, freeze, words):
+    make_tile_set(project.tiles_folder / "tracks")
+    folder = a_run(project, state="cancelled", freeze=freeze)
+    (folder / "result.json").unlink()
+    assert words in text_of(open_page(project).info)
+    write_json(folder / "model" / "card.json", {})
+    assert "The best epoch so far is kept" in text_of(open_page(project).info)
 
 
 def test_runs_can_be_chosen(project):
@@ -293,7 +475,7 @@ def test_good_tiles_are_not_spoken_of(project):
 def test_a_grave_finding_keeps_training_from_starting(project):
     tiles = make_tile_set(project.tiles_folder / "tracks")
     (tiles.folder / tiles.train[0].label).unlink()
-    page = open_page(project)
+    page = finished_check(project)
     assert "cannot be trained on" in text_of(page.error) and "1 thing in them" in text_of(page.error)
     assert "labels/000000000.tif" in text_of(page.markdown) and "Bring the file back" in text_of(page.markdown)
     assert start_button(page).disabled

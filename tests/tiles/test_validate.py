@@ -55,6 +55,10 @@ def as_numbers(folder, dtype, fill):
     write_raster(folder / IMAGE, pixels, dtype)
 
 
+def rename_key(folder, file, key):
+    (folder / file).write_text((folder / file).read_text().replace(f'"{key}"', '"Other"'))
+
+
 def rename(folder, old, new):
     for part in ("images", "labels"):
         for path in (folder / part).glob(f"{old}.*"):
@@ -112,6 +116,8 @@ THEIRS = [
     (emd_class(Value=7), "labels/000000000.tif", "the value 2", "grave"),
     # numbers
     (lambda f: change_json(f / STATS, NumTiles=9), STATS, "9", "elsewhere"),
+    (lambda f: rename_key(f, STATS, "ClassPixelStats"), STATS, "neither", "none"),
+    (lambda f: (rename_key(f, DEFINITION, "AllTilesStats"), as_numbers(f, "uint16", 3)), DEFINITION, "none", "elsewhere"),
     (lambda f: change_json(f / STATS, NumBands=4), STATS, "4", "elsewhere"),
     (lambda f: change_json(f / STATS, TileSizeX=64), STATS, "64 x 32", "elsewhere"),
     (lambda f: change_json(f / STATS, NumClasses=3), STATS, "2", "elsewhere"),

@@ -56,3 +56,5 @@ class Imagenet(TileFormat):
 
     def check_set(self, folder: Path, values: Mapping[int, str]) -> Iterator[Finding]:
         yield from check_folders(folder, layout.IMAGES, values)
+        for path in images_in(folder / layout.IMAGES):
+            yield Finding(f"{layout.IMAGES}/{path.name}", "an image in the folder of its class", "it in none", "It is left out.", "none")
