@@ -197,3 +197,20 @@ def test_the_card_carries_the_facts_and_older_cards_still_load(tmp_path):
     for fact in ("statistics", "nodata", "crs"):
         del older["input"][fact]
     assert ModelCard.model_validate(older).input.statistics == ()
+
+
+def test_tiles_of_other_programs_keep_the_same_rule(tmp_path):
+    """One missing value spoils a pixel of floats, also where only nodata and NaN in the chip say so."""
+    tile_set = exported(raster(tmp_path / "scene.tif", "float32", "none"), tmp_path / "tiles")
+    tile = tile_set.record.tiles[0].model_copy(update={"ignore": None})
+    with rasterio.open(tile_set.folder / tile.image, "r+") as file:
+        values = file.read()
+        values[1, 5, 5], values[2, 6, 6] = np.nan, -9999
+        file.write(values)
+        file.nodata = -9999
+    foreign = TileSet(tile_set.folder, tile_set.record.model_copy(update={"made_elsewhere": True, "tiles": (tile,)}))
+    pixels = read_tile(foreign, tile)
+    assert np.argwhere(~pixels.valid).tolist() == [[5, 5], [6, 6]]
+    assert pixels.label[5, 5] == pixels.label[6, 6] == 255
+    image = shown_by_training(foreign, card_for(tile_set, ("red", "green", "blue")))[tile.column, tile.row]
+    assert (image[:, 5, 5] == 0).all() and np.isfinite(image).all()

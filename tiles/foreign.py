@@ -18,6 +18,7 @@ from rasterio.errors import CRSError, RasterioIOError
 
 from errors import EmptyTileSetError, SplitError, TileSetFormatError
 from imagery.grid import Grid
+from imagery.read import validity
 from models.values import BandStatistics
 from tiles import layout
 from tiles.apart import leaks
@@ -392,5 +393,6 @@ def _band_statistics(folder: Path, images: list[str], facts: _Facts) -> tuple[Ba
                     f"{images[i]} has {file.count} bands of {file.dtypes[0]}, but the first tile has {facts.bands} of {facts.dtype}.",
                     "All tiles of a set must have the same bands. Export the tiles again.",
                 )
-            statistics.add(file.read(), file.dataset_mask() > 0)
+            image = file.read()
+            statistics.add(image, (file.dataset_mask() > 0) & validity(image, file, file.indexes))
     return statistics.result()
