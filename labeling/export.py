@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +122,7 @@ def estimate_tiles(
 def _record_of(cut: Cut, split: Any, place: str, settings: ExportSettings) -> TileRecord:
     t = cut.transform
     return TileRecord(
-        **dataclasses.asdict(cut.written),
+        **vars(cut.written),
         raster=cut.image.name,
         column=cut.window.column,
         row=cut.window.row,

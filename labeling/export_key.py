@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,8 @@ def export_key(planned: Sequence[PlannedImage], settings: ExportSettings, classe
         layers = [_layer(layer) for view in views for layer in view.layers]
         key.update(json.dumps([image.name, image.info.model_dump(mode="json"), layers], sort_keys=True).encode())
         _add_shapes(key, image.shapes)
-        key.update(np.array([astuple(window) for window in image.windows], dtype=float).tobytes())  # no label: NaN
+        windows = [(w.column, w.row, w.columns, w.rows, w.feature, w.angle) for w in image.windows]
+        key.update(np.array(windows, dtype=float).tobytes())  # no label: NaN
     return key.hexdigest()
 
 

@@ -62,6 +62,8 @@ class TileWindow:
 
     def on(self, grid: Grid) -> Grid:
         """The tile's pixels, on the image's grid."""
+        if not self.angle:
+            return grid.window(self.column, self.row, self.columns, self.rows)
         return Grid(self.columns, self.rows, grid.transform @ self.to_image, grid.crs)
 
 
@@ -142,10 +144,11 @@ def _rows_of_windows(grid: Grid, shapes: Shapes, settings: ExportSettings, image
     def near(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(rows, columns) of windows, turned or not, that may touch a box."""
         found = np.zeros((len(rows), len(columns)), dtype=bool)
-        for left, top, right, bottom in boxes:
-            first, last = np.searchsorted(columns + width + sticks_out, left), np.searchsorted(columns - sticks_out, right, "right")
-            upper, lower = np.searchsorted(rows + height + sticks_out, top), np.searchsorted(rows - sticks_out, bottom, "right")
-            found[upper:lower, first:last] = True
+        left, top, right, bottom = boxes.T
+        first, last = np.searchsorted(columns + width + sticks_out, left), np.searchsorted(columns - sticks_out, right, "right")
+        upper, lower = np.searchsorted(rows + height + sticks_out, top), np.searchsorted(rows - sticks_out, bottom, "right")
+        for i in range(len(boxes)):
+            found[upper[i] : lower[i], first[i] : last[i]] = True
         return found
 
     everywhere = [(0, 0, grid.width, grid.height)]
@@ -184,7 +187,8 @@ def _pixel_boxes(grid: Grid, areas: Sequence[shapely.Geometry]) -> NDArray[np.fl
 
 def _outlines(grid: Grid, windows: Sequence[TileWindow], inset: float = 0.0) -> NDArray[np.object_]:
     """(n,) polygons in the image's CRS, `inset` pixels within the windows."""
-    transforms = np.array([tuple(window.on(grid).transform)[:6] for window in windows]).reshape(-1, 6, 1)
+    placed = (window.on(grid).transform for window in windows)
+    transforms = np.array([(t.a, t.b, t.c, t.d, t.e, t.f) for t in placed]).reshape(-1, 6, 1)
     sizes = np.array([(window.columns, window.rows) for window in windows], dtype=float).reshape(-1, 2, 1)
     column = np.where([False, True, True, False], sizes[:, 0] - inset, inset)
     row = np.where([False, False, True, True], sizes[:, 1] - inset, inset)

@@ -69,5 +69,9 @@ def footprints_m(transforms: Sequence[Affine], crs: Sequence[str], sizes: int | 
 
 def _corners(transforms: Sequence[Affine], sizes: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """(n, 4, 2) x, y of the corners of tiles, (columns, rows) pixels large, each in its own CRS."""
-    corners = [[t @ corner for corner in ((0, 0), (c, 0), (c, r), (0, r))] for t, (c, r) in zip(transforms, sizes, strict=True)]
-    return np.array(corners, dtype=float).reshape(-1, 4, 2)
+    a, b, c, d, e, f = np.array([(t.a, t.b, t.c, t.d, t.e, t.f) for t in transforms]).reshape(-1, 6, 1).transpose(1, 0, 2)
+    columns, rows = (np.array(sides, dtype=float)[:, None] * turn for sides, turn in zip(zip(*sizes, strict=True), _TURNS, strict=True))
+    return np.stack([a * columns + b * rows + c, d * columns + e * rows + f], axis=-1)
+
+
+_TURNS = np.array([(0, 1, 1, 0), (0, 0, 1, 1)])

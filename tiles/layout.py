@@ -155,10 +155,9 @@ def parse_map(text: str) -> list[tuple[str, ...]]:
 
 def world_file(transform: Affine) -> str:
     """The six lines of a world file; the place is that of the centre of the first pixel."""
-    x, y = transform @ (0.5, 0.5)
-    return "".join(
-        f"{v:.15f}\n" if 0 < abs(v) < 0.001 else f"{v:.10f}\n" for v in (transform.a, transform.d, transform.b, transform.e, x, y)
-    )
+    t = transform
+    numbers = t.a, t.d, t.b, t.e, t.a * 0.5 + t.b * 0.5 + t.c, t.d * 0.5 + t.e * 0.5 + t.f
+    return "".join(f"{v:.15f}\n" if 0 < abs(v) < 0.001 else f"{v:.10f}\n" for v in numbers)
 
 
 def stats_text(content: SideContent) -> str:
