@@ -18,7 +18,7 @@ from imagery.grid import Grid
 from labeling.date_line import beside, lonlat_span, meets, refuse_around_the_earth
 from labeling.fully_labelled import FullyLabelled, fully_labelled
 from tiles.footprints import LONLAT, local_projection
-from tiles.objects import TileObject, object_of, pixels_in
+from tiles.objects import TileObject, is_box, object_of, pixels_in
 from workspace.classes import FULLY_LABELLED_VALUE, UNCERTAIN_VALUE, ClassSchema
 
 SCALE_TOLERANCE = 0.002
@@ -161,7 +161,7 @@ def objects_in(
         if area.is_empty or area.area == 0:
             continue
         one = object_of(int(shapes.values[mine[own[0]]]), area, grid.shape, area.area * map_units)
-        if valid[pixels_in(one.box, grid.shape)].any():
+        if is_box(one.box) and valid[pixels_in(one.box, grid.shape)].any():
             objects.append(one)
             labels.append(feature)
     return objects, np.array(labels, dtype=np.int64)

@@ -8,6 +8,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+THINNEST = 0.01
+"""Pixels."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels, from the outer corner of the tile's first pixel."""
 
@@ -41,6 +43,11 @@ def object_of(value: int, outline: shapely.Geometry, size: tuple[int, int], area
     rows, columns = size
     box = (max(left, 0.0), max(top, 0.0), min(right, float(columns)), min(bottom, float(rows)))
     return TileObject(value, (float(box[0]), float(box[1]), float(box[2]), float(box[3])), outline, None, float(area))
+
+
+def is_box(box: Box) -> bool:
+    """Whether it is more than a hair that reaches into the tile: boxes are written with two decimals."""
+    return min(box[2] - box[0], box[3] - box[1]) >= THINNEST
 
 
 def box_of_mask(mask: NDArray[np.bool_]) -> Box:

@@ -101,7 +101,9 @@ def encoded(
         return bytes(memory.getbuffer())
 
 
-def side_files(path: str, transform: Affine, crs: str, nodata: float | None = None, *, image: bool = True) -> dict[str, str]:
+def side_files(
+    path: str, transform: Affine, crs: str, nodata: float | None = None, bands: int = 1, *, image: bool = True
+) -> dict[str, str]:
     """What lies beside a picture that has a place, by path: its world file and, for an image that cannot hold its CRS itself, `.aux.xml`, as
     GDAL, QGIS and ArcGIS read it. There is none beside labels: readers of label folders take any .xml for a label.
     """
@@ -110,14 +112,15 @@ def side_files(path: str, transform: Affine, crs: str, nodata: float | None = No
     stem, dot, suffix = path.rpartition(".")
     texts = {stem + _WORLD_SUFFIXES[dot + suffix]: world_file(transform)}
     if image and suffix != "tif":
-        texts[f"{path}.aux.xml"] = _aux_xml(crs, None if suffix == "jpg" else nodata)
+        texts[f"{path}.aux.xml"] = _aux_xml(crs, None if suffix == "jpg" else nodata, bands)
     return texts
 
 
-def _aux_xml(crs: str, nodata: float | None) -> str:
-    """GDAL's side file: the CRS, and the value without imagery (none for JPEG, which does not keep values)."""
-    band = "" if nodata is None else f'  <PAMRasterBand band="1">\n    <NoDataValue>{nodata:.17g}</NoDataValue>\n  </PAMRasterBand>\n'
-    return f"<PAMDataset>\n  <SRS>{_wkt(crs)}</SRS>\n{band}</PAMDataset>\n"
+def _aux_xml(crs: str, nodata: float | None, bands: int) -> str:
+    """GDAL's side file: the CRS, and the value without imagery of each band (none for JPEG, which does not keep values)."""
+    told = [] if nodata is None else [f"    <NoDataValue>{nodata:.17g}</NoDataValue>\n"]
+    each = "".join(f'  <PAMRasterBand band="{b}">\n{line}  </PAMRasterBand>\n' for b in range(1, bands + 1) for line in told)
+    return f"<PAMDataset>\n  <SRS>{_wkt(crs)}</SRS>\n{each}</PAMDataset>\n"
 
 
 @functools.lru_cache(maxsize=64)

@@ -56,7 +56,7 @@ class _Sink:
     def image(self, path: str, values: NDArray[Any], nodata: float | None) -> None:
         """(bands, rows, columns)."""
         self.files[path] = encoded(PurePosixPath(path).suffix, values, self.transform, self.crs, nodata, quality=self.quality)
-        self._beside(side_files(path, self.transform, self.crs, nodata))
+        self._beside(side_files(path, self.transform, self.crs, nodata, len(values)))
 
     def raster(self, path: str, values: NDArray[Any], *, world: bool = True) -> None:
         self.files[path] = encoded(PurePosixPath(path).suffix, values[None], self.transform, self.crs, image=False)

@@ -529,3 +529,12 @@ def test_real_footprints(shared_data, tmp_path, metadata_format):
             assert np.allclose(found, expected, atol=0.011)
         else:
             assert 0 < tile.objects[HOUSE] <= len(inside)
+
+
+@pytest.mark.parametrize("metadata_format", BOXES)
+def test_a_hair_that_reaches_into_a_tile_is_no_object(tmp_path, metadata_format):
+    """As where a box in pixels ends at the edge of a tile, but for rounding on its way through degrees."""
+    labels = table((HOUSE, at(30, 10, 64 + 1e-6, 20)), (HOUSE, at(70, 10, 80, 20)), (HOUSE, at(580, 10, 600, 30)))
+    made = export(tmp_path, metadata_format, labels)
+    assert boxes(made, 64) == [(HOUSE, (6.0, 10.0, 16.0, 20.0))]
+    assert validate_tile_set(made.folder) == []
