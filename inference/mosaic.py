@@ -2,7 +2,8 @@
 
 A raster is worked through in strips (columns of fixed width), each from top to bottom, lattice row by lattice row. A strip keeps one window
 height of running sums; rows that no later window touches are taken out and the sums move up. So memory depends on the window, the
-strip and the number of outputs, never on the raster.
+strip and the number of outputs, never on the raster. Columns and rows are those of the working pixels that the model is shown: the raster's
+own, or others (`inference.regrid`).
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ def decide(blend: Blend, values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Windows of one strip: every lattice row holds the same columns."""
+    """Windows of one strip, in working pixels: every lattice row holds the same columns."""
 
     left: int
-    """First raster column that the strip gives out."""
+    """First column of the strip."""
     right: int
-    """First column after the strip."""
+    """First column after it."""
     columns: tuple[int, ...]
-    """Left edges of the windows that touch the strip, in raster pixels."""
+    """Left edges of the windows that touch the strip."""
     rows: tuple[int, ...]
     """Top edges of the windows, from top to bottom."""
 
@@ -62,22 +63,11 @@ class Lattice:
         return len(self.columns) * len(self.rows)
 
 
-def strips(windows: list[tuple[int, int]], width: int, window_px: int, strip_px: int) -> list[Lattice]:
-    """Share out a lattice of windows over strips of `strip_px` columns.
-
-    A window that reaches over the edge of a strip is in both: it is computed twice, and both sides blend to the same values.
-
-    Args:
-        windows: (column, row) of each window, as `tiles.windows.tile_windows` gives them.
-        width: Columns of the raster.
-        window_px: Side of a window.
-        strip_px: Columns given out by a strip.
-    """
-    return [lattice(windows, left, min(left + strip_px, width), window_px) for left in range(0, width, strip_px)]
-
-
 def lattice(windows: list[tuple[int, int]], left: int, right: int, window_px: int) -> Lattice:
-    """The windows that touch the columns from `left` up to `right`."""
+    """The windows (column, row) that touch the columns from `left` up to `right`.
+
+    One that reaches over the edge of a strip is in both: it is computed twice, and both sides blend to the same values.
+    """
     columns = tuple(c for c in sorted({column for column, _ in windows}) if c < right and c + window_px > left)
     return Lattice(left, right, columns, tuple(sorted({row for _, row in windows})))
 
@@ -88,7 +78,7 @@ class StripMosaic:
 
     Args:
         outputs: Probabilities per pixel.
-        left: First raster column of the strip.
+        left: First column of the strip.
         width: Columns of the strip.
         window_px: Height of the sums: rows of a window.
     """
@@ -98,7 +88,7 @@ class StripMosaic:
     width: int
     window_px: int
     top: int = 0
-    """Raster row of the first row of the sums."""
+    """Row of the first row of the sums."""
     _sums: NDArray[np.float32] = field(init=False, repr=False)
     _weights: NDArray[np.float32] = field(init=False, repr=False)
     _valid: NDArray[np.bool_] = field(init=False, repr=False)
@@ -112,8 +102,8 @@ class StripMosaic:
         """Blend in one window.
 
         Args:
-            column: Left edge in raster pixels; the part outside the strip is left out.
-            row: Top edge in raster pixels, at or below `top`.
+            column: Left edge; the part outside the strip is left out.
+            row: Top edge, at or below `top`.
             probabilities: (outputs, rows, columns).
             weights: (rows, columns), above zero.
             valid: (rows, columns), False where there is no imagery.
@@ -129,10 +119,10 @@ class StripMosaic:
         self._valid[here] |= valid[there]
 
     def take(self, until: int) -> Iterator[Blend]:
-        """Finish the rows above raster row `until`, a few at a time from top to bottom, then move the sums up to it.
+        """Finish the rows above row `until`, a few at a time from top to bottom, then move the sums up to it.
 
         Args:
-            until: First raster row that later windows still touch.
+            until: First row that later windows still touch.
         """
         count = until - self.top
         for start in range(0, count, PIECE_ROWS):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from affine import Affine
 from rasterio.enums import ColorInterp
 
 from imagery.raster import describe
@@ -42,6 +43,22 @@ def test_a_larger_pixel_is_the_mean_of_what_it_covers_in_the_same_type(tmp_path,
     assert found.values.dtype == dtype
     assert np.abs(found.values - mean).max() <= (0.5 if dtype != "float32" else 1e-4)
     assert found.valid.all()
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:26911", Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000) @ Affine.rotation(30)),
+        ("EPSG:26911", Affine(0.5, 0, 500_000, 0, 0.5, 4_000_000)),
+        ("EPSG:4326", Affine(1e-5, 0, 179.9998, 0, -1e-5, 36)),
+        ("EPSG:3031", Affine(10, 0, -300, 0, -10, 200)),
+    ],
+    ids=["turned", "south up", "antimeridian", "pole"],
+)
+def test_wherever_and_however_it_lies(tmp_path, crs, transform):
+    found = read(write_raster(tmp_path / "a.tif", rgb(40, 60), crs=crs, transform=transform), 4)
+    assert found.valid.all()
+    assert np.abs(found.values - rgb(40, 60).astype(np.float64).reshape(3, 10, 4, 15, 4).mean(axis=(2, 4))).max() <= 0.5
 
 
 @pytest.mark.parametrize("factor", [2.7, 0.3])

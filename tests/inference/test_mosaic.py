@@ -1,10 +1,15 @@
 import numpy as np
 import pytest
 
-from inference.mosaic import BlockRows, StripMosaic, decide, strips
+from inference.mosaic import BlockRows, Lattice, StripMosaic, decide
+from inference.regrid import strips_onto
 from tiles.windows import blend_weights, tile_windows
 
 VALUES = np.array([0, 4], np.uint8)
+
+
+def strips(windows: list[tuple[int, int]], shape: tuple[int, int], window: int, strip: int) -> list[Lattice]:
+    return [part.lattice for part in strips_onto(windows, shape, shape, window, strip)]
 
 
 def taken(mosaic: StripMosaic, until: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +23,7 @@ def run(truth: np.ndarray, window: int, stride: int, strip: int) -> tuple[np.nda
     height, width = truth.shape
     classes, confidence = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     weights = blend_weights(window)
-    for part in strips(tile_windows(width, height, window, stride), width, window, strip):
+    for part in strips(tile_windows(width, height, window, stride), truth.shape, window, strip):
         mosaic = StripMosaic(2, part.left, part.right - part.left, window)
         for row, below in zip(part.rows, [*part.rows[1:], height], strict=True):
             for column in part.columns:
@@ -46,7 +51,7 @@ def test_strips_of_any_width_blend_to_the_same_values():
 
     def result(strip: int) -> np.ndarray:
         out = np.zeros((20, 60), np.uint8)
-        for part in strips(windows, 60, window, strip):
+        for part in strips(windows, (20, 60), window, strip):
             mosaic = StripMosaic(2, part.left, part.right - part.left, window)
             for row, below in zip(part.rows, [*part.rows[1:], 20], strict=True):
                 for column in part.columns:
