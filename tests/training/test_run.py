@@ -56,6 +56,19 @@ def test_a_frozen_run_leaves_the_encoder_bit_for_bit(place):
     assert not (folder / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("picture", ["PNG", "JPEG"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_tiles_as_png_and_jpeg_are_learnt_from(place, picture, ours):
+    """Made here, and as another program's, split by the places that lie beside the pictures."""
+    tiles = make_tile_set(place / picture, drawn=(UNPAVED,), train=8, validation=4, picture=picture)
+    if not ours:
+        (tiles.folder / "terratune.json").unlink()
+    folder = a_run(place, tiles=str(tiles.folder), epochs=1)
+    assert run(folder) == 0
+    assert job_status(folder).state == "done"
+    assert 0 <= events(folder)[0]["mean_iou"] <= 1
+
+
 def test_a_quick_run_fits_the_last_layer_alone(place):
     folder = a_run(place, freeze="all_but_last_layer")
     assert run(folder) == 0

@@ -47,12 +47,13 @@ def make_tile_set(
     bands=("red", "green", "blue"),
     dtype=np.uint8,
     resolution_m=0.5,
+    picture="TIFF",
 ) -> TileSet:
     """A tile set on disk; of the classes `shown` in the images only those `drawn` are in the labels."""
     drawn = shown if drawn is None else drawn
     statistics = RunningStatistics(len(bands), np.dtype(dtype).name)
     records = []
-    with TileSetWriter(folder) as writer:
+    with TileSetWriter(folder, classes=classes, picture=picture) as writer:
         for i in range(train + validation):
             image, label = a_tile(i, shown, size, len(bands), dtype)
             label = np.where(np.isin(label, drawn), label, 0).astype(np.uint8)
