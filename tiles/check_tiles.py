@@ -55,8 +55,10 @@ class Contents:
     images: Sequence[str]
     labels: Mapping[str, LabelFiles]
     """By the stem of the image."""
-    ignore: Mapping[str, str]
-    """Ignore masks by image."""
+    accumulated: Side
+    definition: Side
+    record: TileSetRecord | None
+    """Ours; None of a set made elsewhere."""
 
 
 def look_through(contents: Contents, tell: Tell) -> tuple[list[ImageFacts], list[Finding]]:
@@ -64,9 +66,11 @@ def look_through(contents: Contents, tell: Tell) -> tuple[list[ImageFacts], list
     facts: list[ImageFacts] = []
     findings: list[Finding] = []
 
+    ignore = {t.image: t.ignore for t in contents.record.tiles if t.ignore} if contents.record else {}
+
     def look(image: str) -> tuple[ImageFacts | None, list[Finding]]:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
-            return _look(contents, image)
+            return _look(contents, image, ignore.get(image))
 
     with ThreadPoolExecutor(THREADS) as threads:
         for start in range(0, len(contents.images), BATCH):
@@ -77,12 +81,12 @@ def look_through(contents: Contents, tell: Tell) -> tuple[list[ImageFacts], list
     return facts, findings
 
 
-def check_alike(
-    contents: Contents, facts: Sequence[ImageFacts], sides: tuple[Side, Side], record: TileSetRecord | None, *, sizes_vary: bool
-) -> Iterator[Finding]:
+def check_alike(contents: Contents, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     """Images of one size, with the same bands and type of numbers, as the side files say; and what images show nothing, or the same."""
     if not facts:
         return
+    accumulated, definition, record = contents.accumulated, contents.definition, contents.record
+    sizes_vary = definition.get("CropTileMode") == layout.VARIABLE_SIZE if record is None else any(t.size for t in record.tiles)
     kinds = collections.Counter((one.bands, one.dtype) for one in facts)
     bands, dtype = kinds.most_common(1)[0][0] if record is None else (len(record.band_names), record.dtype)
     sizes = collections.Counter(one.shape for one in facts)
@@ -95,7 +99,6 @@ def check_alike(
             yield Finding(one.path, f"{dtype} numbers, as the other tiles", one.dtype, remedy)
         if not sizes_vary and one.shape != shape:
             yield Finding(one.path, f"{shape[1]} x {shape[0]} pixels, as the other tiles", f"{one.shape[1]} x {one.shape[0]}", remedy)
-    accumulated, definition = sides
     if definition and "AllTilesStats" not in definition and (bands, dtype) != (3, "uint8"):
         remedy = "ArcGIS cannot scale such bands without it; Terratune measures them itself."
         yield Finding(layout.DEFINITION_FILE, f"AllTilesStats, with {_bands(bands)} of {dtype}", "none", remedy, "elsewhere")
@@ -121,7 +124,7 @@ def check_alike(
     yield from together(twins, "a picture of its own", "the same pixels as in another tile", "It is learnt twice over.", "none")
 
 
-def _look(contents: Contents, image: str) -> tuple[ImageFacts | None, list[Finding]]:
+def _look(contents: Contents, image: str, ignore: str | None) -> tuple[ImageFacts | None, list[Finding]]:
     facts = _facts(contents.folder, image)
     if facts is None:
         return None, [Finding(image, "a readable raster", "a damaged file, or no raster", OUT)]
@@ -129,8 +132,8 @@ def _look(contents: Contents, image: str) -> tuple[ImageFacts | None, list[Findi
     files = contents.labels.get(PurePosixPath(image).stem)
     if files is not None:
         findings += contents.form.check(contents.folder, image, files, facts.shape, contents.values)
-    if image in contents.ignore:
-        findings += check_raster(contents.folder, contents.ignore[image], facts.shape)[1]
+    if ignore is not None:
+        findings += check_raster(contents.folder, ignore, facts.shape)[1]
     return facts, findings
 
 

@@ -13,7 +13,6 @@ from errors import TileSetError, TileSetFormatError
 from tiles import layout
 from tiles.apart import by_pixels, by_place, leaks, one_sided_classes
 from tiles.check_sides import (
-    Side,
     check_classes,
     check_label_folder,
     check_map,
@@ -24,8 +23,8 @@ from tiles.check_sides import (
 )
 from tiles.check_tiles import Contents, Tell, check_alike, look_through
 from tiles.division import divided_folders, unpaired_folders
-from tiles.formats import TileFormat, tile_format
-from tiles.formats.base import Finding, Harm, LabelFiles
+from tiles.formats import tile_format
+from tiles.formats.base import Finding, Harm
 from tiles.tile_set import RECORD_FILE, TileClass, TileSet, TileSetRecord, open_tile_set
 
 HARMS: dict[Harm, str] = {
@@ -58,7 +57,9 @@ def quick_findings(folder: Path) -> list[Finding]:
     """What can be told at once, without opening a picture: side files, names, and how training and validation lie, where a record says so."""
     parts = _parts(folder)
     if parts:
-        return _worst_first([_below(part.name, one) for part in parts for one in _outside(part)[0]] + _own_record(folder)[1])
+        record, found = _own_record(folder)
+        across = [*by_place(record), *one_sided_classes(record)] if record is not None else []
+        return _worst_first([_below(part.name, one) for part in parts for one in _outside(part)[0]] + found + across)
     return _worst_first(_outside(folder)[0])
 
 
@@ -69,14 +70,12 @@ def _parts(folder: Path) -> list[Path]:
 
 def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None, *, alone: bool = True) -> list[Finding]:
     """`alone`: it is no part of a set, so that what shows across training and validation is told, too."""
-    findings, contents, accumulated, definition, record = _outside(folder)
+    findings, contents = _outside(folder)
     if contents is None:
         return findings
     facts, wrong = look_through(contents, tell)
-    findings += wrong
-    vary = definition.get("CropTileMode") == layout.VARIABLE_SIZE if record is None else any(t.size for t in record.tiles)
-    findings += check_alike(contents, facts, (accumulated, definition), record, sizes_vary=vary)
-    findings += contents.form.check_set(folder, contents.values)
+    findings += [*wrong, *check_alike(contents, facts), *contents.form.check_set(folder, contents.values)]
+    record = contents.record
     if record is None and alone and not any(f.harm == "grave" for f in findings):
         try:
             record = opened or open_tile_set(folder).record
@@ -88,51 +87,44 @@ def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None, *, alone: 
     return findings
 
 
-def _outside(folder: Path) -> tuple[list[Finding], Contents | None, Side, Side, TileSetRecord | None]:
-    """(what is wrong without looking at pixels, what there is to look through, the two side files, the record if it is ours)."""
+def _outside(folder: Path) -> tuple[list[Finding], Contents | None]:
+    """(what is wrong without looking at pixels, what there is to look through; None where that cannot be told)."""
     record, findings = _own_record(folder)
-    sides = missing_parts(folder)
-    accumulated: Side = {}
-    definition: Side = {}
-    form, values = None, dict[int, str]()
-    if folder.is_dir():
-        accumulated, definition, form, wrong = read_sides(folder)
-        sides += wrong
+    sides, contents = _sides(folder, record)
+    if record is not None:  # the side files are for other programs
+        sides = [replace(f, harm="elsewhere") if f.harm == "grave" and f.file in layout.SIDE_FILES else f for f in sides]
+        sides += [*by_place(record), *one_sided_classes(record)]
+    return findings + sides, contents
+
+
+def _sides(folder: Path, record: TileSetRecord | None) -> tuple[list[Finding], Contents | None]:
+    """As `_outside`, of the folder and its side files."""
+    findings = missing_parts(folder)
+    if not folder.is_dir():
+        return findings, None
+    accumulated, definition, form, wrong = read_sides(folder)
+    findings += wrong
+    values: dict[int, str] = {}
     if form is not None and definition:
         values, wrong = check_classes(accumulated, definition, form)
-        sides += wrong
-    if record is not None:  # the side files are for other programs
+        findings += wrong
+    if record is not None:
         form = tile_format(record.metadata_format)
         values = form.class_names(form.listed(record.classes))
-        sides = [replace(f, harm="elsewhere") if f.harm == "grave" and f.file in layout.SIDE_FILES else f for f in sides]
-    findings += sides
     if form is None or not (folder / layout.IMAGES).is_dir():
-        return findings, None, accumulated, definition, record
+        return findings, None
     missing = check_label_folder(folder, form)
-    contents, wrong = (None, missing) if missing else _contents(folder, form, values, record)
-    findings += wrong
-    if contents is not None:
-        findings += check_statistics(accumulated, definition, len(contents.images))
-        findings += check_map(folder)
-        findings += check_names(folder, form, contents.images, contents.labels)
-    if record is not None:
-        findings += [*by_place(record), *one_sided_classes(record)]
-    return findings, contents, accumulated, definition, record
-
-
-def _contents(
-    folder: Path, form: TileFormat, values: dict[int, str], record: TileSetRecord | None
-) -> tuple[Contents | None, list[Finding]]:
+    if missing:
+        return findings + missing, None
     classes = [TileClass(value=v, name=n, colour="#000000") for v, n in values.items() if v] if record is None else record.classes
-    labels: dict[str, LabelFiles] = {}
-    wrong: list[Finding] = []
     try:
         labels = form.find(folder, classes)
     except TileSetFormatError as error:
-        return None, [Finding("labels", f"labels as {form.name} asks", error.fact, error.remedy), *form.check_set(folder, values)]
-    ignore = {t.image: t.ignore for t in record.tiles if t.ignore} if record else {}
+        unfit = Finding("labels", f"labels as {form.name} asks", error.fact, error.remedy)
+        return [*findings, unfit, *form.check_set(folder, values)], None
     images = [p.relative_to(folder).as_posix() for p in form.images(folder)]
-    return Contents(folder, form, values, images, labels, ignore), wrong
+    findings += [*check_statistics(accumulated, definition, len(images)), *check_map(folder), *check_names(folder, form, images, labels)]
+    return findings, Contents(folder, form, values, images, labels, accumulated, definition, record)
 
 
 def _own_record(folder: Path) -> tuple[TileSetRecord | None, list[Finding]]:

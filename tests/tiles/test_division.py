@@ -11,8 +11,8 @@ from errors import TileSetFormatError
 from tests.tiles.test_tile_set import as_another_program_left_it, change_json
 from tiles.division import divided_folders, made_division
 from tiles.reader import read_tile
-from tiles.tile_set import open_tile_set
-from tiles.validate import validate_tile_set
+from tiles.tile_set import TileSet, open_tile_set, save_record
+from tiles.validate import quick_findings, validate_tile_set
 
 IMAGES = [f"images/{i}.tif" for i in range(5)]
 
@@ -116,6 +116,14 @@ def test_folders_that_share_ground_are_split_by_place(two_folders):
     assert not record.made_division
     splits = {t.name: t.split for t in record.tiles}
     assert all(splits[f"train-00000000{i}"] == splits[f"val-00000000{i}"] for i in range(4))
+
+
+def test_a_leak_between_folders_is_told_at_once_where_there_is_a_record(two_folders):
+    found = open_tile_set(two_folders)
+    onto = found.train[0].transform
+    moved = tuple(t.model_copy(update={"transform": onto}) if t == found.validation[0] else t for t in found.record.tiles)
+    save_record(TileSet(two_folders, found.record.model_copy(update={"tiles": moved})))
+    assert [f.file for f in quick_findings(two_folders) if f.harm == "leak"] == ["val/images/000000000.tif"]
 
 
 def test_folders_that_differ_are_refused(two_folders):

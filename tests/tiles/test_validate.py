@@ -78,6 +78,7 @@ def emd_class(**changes):
 
 
 OURS = [
+    (lambda f: (f / "map.txt").write_text(""), "map.txt", "none", "elsewhere"),
     (lambda f: (f / "map.txt").unlink(), "map.txt", "no such file", "elsewhere"),
     (lambda f: (f / "stats.txt").unlink(), "stats.txt", "no such file", "none"),
     (lambda f: (f / STATS).write_text("{"), STATS, "cannot be read as JSON", "elsewhere"),
