@@ -12,7 +12,7 @@ from errors import LabelError, LabelFileError
 from imagery.grid import Grid
 from labeling.burn import Shapes
 from labeling.date_line import FULL_TURN, lonlat_span
-from labeling.exchange import placed, read_file
+from labeling.exchange import VectorFile, placed, read_file
 from labeling.export_settings import ExportSettings
 from tiles.footprints import LONLAT
 
@@ -21,19 +21,24 @@ AROUND = 0.5
 
 
 def read_mask(path: Path, crs: str | None = None) -> gpd.GeoDataFrame:
-    """Mask polygons from a vector file of any kind that labels may come from, in EPSG:4326.
+    """Mask polygons from a vector file of any kind that labels may come from. See `mask_of`."""
+    return mask_of(read_file(path), crs)
+
+
+def mask_of(file: VectorFile, crs: str | None = None) -> gpd.GeoDataFrame:
+    """Mask polygons in EPSG:4326.
 
     Args:
-        path: The file.
+        file: As it was read.
         crs: Of a file that does not say its own.
 
     Raises:
-        LabelFileError: it cannot be read or placed, or holds no polygon.
+        LabelFileError: it cannot be placed, or holds no polygon.
     """
-    shapes = placed(read_file(path), crs).shapes
+    shapes = placed(file, crs).shapes
     areas = [shape for shape in shapes if shape is not None and shapely.get_dimensions(shape) == 2]
     if not areas:
-        raise LabelFileError(f"{path.name} holds no polygon that could be a mask.", "Choose a file with areas.")
+        raise LabelFileError(f"{file.name} holds no area in which tiles could lie.", "Choose a file with polygons.")
     return gpd.GeoDataFrame(geometry=areas, crs=LONLAT)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import geopandas as gpd
 import typer
 
 from errors import TerratuneError
@@ -14,6 +13,7 @@ from imagery.read import display_name, is_url
 from labeling.export import export_tiles
 from labeling.export_area import read_mask
 from labeling.export_options import with_settings
+from labeling.export_plan import no_labels
 from labeling.export_settings import ExportSettings, ImageSource
 from labeling.label_sources import label_sources, read_sources
 from tiles.formats import FORMATS, tile_format
@@ -21,7 +21,6 @@ from tiles.tile_set import TileSet
 from workspace.classes import ClassSchema
 
 app: typer.Typer = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-_NO_LABELS = gpd.GeoDataFrame({"class_value": []}, geometry=[], crs="EPSG:4326")
 
 
 @app.command()
@@ -57,7 +56,7 @@ def export(
         raise typer.BadParameter("--labels: give a file with labels. Only tiles that are images alone (--format Export_Tiles) need none.")
     try:
         inside = None if mask is None else read_mask(mask, labels_crs)
-        table, schema = _NO_LABELS, ClassSchema(classes=())
+        table, schema = no_labels(), ClassSchema(classes=())
         if labels:
             table, schema, notes = read_sources(label_sources(labels, class_field or []), classes, labels_crs)
             for note in notes:

@@ -1,7 +1,7 @@
 """An export as a background job: `python -m labeling.export_job FOLDER`.
 
-The folder holds settings.json (`ExportJob`) and labels.geojson, a copy of the labels as they were: the job can be run again and gives the
-same tiles. See `workspace.jobs` for status, log and cancel.
+The folder holds settings.json (`ExportJob`) and labels.geojson, a copy of the labels as they were, perhaps mask.geojson, too: the job can be
+run again and gives the same tiles. See `workspace.jobs` for status, log and cancel.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import JobError, TerratuneError
 from labeling.export import export_tiles
+from labeling.export_plan import no_labels
 from labeling.export_settings import ExportSettings, ImageSource
 from workspace.classes import ClassSchema
 from workspace.files import disk_full_explained, write_json, write_text
@@ -29,6 +30,7 @@ from workspace.project import Project
 JOBS_FOLDER = ".exports"
 """Below the project's tiles folder."""
 LABELS_FILE = "labels.geojson"
+MASK_FILE = "mask.geojson"
 MODULE = "labeling.export_job"
 SECONDS_BETWEEN_REPORTS = 0.25
 
@@ -46,7 +48,14 @@ class ExportJob(BaseModel):
 
 
 def start_export(
-    project: Project, name: str, images: Sequence[ImageSource], labels: gpd.GeoDataFrame, schema: ClassSchema, settings: ExportSettings
+    project: Project,
+    name: str,
+    images: Sequence[ImageSource],
+    labels: gpd.GeoDataFrame,
+    schema: ClassSchema,
+    settings: ExportSettings,
+    *,
+    mask: gpd.GeoDataFrame | None = None,
 ) -> Path:
     """Note what to export and start the process.
 
@@ -57,6 +66,7 @@ def start_export(
         labels: As they are now; a copy is kept with the job.
         schema: Classes in drawing order.
         settings: As chosen.
+        mask: Polygons in which tiles must lie; a copy is kept with the job.
 
     Returns:
         The job folder.
@@ -70,6 +80,8 @@ def start_export(
         with disk_full_explained(folder):
             folder.mkdir(parents=True)
         write_text(folder / LABELS_FILE, labels.to_crs("EPSG:4326").to_json(drop_id=True) + "\n")
+        if mask is not None:
+            write_text(folder / MASK_FILE, mask.to_crs("EPSG:4326").to_json(drop_id=True) + "\n")
         write_json(folder / "settings.json", job.model_dump(mode="json"))
         start_job(folder, MODULE)
     except TerratuneError:
@@ -108,8 +120,11 @@ def work(reporter: JobReporter) -> None:
     """Do the export of a job folder."""
     job = read_job(reporter.folder)
     labels = pyogrio.read_dataframe(reporter.folder / LABELS_FILE)
+    labels = labels if len(labels) else no_labels()  # GeoJSON of nothing has no columns
     progress = _Progress(reporter)
-    export_tiles(job.images, labels, job.classes, job.settings, (reporter.folder / job.out).resolve(), progress)
+    mask_file = reporter.folder / MASK_FILE
+    mask = pyogrio.read_dataframe(mask_file) if mask_file.exists() else None
+    export_tiles(job.images, labels, job.classes, job.settings, (reporter.folder / job.out).resolve(), progress, mask=mask)
 
 
 class _Progress:

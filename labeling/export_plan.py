@@ -114,6 +114,11 @@ def plan_images(
     return planned
 
 
+def no_labels() -> gpd.GeoDataFrame:
+    """A table of labels with none in it."""
+    return gpd.GeoDataFrame({"class_value": np.zeros(0, dtype=np.int64)}, geometry=[], crs=LONLAT)
+
+
 def settings_for(settings: ExportSettings, labels: gpd.GeoDataFrame) -> ExportSettings:
     """The settings that count: without labels, images are cut everywhere."""
     return settings if len(labels) else settings.model_copy(update={"tiles": "all"})
@@ -223,7 +228,9 @@ def _bands(names: Sequence[str], infos: Sequence[RasterInfo]) -> list[tuple[int,
     return [_in_order_of(names[0], infos[0], bands[0], name, info, own) for name, info, own in zip(names, infos, bands, strict=True)]
 
 
-def _in_order_of(first: str, wanted: RasterInfo, order: tuple[int, ...], name: str, info: RasterInfo, own: tuple[int, ...]) -> tuple[int, ...]:
+def _in_order_of(
+    first: str, wanted: RasterInfo, order: tuple[int, ...], name: str, info: RasterInfo, own: tuple[int, ...]
+) -> tuple[int, ...]:
     """The bands `own` of a raster in the order in which `order` has them in the first one, by name; bands without a name stay in their place."""
     there = meanings([wanted.band_names[b - 1] for b in order])
     here = meanings([info.band_names[b - 1] for b in own])

@@ -18,6 +18,7 @@ from labeling.export_job import MODULE, export_jobs, forget_job, read_job, start
 from labeling.export_settings import ExportSettings, ImageSource
 from labeling.journal import open_journal
 from labeling.label_set import current_labels
+from tiles.formats import FORMATS
 from tiles.tile_set import list_tile_sets
 from ui.bring_in import bring_in_panel
 from ui.export_form import ExportChoice, export_form
@@ -41,7 +42,7 @@ def main(project: Project) -> None:
     form: tuple[ExportChoice, DeltaGenerator] | None = None
     with left:
         with explained():
-            if ready(rasters, labels):
+            if ready(rasters):
                 form = export_panel(project, rasters, labels)
         with explained():
             bring_in_panel(project)
@@ -55,17 +56,17 @@ def main(project: Project) -> None:
             estimate_line(project, labels, form[0])
 
 
-def ready(rasters: Sequence[Raster], labels: gpd.GeoDataFrame) -> bool:
+def ready(rasters: Sequence[Raster]) -> bool:
     """Whether there is something to cut; says what is missing."""
-    for there, text, key in (
-        (bool(rasters), "There is no imagery in this project yet. Add some first.", "load_imagery"),
-        (len(labels) > 0, "Nothing is labelled yet. Draw some roads first, in at least two different parts of the imagery.", "draw_labels"),
-    ):
-        if not there:
-            st.info(text, icon=":material/info:")
-            st.page_link(step(key).page(), label=f"Go to {step(key).title}", icon=step(key).icon)
-            return False
-    return True
+    if not rasters:
+        ask_for("There is no imagery in this project yet. Add some first.", "load_imagery")
+    return bool(rasters)
+
+
+def ask_for(text: str, key: str) -> None:
+    """Say what is missing, with the way to the page of a step where it is made."""
+    st.info(text, icon=":material/info:")
+    st.page_link(step(key).page(), label=f"Go to {step(key).title}", icon=step(key).icon)
 
 
 def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDataFrame) -> tuple[ExportChoice, DeltaGenerator]:
@@ -76,24 +77,33 @@ def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDat
         f"**{many(len(rasters), 'image')}**, **{many(int(counts.sum()), 'label')}**: "
         + ", ".join(f"{counts[c.value]} {plain(c.name)}" for c in schema.classes if c.value in counts)
     )
-    coverage_line(labels, rasters)
+    if len(labels):
+        coverage_line(labels, rasters)
     jobs = export_jobs(project)
     choice = export_form(project, rasters, last_settings(jobs))
     estimate = st.container()
     running = bool(jobs) and job_status(jobs[0]).state == "running"
-    impossible = running or choice.settings is None or not choice.rasters
+    unlabelled = choice.settings is not None and lacks_labels(choice.settings, labels)
+    if unlabelled:
+        ask_for("Nothing is labelled yet. Draw some roads first, in at least two different parts of the imagery.", "draw_labels")
+    impossible = running or unlabelled or choice.settings is None or not choice.rasters
     if st.button("Export tiles", type="primary", icon=":material/grid_on:", disabled=impossible, key="export") and choice.settings:
         with explained():
             target = unused_folder(project.tiles_folder, choice.name or "tiles")
             named = zip(distinct_names(choice.rasters), choice.rasters, strict=True)
             sources = [ImageSource(name=name, source=raster_source(project, r), band_names=r.info.band_names) for name, r in named]
-            start_export(project, target.name, sources, labels, schema, choice.settings)
+            start_export(project, target.name, sources, labels, schema, choice.settings, mask=choice.mask)
             st.rerun()
     if running:
         watch(jobs[0])
     elif jobs:
         last_word(jobs[0])
     return choice, estimate
+
+
+def lacks_labels(settings: ExportSettings, labels: gpd.GeoDataFrame) -> bool:
+    """Are there none for tiles that need some?"""
+    return len(labels) == 0 and FORMATS[settings.metadata_format].has_classes
 
 
 def last_settings(jobs: Sequence[Path]) -> ExportSettings | None:
@@ -109,12 +119,15 @@ def last_settings(jobs: Sequence[Path]) -> ExportSettings | None:
 
 def estimate_line(project: Project, labels: gpd.GeoDataFrame, choice: ExportChoice) -> None:
     """How many tiles and bytes, or why there would be none."""
-    if choice.settings is None or not choice.rasters:
+    if choice.settings is None or not choice.rasters or lacks_labels(choice.settings, labels):
         return
     schema, journal = project.classes(), open_journal(project.journal_file)
-    state = (project.id, journal.id, journal.revision(), schema.model_dump_json(), tuple(r.id for r in choice.rasters))
-    infos = [r.info for r in choice.rasters]
-    estimate = estimated(state, choice.settings.model_dump_json(), infos, labels, schema, choice.settings)
+    areas = None if choice.mask is None else tuple(choice.mask.geometry.to_wkb())
+    state = (project.id, journal.id, journal.revision(), schema.model_dump_json(), tuple(r.id for r in choice.rasters), areas)
+    sources = {r.id: raster_source(project, r) for r in list_rasters(project)}
+    infos = [r.info for r in choice.rasters if sources[r.id] != choice.settings.second_raster]
+    second = next((r.info for r in list_rasters(project) if sources[r.id] == choice.settings.second_raster), None)
+    estimate = estimated(state, choice.settings.model_dump_json(), infos, second, labels, schema, choice.settings, choice.mask)
     if estimate.tiles:
         st.caption(f"About **{many(estimate.tiles, 'tile')}**, at most {size_in_words(max(estimate.bytes, 10**6))}.")
     if not estimate.learnable:
@@ -126,6 +139,8 @@ def estimate_line(project: Project, labels: gpd.GeoDataFrame, choice: ExportChoi
         )
         result = "the tiles would show nothing to learn" if estimate.tiles else "there would be no tile"
         st.warning(f"{why}, so {result}. Label something on the Label page first.", icon=":material/warning:")
+    elif not estimate.tiles and (choice.mask is not None or choice.settings.inside_fully_labelled):
+        st.warning("No tile with something to learn lies completely inside the areas chosen.", icon=":material/warning:")
     elif not estimate.tiles:
         st.warning("The labels on the chosen imagery are too small for a tile.", icon=":material/warning:")
 
@@ -135,12 +150,14 @@ def estimated(
     state: tuple[Any, ...],
     settings_text: str,
     _infos: Sequence[RasterInfo],
+    _second: RasterInfo | None,
     _labels: gpd.GeoDataFrame,
     _schema: ClassSchema,
     _settings: ExportSettings,
+    _mask: gpd.GeoDataFrame | None,
 ) -> TileEstimate:
     """Counted once for each state of the project and each choice."""
-    return estimate_tiles(_infos, _labels, _schema, _settings)
+    return estimate_tiles(_infos, _labels, _schema, _settings, mask=_mask, second=_second)
 
 
 # --- the export at work -------------------------------------------------------------------------------------------------------------

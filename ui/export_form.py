@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import geopandas as gpd
 import streamlit as st
 from pydantic import ValidationError
 
 from imagery.library import Raster, raster_source
 from labeling.export_settings import ExportSettings, fields_for
 from tiles.formats import FORMATS
-from ui.problems import plain
+from ui.export_mask import mask_upload
+from ui.problems import explained, plain
 from ui.settings_fields import Offers, extra_of, refusals, settings_field, title_of
 from ui.wording import distinct_names
 from workspace.project import Project
 
 TILE_SIZES = (64, 128, 256, 512)
-IMAGERY = "Imagery"
-GROUPS = ("Tiles", "Labels", IMAGERY, "Training and validation")
+TILES, IMAGERY = "Tiles", "Imagery"
+GROUPS = (TILES, "Labels", IMAGERY, "Training and validation")
 """Headings under "More choices", in order."""
 _FIELDS = ExportSettings.model_fields
 
@@ -33,6 +35,8 @@ class ExportChoice:
     rasters: tuple[Raster, ...]
     name: str
     """Of the tile set; empty for the usual one."""
+    mask: gpd.GeoDataFrame | None = None
+    """Polygons in which alone tiles are cut."""
 
 
 def export_form(project: Project, rasters: Sequence[Raster], last: ExportSettings | None) -> ExportChoice:
@@ -53,17 +57,24 @@ def export_form(project: Project, rasters: Sequence[Raster], last: ExportSetting
     asked = [name for name in fields_for(form.name) if name != "metadata_format"]
     simple = [name for name in asked if extra_of(_FIELDS[name]).get("section") == "simple" or (name == "second_raster" and form.parts)]
     chosen: dict[str, Any] = {"metadata_format": form.name} | _simple_fields(simple, start, offers)
+    mask: gpd.GeoDataFrame | None = None
+    usable = False
     with st.expander("More choices", icon=":material/tune:"):
         further = [name for name in asked if name not in simple]
         for group in GROUPS:
-            st.markdown(f"**{group}**")
+            own = [name for name in further if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group]
+            if own or group == IMAGERY:
+                st.markdown(f"**{group}**")
             if group == IMAGERY:
                 images = _which_images(project, rasters)
-            for name in further:
-                if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group and _applies(name, chosen):
+            for name in own:
+                if _applies(name, chosen):
                     chosen[name] = settings_field(ExportSettings, name, start[name], offers=offers)
+            if group == TILES:
+                with explained():
+                    mask, usable = mask_upload(f"mask:{project.id}"), True
         title = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
-    return ExportChoice(_checked(chosen), images, title)
+    return ExportChoice(_checked(chosen) if usable else None, images, title, mask)
 
 
 def first_settings() -> ExportSettings:

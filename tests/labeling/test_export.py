@@ -402,6 +402,15 @@ def test_the_job_makes_the_same_tiles(scene, tmp_path):
     assert project.made("tiles", "terratune.json") == [made.folder]
 
 
+def test_a_job_keeps_its_mask_and_needs_no_labels_for_images_alone(scene, tmp_path):
+    project = create_project(tmp_path / "projects", "One")
+    mask = gpd.GeoDataFrame(geometry=[box(X0, Y0 - 64, X0 + 128, Y0), box(X0 + 512, Y0 - 64, X0 + 640, Y0)], crs="EPSG:32611")
+    images = SMALL.model_copy(update={"metadata_format": "Export_Tiles"})
+    folder = start_export(project, "first", [scene], table(), starter_schema(), images, mask=mask)
+    assert wait_for_end(folder).error == ""
+    assert [t.column for t in open_tile_set(project.tiles_folder / "first").record.tiles] == [0, 64, 512, 576]
+
+
 def test_a_job_that_cannot_work_says_why(scene, tmp_path):
     project = create_project(tmp_path / "projects", "One")
     folder = start_export(project, "first", [scene], table((PAVED, box(10.0, 50.0, 10.1, 50.1)), crs="EPSG:4326"), starter_schema(), SMALL)

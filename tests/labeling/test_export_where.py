@@ -179,7 +179,7 @@ def test_a_mask_is_read_from_a_file(tmp_path):
     assert len(mask) == 1
     assert mask.to_crs(UTM).geometry[0].area == pytest.approx(10_000, rel=1e-6)
     areas[1:].to_file(tmp_path / "line.gpkg")
-    with pytest.raises(LabelFileError, match="no polygon"):
+    with pytest.raises(LabelFileError, match="holds no area"):
         read_mask(tmp_path / "line.gpkg")
 
 

@@ -13,7 +13,7 @@ import rasterio
 from affine import Affine
 from streamlit.testing.v1 import AppTest
 
-from imagery.library import add_copy
+from imagery.library import add_copy, list_rasters, raster_source
 from labeling.export_job import export_jobs
 from labeling.journal import Label, Operation, open_journal
 from tests.tiles.conftest import write_tile_set
@@ -86,7 +86,14 @@ def test_without_imagery_or_labels_it_says_where_to_go(project, tmp_path):
     assert "no imagery" in text_of(page.info)
     assert "export" not in [button.key for button in page.button]
     add_scene(project, tmp_path)
-    assert "Nothing is labelled yet" in text_of(open_page(project).info)
+    page = open_page(project)
+    assert "Nothing is labelled yet" in text_of(page.info)
+    assert page.button(key="export").disabled
+    page.selectbox(key="metadata_format").set_value("Export_Tiles").run()
+    assert "Nothing is labelled yet" not in text_of(page.info), "images alone need no labels"
+    click(page, "export")
+    assert wait(project) == "done"
+    assert len(open_tile_set(list_tile_sets(project.tiles_folder)[0]).record.tiles) > 2
 
 
 def test_export_look_and_delete(project, tmp_path):
@@ -337,4 +344,24 @@ def test_an_archive_that_cannot_be_brought_in_is_told(project, tmp_path):
     page = open_page(project)
     assert "no training tiles" in text_of(page.error)
     click(page, f"bring_in_dismiss:{folder.name}")
+    assert not page.error
+
+
+def test_more_is_asked_only_where_it_means_something(project, tmp_path):
+    add_scene(project, tmp_path)
+    add_scene(project, tmp_path)
+    add_lines(project, 0, 1900)
+    page = open_page(project)
+
+    def asked() -> set[str]:
+        return {w.key for kind in (page.number_input, page.radio, page.selectbox) for w in kind}
+
+    assert not asked() & {"jpeg_quality", "second_resampling", "crop_mode"}
+    page.radio(key="image_format").set_value("JPEG").run()
+    assert "jpeg_quality" in asked()
+    both = text_of(page.caption)
+    assert "About **12 tiles**" in both
+    page.radio(key="second_raster").set_value(raster_source(project, list_rasters(project)[1])).run()
+    assert "second_resampling" in asked()
+    assert "About **6 tiles**" in text_of(page.caption), "the second image is not cut by itself"
     assert not page.error
