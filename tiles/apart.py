@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import rasterio
@@ -40,11 +40,16 @@ def is_marked(on: str) -> bool:
     return NOT_APART in on
 
 
-def leaks(tile_set: TileSet) -> list[Finding]:
-    """Why its scores would say too much: by where the tiles lie, and by their pixels (every used image is read once)."""
-    record = tile_set.record
-    used = [t.image for side in ("train", "validation") for t in record.in_split(side)]
-    return [f for f in by_place(record) if f.harm == "leak"] + by_pixels(record, {path: digest(tile_set, path) for path in used})
+def leaks(tile_set: TileSet, tick: Callable[[], None] = lambda: None) -> list[Finding]:
+    """Why its scores would say too much: by where the tiles lie, and by their pixels (every used image is read once).
+
+    `tick` is called before each image and may raise to stop.
+    """
+    digests: dict[str, bytes | None] = {}
+    for tile in (*tile_set.train, *tile_set.validation):
+        tick()
+        digests[tile.image] = digest(tile_set, tile.image)
+    return [f for f in by_place(tile_set.record) if f.harm == "leak"] + by_pixels(tile_set.record, digests)
 
 
 def by_place(record: TileSetRecord) -> list[Finding]:

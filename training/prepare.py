@@ -110,7 +110,8 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         TileData(tile_set, tiles, model_input, plan.lookup(tile_set.record.classes)) for tiles in (tile_set.train, tile_set.validation)
     )
     replay, replay_validation = _replay(settings, model_input, plan, tile_set)
-    on = ScoredOn.of(apart=apart, reminders_apart=replay is None or not leaks(replay.tile_set))
+    reminders = replay is None or not leaks(replay.tile_set, lambda: stage("Looking through the reminder tiles", 0.0))
+    on = ScoredOn.of(apart=apart, reminders_apart=reminders)
     for data in (train, validation, replay, replay_validation):
         if data is not None:
             data.hold(lambda share: stage("Reading the tiles", share))
