@@ -56,6 +56,15 @@ def test_a_frozen_run_leaves_the_encoder_bit_for_bit(place):
     assert not (folder / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("freeze", ["backbone", "all_but_last_layer"])
+def test_tiles_that_are_not_square_are_learnt_from(place, freeze):
+    make_tile_set(place / "wide", rows=32, drawn=(UNPAVED,))
+    make_base(place / "knows", classes=("Paved road", "Unpaved road"))
+    folder = a_run(place, tiles=str(place / "wide"), base=str(place / "knows"), freeze=freeze)
+    assert run(folder) == 0, job_status(folder).error
+    assert load_bundle(folder / "model").card.input.tile_size == 64
+
+
 @pytest.mark.parametrize("picture", ["PNG", "JPEG"])
 @pytest.mark.parametrize("ours", [True, False])
 def test_tiles_as_png_and_jpeg_are_learnt_from(place, picture, ours):

@@ -44,6 +44,7 @@ def make_tile_set(
     drawn=None,
     classes=CLASSES,
     size=64,
+    rows=None,
     bands=("red", "green", "blue"),
     dtype=np.uint8,
     resolution_m=0.5,
@@ -55,7 +56,7 @@ def make_tile_set(
     records = []
     with TileSetWriter(folder, classes=classes, picture=picture) as writer:
         for i in range(train + validation):
-            image, label = a_tile(i, shown, size, len(bands), dtype)
+            image, label = (part[..., size - (rows or size) :, :] for part in a_tile(i, shown, size, len(bands), dtype))
             label = np.where(np.isin(label, drawn), label, 0).astype(np.uint8)
             valid = np.ones(label.shape, bool)
             if i == 0:
@@ -89,6 +90,7 @@ def make_tile_set(
                 resolution_m=resolution_m,
                 crs="EPSG:32611",
                 tile_size=size,
+                tile_size_y=rows,
                 stride=size,
                 seed=0,
                 tiles=tuple(records),
