@@ -395,3 +395,29 @@ def test_images_only_need_no_labels(scene, tmp_path):
 def test_unsuitable_settings_are_refused_with_a_remedy(chosen, words):
     with pytest.raises(ValidationError, match=words):
         settings(**chosen)
+
+
+# --- all at once ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_turned_rectangles_of_a_coarser_mosaic_in_a_mask(scene, tmp_path):
+    parts = [write(tmp_path / f"{i}.tif", plane()[:, :, a:b], left=a) for i, (a, b) in enumerate(((0, 300), (300, 640)))]
+    mask = gpd.GeoDataFrame(geometry=[box(X0, Y0 - 192, X0 + 250, Y0), box(X0 + 390, Y0 - 192, X0 + 640, Y0)], crs=UTM)
+    chosen = settings(tile_size_y=32, stride=32, rotation_angle=90, cell_size_m=2, processing_mode="mosaic", tiles="all", start_index=7)
+    made = export(tmp_path, parts, chosen, mask=mask)
+    assert {t.angle for t in made.record.tiles} == {0, 90, 180, 270}
+    for tile in made.record.tiles:
+        pixels = read_tile(made, tile)
+        row, column = np.mgrid[:32, :64] + 0.5
+        x, y = tile.affine @ (column, row)
+        assert (x > X0).all() and (x < X0 + 640).all() and not ((x > X0 + 250) & (x < X0 + 390)).any()
+        assert np.array_equal(pixels.label, burnt(tile, made))
+        assert np.abs(pixels.image[0] - ((x - X0) + 2 * (Y0 - y))).max() < 0.1  # 2 m are not quite two pixels
+
+
+def test_two_exports_are_the_same_to_the_byte(scene, tmp_path):
+    chosen = settings(rotation_angle=45, cell_size_m=1.7, tile_size=32, stride=32)
+    one, other = (export(tmp_path, scene, chosen, out=out) for out in ("one", "other"))
+    files = sorted(p.relative_to(one.folder) for p in one.folder.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(other.folder) for p in other.folder.rglob("*") if p.is_file())
+    assert all((one.folder / f).read_bytes() == (other.folder / f).read_bytes() for f in files)
