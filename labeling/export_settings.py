@@ -200,7 +200,7 @@ class ExportSettings(BaseModel):
         default=None,
         title="Second image",
         description="Another picture of the same place, of another time or kind: each tile then comes as a pair, for programs that find what has "
-        "changed or make one kind of picture of another. For CycleGAN: the pictures of the other kind, of any place.",
+        "changed or make one kind of picture of another. For CycleGAN: the pictures of the other kind, of any place. Terratune itself trains on single images.",
         json_schema_extra={"group": "Imagery", "empty": "none", "choose": "raster"},
     )
     second_resampling: Literal["smooth", "nearest"] = Field(

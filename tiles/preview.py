@@ -71,10 +71,10 @@ def read_sample(tile_set: TileSet, tile: TileRecord) -> Sample:
     rgb = picture(pixels.image, pixels.valid, other or record)
     second = picture(pixels.image2, pixels.valid, record.second) if pixels.image2 is not None and record.second else None
     kinds = _ignored_kinds(tile_set, tile, pixels)
+    areas = np.where((kinds == 0) & ~np.isin(pixels.label, [one.value for one in labels.objects]), pixels.label, 0).astype(np.uint8)
+    drawn = mark_ignored(overlay(rgb, areas, record.classes), kinds)
     if form.has_objects:
-        drawn = draw_objects(mark_ignored(rgb, kinds), labels.objects, record.classes)
-    else:
-        drawn = mark_ignored(overlay(rgb, np.where(kinds == 0, pixels.label, 0).astype(np.uint8), record.classes), kinds)
+        drawn = draw_objects(drawn, labels.objects, record.classes)
     shows = labels.pixels is not None or labels.objects or (form.has_objects and not labels.classes)
     values, counts = np.unique(kinds[kinds > 0], return_counts=True)
     return Sample(tile, rgb, second, drawn if shows else None, labels.classes, dict(zip(values.tolist(), counts.tolist(), strict=True)))

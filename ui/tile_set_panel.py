@@ -75,6 +75,8 @@ def _facts(record: TileSetRecord) -> None:
             f"Made for other programs. To train here, export again with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels.",
             icon=":material/info:",
         )
+    elif record.second is not None:
+        st.info("Pairs of images, for other programs. To train here, export again without a second image.", icon=":material/info:")
 
 
 def _numbers(record: TileSetRecord) -> None:

@@ -13,6 +13,7 @@ from labeling.export_settings import ExportSettings
 from tests.labeling.test_export import table, write_scene
 from tests.labeling.test_export_formats import EVERY, HOUSE, TREE, at, export, in_words, side_json
 from tiles.formats import FORMATS
+from tiles.preview import read_sample
 from tiles.reader import read_labelled, read_tile, require_pixels
 from tiles.tile_set import open_tile_set
 from tiles.validate import validate_tile_set
@@ -140,6 +141,8 @@ def test_chosen_classes_have_instances(tmp_path):
     assert side_json(made, "esri_accumulated_stats.json")["FeatureStats"]["NumFeaturesPerClass"] == [0, 3]
     assert validate_tile_set(made.folder) == []
     assert open_tile_set(made.folder) == made
+    drawn = read_sample(made, next(t for t in made.record.tiles if (t.column, t.row) == (0, 0)))
+    assert not np.array_equal(drawn.labelled[12, 12], drawn.picture[12, 12]), "areas without objects are seen, too"
     words = {t.image: in_words(made, t) for t in made.record.tiles}
     (made.folder / "terratune.json").unlink()
     found = open_tile_set(made.folder)
