@@ -41,7 +41,9 @@ class RasterInfo(BaseModel):
     crs: str = Field(description="Coordinate reference system: 'EPSG:26911', or WKT where it has no code.")
     transform: tuple[float, float, float, float, float, float] = Field(description="a, b, c, d, e, f: (column, row) to (x, y).")
     nodata: float | None = Field(description="Value that means 'no imagery here'.")
-    band_names: tuple[str, ...] = Field(description="What a person said, or from the file's descriptions or colours, else band_1, band_2, ...")
+    band_names: tuple[str, ...] = Field(
+        description="What a person said, or from the file's descriptions or colours, else band_1, band_2, ..."
+    )
     resolution_m: float = Field(description="Ground size of a pixel at the centre, metres.")
     has_overviews: bool = Field(description="Smaller copies for zooming out are in the file.")
     mask_kind: MaskKind = Field(description="How pixels without imagery are marked.")
@@ -91,7 +93,9 @@ class RasterInfo(BaseModel):
         return self.model_copy(update={"band_names": tuple(band_names)})
 
 
-def inspect_raster(source: str, crs_override: str | None = None, *, allow_private: bool | None = None) -> RasterInfo:
+def inspect_raster(
+    source: str, crs_override: str | None = None, *, allow_private: bool | None = None, try_pixels: bool = True
+) -> RasterInfo:
     """Read what a raster says about itself, and try its pixels.
 
     Untrusted files go through `imagery.inspect.inspect_safely`, which runs this in a process of its own.
@@ -100,6 +104,7 @@ def inspect_raster(source: str, crs_override: str | None = None, *, allow_privat
         source: Absolute path or http(s) URL.
         crs_override: CRS to use instead of the file's own ('EPSG:26911'); the file must still say where its pixels lie in it.
         allow_private: See `open_raster`.
+        try_pixels: For who reads them anyway and then hears of any damage: not to.
 
     Raises:
         UnreadableRasterError: missing, damaged or no picture.
@@ -109,7 +114,8 @@ def inspect_raster(source: str, crs_override: str | None = None, *, allow_privat
     """
     with open_raster(source, allow_private=allow_private) as dataset:
         info = describe(dataset, display_name(source), file_size(source), crs_override)
-        verify_pixels(dataset, display_name(source))
+        if try_pixels:
+            verify_pixels(dataset, display_name(source))
         return info
 
 

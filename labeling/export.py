@@ -76,7 +76,7 @@ def export_tiles(
     planned = plan_export(images, labels, schema, settings, mask)
     second = second_source(settings)
     if second is not None:
-        planned = with_second(planned, second, inspect_raster(second.source), labels, schema, settings, mask)
+        planned = with_second(planned, second, inspect_raster(second.source, try_pixels=False), labels, schema, settings, mask)
     _refuse_pictures(planned, settings)
     settings = settings_for(settings, labels)
     refuse_hopeless(planned, settings)

@@ -79,7 +79,7 @@ def plan_export(
     _refuse_unknown_instances(schema, settings)
     if FORMATS[settings.metadata_format].has_classes:
         _refuse_without_labels(labels, schema, settings)
-    infos = [inspect_raster(source.source).named(source.band_names) for source in images]
+    infos = [inspect_raster(source.source, try_pixels=False).named(source.band_names) for source in images]
     planned = plan_images(images, infos, labels, schema, settings, mask)
     if len(labels) and not any(image.shapes.tree.query(outline(image.grid), predicate="intersects").size for image in planned):
         raise _no_overlap(infos, labels[labels["class_value"] != FULLY_LABELLED_VALUE])

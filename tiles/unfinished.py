@@ -13,7 +13,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 def _line(tile: FinishedTile) -> str:
     objects = [(one.value, one.box, shapely.to_wkb(one.outline, hex=True), one.area) for one in tile.objects]
-    return json.dumps({"written": asdict(tile.written), "objects": objects})
+    return json.dumps({"written": vars(tile.written), "objects": objects})
 
 
 def _tile(line: str) -> FinishedTile:
