@@ -31,7 +31,8 @@ def check_classes(tile_set: TileSet, settings: TrainingSettings, old: Sequence[s
             f"Of '{tile_set.name}' nothing is left to learn without {' and '.join(settings.ignore_classes)}.", "Leave out fewer classes."
         )
     known = [c.name for c in learnt] + list(old)
-    if settings.monitor == "class_iou" and settings.monitor_class.casefold() not in {name.casefold() for name in known}:
+    watched = settings.monitor == "class_iou" and settings.freeze != "all_but_last_layer"  # fitted at once, there are no epochs
+    if watched and settings.monitor_class.casefold() not in {name.casefold() for name in known}:
         raise TrainingError(
             f"There is no class '{settings.monitor_class}' to tell the best epoch by."
             if settings.monitor_class

@@ -10,6 +10,7 @@ from typing import Any
 
 from errors import TerratuneError
 from models.card import read_card
+from models.catalogue import find_model
 from tiles.apart import is_marked
 from training.run_folder import SETTINGS, read_found, read_result, read_settings, write_settings
 from training.settings import HELD_OUT, TrainingSettings
@@ -47,7 +48,7 @@ class Run:
         if self.settings is None:
             return ""
         try:
-            return read_card(Path(self.settings.base)).title
+            return read_card(find_model(self.settings.base)).title
         except TerratuneError:
             return Path(self.settings.base).name
 

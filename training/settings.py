@@ -20,7 +20,10 @@ PLACES = ("tiles", "base", "replay_tiles", "publish_to")
 
 
 def _shown(group: str, **more: Any) -> dict[str, Any]:
-    """How the form shows a field under "More options": see `ui.settings_fields`. `quick`: a quick training heeds it, too."""
+    """How the form shows a field under "More options": see `ui.settings_fields`.
+
+    `quick`: a quick training heeds it, too. `typed`: a number that may be left empty. `only_with`: (field, value) without which it has no part.
+    """
     return {"group": group} | more
 
 
@@ -88,7 +91,7 @@ class TrainingSettings(BaseModel):
         title="Chip size",
         description="Learn from random squares of this many pixels, cut anew from each tile in each epoch. Empty: from whole tiles. Smaller is "
         "quicker and needs less memory, but shows less of the surroundings.",
-        json_schema_extra=_shown(TILES, empty="whole tiles"),
+        json_schema_extra=_shown(TILES, typed=True, empty="whole tiles"),
     )
     augment: Literal["default", "none", "custom"] = Field(
         default="default",
@@ -101,7 +104,7 @@ class TrainingSettings(BaseModel):
         default=True,
         title="Turn and mirror",
         description="Off where up and down differ: shadows that matter, pictures from the side.",
-        json_schema_extra=_shown(TILES, custom=True),
+        json_schema_extra=_shown(TILES, only_with=("augment", "custom")),
     )
     augment_zoom: float = Field(
         default=1.25,
@@ -109,7 +112,7 @@ class TrainingSettings(BaseModel):
         le=2.0,
         title="Zoom",
         description="Largest enlargement or reduction; 1: none.",
-        json_schema_extra=_shown(TILES, custom=True),
+        json_schema_extra=_shown(TILES, only_with=("augment", "custom")),
     )
     augment_brightness: float = Field(
         default=0.3,
@@ -117,7 +120,7 @@ class TrainingSettings(BaseModel):
         le=1.0,
         title="Brightness",
         description="Largest change, as a share of how much the values of a band usually differ.",
-        json_schema_extra=_shown(TILES, custom=True),
+        json_schema_extra=_shown(TILES, only_with=("augment", "custom")),
     )
     augment_contrast: float = Field(
         default=0.25,
@@ -125,7 +128,7 @@ class TrainingSettings(BaseModel):
         le=0.9,
         title="Contrast",
         description="Largest change, as a share.",
-        json_schema_extra=_shown(TILES, custom=True),
+        json_schema_extra=_shown(TILES, only_with=("augment", "custom")),
     )
     augment_saturation: float = Field(
         default=0.3,
@@ -133,7 +136,7 @@ class TrainingSettings(BaseModel):
         le=1.0,
         title="Colourfulness",
         description="Largest change, as a share; of images with three bands or more.",
-        json_schema_extra=_shown(TILES, custom=True),
+        json_schema_extra=_shown(TILES, only_with=("augment", "custom")),
     )
     learning_rate: float | None = Field(
         default=5e-4,
@@ -142,7 +145,7 @@ class TrainingSettings(BaseModel):
         title="Learning rate",
         description="Largest step size; warmed up to and faded out. The encoder, when it learns, takes a tenth. Empty ('auto' in the command): "
         "found by a short trial before training, whose curve is shown.",
-        json_schema_extra=_shown(LEARNING, empty="found by a trial", format="%.4f", step=1e-4),
+        json_schema_extra=_shown(LEARNING, typed=True, empty="found by a trial"),
     )
     schedule: Literal["cosine", "one_cycle"] = Field(
         default="cosine",
@@ -157,17 +160,17 @@ class TrainingSettings(BaseModel):
         title="Tiles per step",
         description="Smaller: more, noisier steps. Larger needs more memory; where it runs out, a step is taken in pieces. Empty ('auto' in the "
         "command): as many as fit, up to 16, with at least 8 steps in an epoch.",
-        json_schema_extra=_shown(LEARNING, empty="as many as fit"),
+        json_schema_extra=_shown(LEARNING, typed=True, empty="as many as fit"),
     )
     loss: LossName = Field(
         default="cross_entropy_dice",
         title="Loss",
-        description="What is counted as a mistake while learning. Usual: every pixel, and the overlap of each class. Focal: hard pixels count "
+        description="What is counted as a mistake while learning. Usual: every pixel (cross-entropy) and the overlap of each class (Dice). Focal: hard pixels count "
         "most. Dice, Lovász: the overlap alone. Tversky: what is missed costs more than a false alarm.",
         json_schema_extra=_shown(
             LEARNING,
             options={
-                "cross_entropy_dice": "Usual (cross-entropy and Dice)",
+                "cross_entropy_dice": "Usual",
                 "focal": "Focal",
                 "dice": "Dice",
                 "lovasz": "Lovász",
@@ -199,7 +202,10 @@ class TrainingSettings(BaseModel):
         ),
     )
     monitor_class: str = Field(
-        default="", title="Class to watch", description="With 'IoU of one class': its name.", json_schema_extra=_shown(STOPPING)
+        default="",
+        title="Class to watch",
+        description="With 'IoU of one class': its name.",
+        json_schema_extra=_shown(STOPPING, choose="class", only_with=("monitor", "class_iou")),
     )
     stop_early_after: int = Field(
         default=10,

@@ -15,7 +15,14 @@ LOG_LINES = 200
 REFRESH_S = 1.0
 
 
-def job_panel(folder: Path, module: str, *, key: str, details: Callable[[], None] | None = None) -> JobStatus:
+def kept_by_default() -> str:
+    """What most jobs keep when they are stopped."""
+    return "What was reached is kept."
+
+
+def job_panel(
+    folder: Path, module: str, *, key: str, details: Callable[[], None] | None = None, kept: Callable[[], str] = kept_by_default
+) -> JobStatus:
     """Show a job, refreshed every second while it is at work; the whole page runs again once it has ended.
 
     Args:
@@ -23,6 +30,7 @@ def job_panel(folder: Path, module: str, *, key: str, details: Callable[[], None
         module: What `start_job` runs when somebody presses Resume.
         key: Unique on the page.
         details: Draws what is particular to this job (curves) below the bar; called at every refresh.
+        kept: Says what is left of the job when it is stopped now, in a sentence.
 
     Returns:
         The status as shown first.
@@ -30,25 +38,25 @@ def job_panel(folder: Path, module: str, *, key: str, details: Callable[[], None
     status = job_status(folder)
     at_work = status.state in {"running", "waiting"}
     panel = st.fragment(_panel, run_every=REFRESH_S if at_work else None)
-    panel(folder, module, key, details, at_work)
+    panel(folder, module, key, details, kept, at_work)
     return status
 
 
-def _panel(folder: Path, module: str, key: str, details: Callable[[], None] | None, was_at_work: bool) -> None:
+def _panel(folder: Path, module: str, key: str, details: Callable[[], None] | None, kept: Callable[[], str], was_at_work: bool) -> None:
     status = job_status(folder)
     if was_at_work and status.ended:
         st.rerun(scope="app")
     with explained():
         if status.state == "running":
-            _running(folder, status, key)
+            _running(folder, status, key, kept())
         elif status.state != "done":
-            _stopped(folder, module, status, key)
+            _stopped(folder, module, status, key, kept())
         if details is not None:
             details()
         _log(folder, key)
 
 
-def _running(folder: Path, status: JobStatus, key: str) -> None:
+def _running(folder: Path, status: JobStatus, key: str, kept: str) -> None:
     asked = folder / "cancel"
     with st.container(horizontal=True, vertical_alignment="center"):
         stage = "Stopping" if asked.exists() else status.stage or "Starting"
@@ -59,20 +67,20 @@ def _running(folder: Path, status: JobStatus, key: str) -> None:
             key=f"{key}:cancel",
             icon=":material/stop_circle:",
             disabled=waited is not None and waited <= SECONDS_BEFORE_FORCE,
-            help="What was reached is kept.",
+            help=kept,
             on_click=cancel_job,
             args=(folder,),
         )
 
 
-def _stopped(folder: Path, module: str, status: JobStatus, key: str) -> None:
+def _stopped(folder: Path, module: str, status: JobStatus, key: str, kept: str) -> None:
     """Cancelled, failed, interrupted, or never started: say so, and offer to go on."""
     if status.state == "failed":
         show_problem(status.error, status.remedy)
     elif status.state == "interrupted":
-        st.warning(f"**{status.error}** Nothing that was reached is lost.", icon=":material/power_off:")
+        st.warning(f"**{status.error}** {kept}", icon=":material/power_off:")
     elif status.state == "cancelled":
-        st.info("**Stopped as you asked.** What was reached is kept.", icon=":material/stop_circle:")
+        st.info(f"**Stopped as you asked.** {kept}", icon=":material/stop_circle:")
     label = {"failed": "Try again", "waiting": "Start"}.get(status.state, "Resume")
     if st.button(label, key=f"{key}:resume", icon=":material/play_arrow:"):
         with explained():

@@ -46,6 +46,9 @@ def settings_field(model: type[BaseModel], name: str, value: Any, *, offers: Off
         return _choice(options, value, extra.get("empty", "None") if may_be_empty else None, said)
     if kind is bool:
         return st.checkbox(value=bool(value), **said)
+    if extra.get("typed"):  # a number box cannot be emptied once it holds a number
+        text = st.text_input(value="" if value is None else str(value), placeholder=extra.get("empty"), **said).strip()
+        return text or None
     if kind in (int, float):
         return _number(field, kind, value, extra.get("empty"), may_be_empty, said)
     if kind is str:

@@ -23,9 +23,12 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, wanted: TrainingSettings) ->
         check_enough(tiles)
         if wanted.freeze == QUICK:
             check_quick(base.title, base.card is not None and bool(base.card.classes))
+        kept = base.card.classes if base.card is not None and wanted.keep_old_classes else ()
+        check_classes(tiles, wanted, [c.name for c in kept])
+        for warning in warnings_on(base.card, tiles):
+            st.warning(warning, icon=":material/warning:")
         if base.card is None:
             return True
-        check_classes(tiles, wanted, [c.name for c in base.card.classes] if wanted.keep_old_classes else [])
         model_input = input_for(base.card, tiles, frozen=wanted.freeze != "nothing")
         if wanted.replay_tiles and Path(wanted.replay_tiles).exists():
             replay = open_tile_set(Path(wanted.replay_tiles))
@@ -38,8 +41,6 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, wanted: TrainingSettings) ->
         band_order(base.card.input, tiles.record.band_names)
     except InputMismatchError as error:  # not frozen, else it would have been refused above
         st.caption(f"{error.fact} They are learnt anew.".replace("the imagery has", "the tiles have"))
-    for warning in warnings_on(base.card, tiles):
-        st.warning(warning, icon=":material/warning:")
     anew = measured_anew(base.card, tiles)
     if anew:
         st.caption(anew)

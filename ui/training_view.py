@@ -10,9 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from tiles.apart import is_marked
-from training.run_folder import read_settings
+from training.run_folder import read_found, read_settings
+from training.settings import TrainingSettings
 from ui.frame import next_step_link
 from ui.problems import plain
+from ui.settings_fields import extra_of
 from ui.wording import NO_HONEST_TEST
 from workspace.files import read_json
 from workspace.jobs import events, job_status
@@ -25,7 +27,7 @@ FORGOTTEN = 5.0
 """Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
 QUICK = "all_but_last_layer"
-THOROUGHNESS = {QUICK: "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}
+THOROUGHNESS: dict[str, str] = extra_of(TrainingSettings.model_fields["freeze"])["options"]
 
 
 def curves(folder: Path) -> None:
@@ -68,6 +70,20 @@ def line_chart(rows: list[dict[str, Any]], value: str, domain: tuple[float, floa
     )
 
 
+def found_rate(folder: Path) -> None:
+    """The curve of the trial that found the learning rate, where there was one."""
+    sweep = read_found(folder).get("sweep")
+    if not sweep:
+        return
+    with st.expander(f"Learning rate found: {sweep['chosen']:.2g}", icon=":material/query_stats:"):
+        points = pd.DataFrame({"Learning rate": sweep["rates"], "Loss": sweep["losses"]})
+        rate = alt.X("Learning rate:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=5))
+        line = alt.Chart(points).mark_line().encode(x=rate, y=alt.Y("Loss:Q", title=None, scale=alt.Scale(zero=False)))
+        mark = alt.Chart(pd.DataFrame({"Learning rate": [sweep["chosen"]]})).mark_rule(color=COLOURS[1], strokeWidth=2).encode(x=rate)
+        st.altair_chart((line + mark).properties(height=CHART_HEIGHT_PX))
+        st.caption("Loss of a short trial, the rate rising from step to step. Taken is a tenth of where the loss was lowest (the line).")
+
+
 def training_result(folder: Path, *, done: bool) -> None:
     """Before and after on tiles the model never learnt from."""
     try:
@@ -97,19 +113,22 @@ def training_result(folder: Path, *, done: bool) -> None:
             icon=":material/warning:",
         )
     if rows:
-        percent = st.column_config.NumberColumn(format="%.0f %%")
-        st.dataframe(
-            pd.DataFrame(rows),
-            hide_index=True,
-            column_config={name: percent for name in rows[0] if name not in {"Class", "On"}}
-            | {"On": st.column_config.Column(width="small")},
-        )
+        for on in dict.fromkeys(row["On"] for row in rows):
+            _table(on, [row for row in rows if row["On"] == on])
         where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
         st.caption(
             "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
             f"Scored on {where}, against your labels: what you did not draw there counts as wrong."
         )
     next_step_link(STEP)
+
+
+def _table(on: str, rows: list[dict[str, Any]]) -> None:
+    """The scores on one set of tiles, which the heading names."""
+    st.markdown(f"**{plain(on[:1].upper() + on[1:])}**")
+    shown = pd.DataFrame(rows).drop(columns="On")
+    percent = st.column_config.NumberColumn(format="%.0f %%")
+    st.dataframe(shown, hide_index=True, column_config={name: percent for name in shown.columns if name != "Class"})
 
 
 def score_rows(found: dict[str, Any]) -> list[dict[str, Any]]:

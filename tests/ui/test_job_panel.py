@@ -72,7 +72,7 @@ def test_a_gone_process_offers_resume(running, monkeypatch):
     asked = []
     monkeypatch.setattr("ui.job_panel.start_job", lambda folder, module: asked.append((folder, module)))
     page = shown(running)
-    assert "Nothing that was reached is lost" in page.warning[0].value
+    assert "What was reached is kept" in page.warning[0].value
     page.button(key="job:resume").click().run()
     assert asked == [(running, "training.run")]
 

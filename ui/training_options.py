@@ -1,0 +1,48 @@
+"""What is chosen under "More options": every further setting of a training, under a heading, where it has a part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from training.settings import GROUPS, TrainingSettings
+from ui.settings_fields import Offers, extra_of, settings_field
+
+WIDTH_PX = 214
+"""Of a field: two side by side in the form."""
+_FIELDS = TrainingSettings.model_fields
+
+
+def more_options(usual: TrainingSettings, learnt: Sequence[str], kept: Sequence[str], *, quick: bool, key: str) -> dict[str, Any]:
+    """Draw the settings that have a part in this training; the others stay as in `usual`.
+
+    Args:
+        usual: To start from.
+        learnt: Names of the tile set's classes.
+        kept: Names of classes that the base model knows and keeps.
+        quick: Only the last layer is fitted.
+        key: Beginning of the widgets' keys.
+    """
+    chosen = {name: getattr(usual, name) for name in _FIELDS if "group" in extra_of(_FIELDS[name])}
+    with st.expander("More options", icon=":material/tune:", key=f"{key}:advanced"):
+        for group in GROUPS:
+            names = [name for name in chosen if extra_of(_FIELDS[name])["group"] == group]
+            if not any(_has_part(name, chosen, quick=quick) for name in names):
+                continue
+            st.markdown(f"**{group}**")
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                for name in names:
+                    if _has_part(name, chosen, quick=quick):
+                        classes = learnt if name == "ignore_classes" else list(dict.fromkeys([*learnt, *kept]))
+                        offers: Offers = {"class": {c: c for c in classes}}
+                        with st.container(width=WIDTH_PX):
+                            chosen[name] = settings_field(TrainingSettings, name, chosen[name], offers=offers, key=f"{key}:{name}")
+    return chosen
+
+
+def _has_part(name: str, chosen: dict[str, Any], *, quick: bool) -> bool:
+    extra = extra_of(_FIELDS[name])
+    needs = extra.get("only_with")
+    return (not quick or bool(extra.get("quick"))) and (needs is None or chosen[needs[0]] == needs[1])
