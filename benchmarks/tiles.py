@@ -7,6 +7,7 @@ adds 16,384 x 16,384 px (5 GB of disk); `--write` puts the table into docs/tiles
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,9 @@ import numpy as np
 import rasterio
 import typer
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.features import rasterize
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 from shapely.affinity import rotate
 from shapely.geometry import box
@@ -32,6 +36,7 @@ from shapely.geometry import box
 from labeling.export import export_tiles
 from labeling.export_settings import ExportSettings, ImageSource
 from tiles.formats import FORMATS
+from tiles.geotiff import geotiff
 from tiles.windows import tile_windows
 from workspace.classes import starter_schema
 
@@ -168,6 +173,46 @@ def compare(
         text = "\n".join([f"Measured on {machine}; each pair of numbers is: export / plain loop.", "", *lines])
         between = re.compile(r"(?<=<!-- benchmarks.tiles -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
         TABLE.write_text(between.sub(lambda _: text, TABLE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+COMPRESSIONS: dict[str, dict[str, str | int]] = {
+    "none": {},
+    "LZW": {"compress": "lzw"},
+    "LZW, predictor 2": {"compress": "lzw", "predictor": 2},
+    "DEFLATE 1": {"compress": "deflate", "zlevel": 1},
+    "DEFLATE 1, predictor 2": {"compress": "deflate", "zlevel": 1, "predictor": 2},
+    "ZSTD 1, predictor 2": {"compress": "zstd", "zstd_level": 1, "predictor": 2},
+}
+
+
+@app.command()
+def compression(rasters: Annotated[list[Path], typer.Argument(help="Imagery, of which up to 100 tiles are written each way.")]) -> None:
+    """CPU and size of a tile's image, compressed by GDAL in several ways and as the export writes it; prints a table."""
+    typer.echo("| compression | CPU ms for a tile | size |\n|---|---|---|")
+    tiles = []
+    for path in rasters:
+        with rasterio.open(path) as file:
+            tiles += [file.read(window=Window(c, r, TILE, TILE)) for c, r in tile_windows(file.width, file.height, TILE, TILE)]
+    tiles = tiles[:: -(-len(tiles) // 100)]
+    plain = sum(tile.nbytes for tile in tiles)
+
+    def tell(name: str, write: Callable[[NDArray[np.generic]], int]) -> None:
+        cpu = time.process_time()
+        size = sum(write(tile) for tile in tiles)
+        typer.echo(f"| {name} | {(time.process_time() - cpu) / len(tiles) * 1000:.2f} | {size / plain:.0%} |")
+
+    for name, options in COMPRESSIONS.items():
+        tell(f"GDAL, {name}", functools.partial(_by_gdal, options))
+    for name, compress in (("none (images)", False), ("DEFLATE 1 (labels)", True)):
+        tell(f"the export, {name}", lambda tile, compress=compress: len(geotiff(tile, TRANSFORM, CRS, None, compress=compress)))
+
+
+def _by_gdal(options: dict[str, str | int], tile: NDArray[np.generic]) -> int:
+    size = {"width": tile.shape[2], "height": tile.shape[1], "count": len(tile), "dtype": tile.dtype}
+    with MemoryFile() as memory:
+        with memory.open(driver="GTiff", crs=CRS, transform=TRANSFORM, interleave="pixel", **size, **options) as file:
+            file.write(tile)
+        return len(memory.getbuffer())
 
 
 @app.command()
