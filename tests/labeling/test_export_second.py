@@ -12,7 +12,10 @@ from pyproj import Transformer
 
 from errors import EmptyTileSetError, NoOverlapError, SplitError, TileSetFormatError
 from imagery.raster import inspect_raster
+from labeling.cut_imagery import Statistics
 from labeling.export import estimate_tiles, export_tiles
+from labeling.export_plan import plan_export
+from labeling.export_second import second_source, with_second
 from labeling.export_settings import ExportSettings, ImageSource
 from tests.labeling.test_export import UNPAVED, X0, Y0, table, two_tracks, write_scene
 from tiles.reader import read_labelled, read_tile, require_pixels
@@ -312,3 +315,18 @@ def test_the_estimate_counts_both(tmp_path, scene):
         second=other,
     )
     assert unpaired.tiles == 4
+
+
+def test_the_statistics_of_both_can_be_taken_up_again(tmp_path, scene):
+    settings = ExportSettings(metadata_format="Classified_Tiles", tile_size=64, stride=64, second_raster=later(tmp_path / "later.tif"))
+    planned = plan_export([scene], two_tracks(), starter_schema(), settings, None)
+    source = second_source(settings)
+    pairs = with_second(planned, source, inspect_raster(source.source), two_tracks(), starter_schema(), settings, None)
+    noted, taken_up = Statistics(pairs, 0), Statistics(pairs, 0)
+    everywhere = np.ones((8, 8), dtype=bool)
+    noted.first.add(np.full((3, 8, 8), 7, np.uint8), everywhere)
+    noted.second.add(np.arange(128, dtype=np.uint16).reshape(2, 8, 8), everywhere)
+    taken_up.restore(noted.state())
+    assert taken_up.first.result() == noted.first.result()
+    assert taken_up.second.result() == noted.second.result()
+    assert noted.second.result()[1].max == 127
