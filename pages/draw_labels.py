@@ -34,6 +34,8 @@ from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 from workspace.project import Project
 
 MAP_HEIGHT = 545
+BAR_HEIGHT = 50
+"""Of the bar that leads from square to square: the map gives it room."""
 MAP_TO_CORRECT_OPACITY = 0.5
 
 
@@ -57,7 +59,7 @@ def draw_map(
         journal_id=open_journal(project.journal_file).id,
         schema=schema,
         scenes=[{"id": raster.id, "name": raster.name, "geometry": geojson_of(outline(raster.info))} for raster in rasters],
-        height=MAP_HEIGHT,
+        height=MAP_HEIGHT - (BAR_HEIGHT if square else 0),
         command=st.session_state.get("map_command"),
     )
 

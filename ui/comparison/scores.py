@@ -100,6 +100,7 @@ def doubts(report: Report, scores: ScoreReport) -> str:
 
 def score_table(report: Report, scores: ScoreReport) -> None:
     """Three lines for each class: what was measured, before and after."""
+    ranges = any(one.after for one in scores.certainty)
     rows: list[dict[str, Any]] = []
     for c in report.classes:
         old, new = scores.before.of(c.value), scores.after.of(c.value)
@@ -112,10 +113,11 @@ def score_table(report: Report, scores: ScoreReport) -> None:
             truth = f"{new.truth_pixels:,} true pixels" if there else "not labelled there"
             counted = truth if index == 1 else f"{new.predicted_pixels:,} marked" if index == 2 else c.name
             rows.append({"Class": counted, "Measure": name, "Before": two_digits(before), "After": two_digits(after)})
-            if name == "IoU" and sure is not None and sure.after is not None:
-                rows[-1][RANGE] = f"{sure.after.low:.2f} – {sure.after.high:.2f}"
+            if ranges:
+                known = sure.after if name == "IoU" and sure is not None else None
+                rows[-1][RANGE] = f"{known.low:.2f} – {known.high:.2f}" if known else ""
     st.dataframe(rows, hide_index=True, height=36 + 35 * len(rows) if len(rows) <= 6 else 250)
-    explained = SCORE_HELP if any(RANGE in row for row in rows) else {name: text for name, text in SCORE_HELP.items() if name != RANGE}
+    explained = SCORE_HELP if ranges else {name: text for name, text in SCORE_HELP.items() if name != RANGE}
     st.caption("  \n".join(f"**{name}**: {text}" for name, text in explained.items()))
 
 
