@@ -181,13 +181,14 @@ def last_word(folder: Path) -> None:
     if status.state == "failed":
         show_problem(status.error, status.remedy)
     elif status.state == "cancelled":
-        st.info("The export was stopped.", icon=":material/info:")
+        st.info("The export was stopped; nothing was written.", icon=":material/info:")
     elif status.state == "interrupted":
-        st.warning("The last export was cut off before it was done.", icon=":material/warning:")
+        st.warning("The last export was cut off before it was done. The tiles that it had finished are kept.", icon=":material/warning:")
     else:
         return
+    again = {"cancelled": "Start again", "interrupted": "Resume"}.get(status.state)
     with st.container(horizontal=True):
-        if status.state != "failed" and st.button("Resume", icon=":material/play_arrow:", help=RESUME_HELP, key="resume"):
+        if again and st.button(again, icon=":material/play_arrow:", help=AGAIN_HELP, key="resume"):
             with explained():
                 start_job(folder, MODULE)
                 st.rerun()
@@ -196,7 +197,7 @@ def last_word(folder: Path) -> None:
             st.rerun()
 
 
-RESUME_HELP = "Goes on with the settings and the labels of that export. To use the labels as they are now, press Export tiles instead."
+AGAIN_HELP = "With the settings and the labels of that export. To use the labels as they are now, press Export tiles instead."
 
 page_project = page_frame("export_tiles")
 with explained():

@@ -61,7 +61,7 @@ def samples_panel(tile_set: TileSet, head: DeltaGenerator) -> None:
     kept = f"tiles_page:{tile_set.name}:{shows}:{split}:{place}:{order}"
     here = st.session_state.get(kept, 1)
     first = (min(here, pages) - 1) * COLUMNS * ROWS
-    samples = _samples(str(tile_set.folder), _made(tile_set), tuple(t.image for t in tiles[first : first + COLUMNS * ROWS]))
+    samples = _samples(str(tile_set.folder), _made(tile_set.folder), tuple(t.image for t in tiles[first : first + COLUMNS * ROWS]))
     _legend(record, samples)
     st.html(_CLICKABLE)
     for start in range(0, len(samples), COLUMNS):
@@ -103,14 +103,24 @@ def _question(form: TileFormat) -> str:
     return "Does each tile show what is named below it?" if form.has_classes else "Are these the tiles you want?"
 
 
-def _made(tile_set: TileSet) -> float:
-    return (tile_set.folder / RECORD_FILE).stat().st_mtime
+def opened(folder: Path) -> TileSet:
+    """`tiles.tile_set.open_tile_set`, read once for as long as the set is the same. Errors alike."""
+    return _opened(str(folder), _made(folder))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _opened(folder: str, made: float) -> TileSet:
+    return open_tile_set(Path(folder))
+
+
+def _made(folder: Path) -> float:
+    return (folder / RECORD_FILE).stat().st_mtime
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _samples(folder: str, made: float, images: tuple[str, ...]) -> list[Sample]:
     """Tiles by their image. Read once for as long as the set is the same; never changed by who gets it."""
-    tile_set = open_tile_set(Path(folder))
+    tile_set = _opened(folder, made)
     tiles = {t.image: t for t in tile_set.record.tiles}
     return [read_sample(tile_set, tiles[image]) for image in images]
 
@@ -143,8 +153,9 @@ def _thumbnail(tile_set: TileSet, samples: Sequence[Sample], number: int, images
 def _caption(record: TileSetRecord, sample: Sample) -> str:
     tile = sample.tile
     title = next(title for split, title, _, _ in SPLITS if split == tile.split)
+    part = f", {tile.image.partition('/')[0]}" if tile_format(record.metadata_format).parts else ""
     shown = ", ".join(c.name for c in record.classes if c.value in sample.classes)
-    return plain(f"{title}, {tile.place}" + (f": {shown}" if shown else ""))
+    return plain(f"{title}, {tile.place}{part}" + (f": {shown}" if shown else ""))
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------------------------
@@ -175,11 +186,12 @@ def _pictures(sample: Sample) -> list[NDArray[np.uint8]]:
 
 def _stacked(sample: Sample, frame: tuple[int, int]) -> Image.Image:
     """The tile above its labels, each in the middle of a frame; clear around."""
-    pictures = _pictures(sample)
-    whole = Image.new("RGBA", (frame[0], len(pictures) * (frame[1] + GAP_PX) - GAP_PX))
-    for place, rgb in enumerate(pictures):
-        small = _scaled(rgb, THUMBNAIL_PX)
-        whole.paste(small, ((frame[0] - small.width) // 2, place * (frame[1] + GAP_PX) + (frame[1] - small.height) // 2))
+    small = [_scaled(rgb, THUMBNAIL_PX) for rgb in _pictures(sample)]
+    size = (frame[0], len(small) * (frame[1] + GAP_PX) - GAP_PX)
+    filled = all(one.size == frame for one in small)  # then it can be sent as JPEG, which is made a hundred times sooner
+    whole = Image.new("RGB", size, "white") if filled else Image.new("RGBA", size)
+    for place, one in enumerate(small):
+        whole.paste(one, ((frame[0] - one.width) // 2, place * (frame[1] + GAP_PX) + (frame[1] - one.height) // 2))
     return whole
 
 
@@ -191,7 +203,7 @@ def _large(tile_set: TileSet, images: Sequence[str], position: int) -> None:
     """A tile with its labels and its facts; the ones before and after it by a button."""
     at = st.session_state["tile_shown"] = _moved(images, position)
     with explained():
-        (sample,) = _samples(str(tile_set.folder), _made(tile_set), (images[at],))
+        (sample,) = _samples(str(tile_set.folder), _made(tile_set.folder), (images[at],))
         pictures = _pictures(sample)
         *places, beside = st.columns([5] * len(pictures) + [4 if len(pictures) > 1 else 6])
         for column, rgb in zip(places, pictures, strict=True):

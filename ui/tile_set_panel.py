@@ -14,14 +14,14 @@ import streamlit as st
 from imagery.library import Raster
 from tiles.formats import FORMATS, tile_format
 from tiles.preview import places_geojson
-from tiles.tile_set import METADATA_FORMAT, RECORD_FILE, TileSet, TileSetRecord, open_tile_set
+from tiles.tile_set import METADATA_FORMAT, RECORD_FILE, TileSet, TileSetRecord
 from tiles.writer import remove_tile_set
 from ui.canvas import view_map
 from ui.frame import next_step_link, tile_token
 from ui.maps import LonLatBounds, add_shapes, new_map
 from ui.problems import explained, plain
 from ui.scenes import add_raster
-from ui.tile_samples import SPLITS, samples_panel
+from ui.tile_samples import SPLITS, opened, samples_panel
 from ui.wording import distinct_names, many
 from workspace.project import Project
 
@@ -41,7 +41,7 @@ def tile_set_panel(project: Project, rasters: Sequence[Raster], sets: Sequence[P
                 st.rerun()
     with line[2]:
         next_step_link("export_tiles")
-    tile_set = open_tile_set(folder)
+    tile_set = opened(folder)
     _facts(tile_set.record)
     _numbers(tile_set.record)
     head = st.container(horizontal=True, vertical_alignment="center")
@@ -70,11 +70,9 @@ def _facts(record: TileSetRecord) -> None:
     if record.made_elsewhere:
         said.append("made by another program")
     st.caption(" · ".join(said))
-    if not form.has_pixels:
-        st.info(
-            f"Made for other programs. To train here, export again with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels.",
-            icon=":material/info:",
-        )
+    if not form.has_pixels or record.second is not None:
+        wanted = f"with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels" if not form.has_pixels else "without a second image"
+        st.info(f"Made for other programs. To train here, export again {wanted}.", icon=":material/info:")
     elif record.second is not None:
         st.info("Pairs of images, for other programs. To train here, export again without a second image.", icon=":material/info:")
 
