@@ -65,7 +65,7 @@ def _job(folder: Path) -> None:
     if status.state != "done":
         with st.container(border=True):
             st.markdown(f"Bringing in **{plain(read_bring_in(folder).name)}**")
-            job_panel(folder, MODULE, key=f"bring_in:{folder.name}")
+            job_panel(folder, MODULE, key=f"bring_in:{folder.name}", kept=lambda: "Nothing of it was added; it can be started again.")
             if status.ended:
                 _dismiss(folder)
         return

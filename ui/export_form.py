@@ -107,7 +107,7 @@ def _size_and_step(start: Mapping[str, Any], *, with_step: bool) -> dict[str, An
     if not with_step:
         return {"tile_size": size}
     wanted = size * start["stride"] // start["tile_size"]  # the same overlap
-    steps = sorted({size // 4, size // 2, size, *([start["stride"]] if size == start["tile_size"] else [])})
+    steps = sorted({size // 4, size // 2, size, *([wanted] if size == start["tile_size"] and wanted <= size else [])})
     stride = second.selectbox(
         title_of(ExportSettings, "stride"),
         steps,
