@@ -33,8 +33,8 @@ def test_an_epoch_keeps_enough_steps(network, tiles, size):
 
 
 def test_less_memory_smaller_batches(network, monkeypatch):
-    a_tile = trial.OVER_SAVED * saved_bytes(lambda: LOSS(network.train()(a_batch(1).image), a_batch(1).target).backward())
-    monkeypatch.setattr(trial, "free_bytes", lambda: 5 * a_tile / trial.MEMORY_SHARE)
+    two = trial.OVER_SAVED * saved_bytes(lambda: LOSS(network.train()(a_batch(2).image), a_batch(2).target).backward())
+    monkeypatch.setattr(trial, "free_bytes", lambda: 2.5 * two / trial.MEMORY_SHARE)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     assert fitting_batch_size(network, 1000, a_batch, LOSS, FLOAT) == 4
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
