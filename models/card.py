@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from errors import BundleError, InputMismatchError
 from models.architecture import Architecture
 from models.bands import meanings, unnamed
-from models.values import SPREAD, BandStatistics, Range, unlikeness
+from models.values import ONE_UNIT, SPREAD, BandStatistics, Range, unlikeness
 from workspace.classes import ClassDef
 from workspace.files import read_json, write_json
 
@@ -264,7 +264,7 @@ def _value_notes(card: ModelCard, order: Sequence[int], ranges: Sequence[Range |
             f"The values of this imagery are unlike those that the model '{card.title}' learnt from: most of {card.input.band_names[band]} lies "
             f"between {_number(there[0])} and {_number(there[1])}, in training between {_number(known[0])} and {_number(known[1])} ({size})."
         )
-        if unlike.hopeless and card.input.dtype != "uint8":
+        if unlike.hopeless and card.input.dtype not in ONE_UNIT:
             raise InputMismatchError(
                 fact,
                 "It seems to be in other units: save it in those of the training imagery (QGIS: Raster Calculator), "

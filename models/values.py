@@ -14,6 +14,8 @@ UNLIKE_FACTOR = 4.0
 """The largest values differ by more than this: told."""
 OTHER_UNITS_FACTOR = 16.0
 """They differ by more than this, and no band overlaps: other units (8 bit in a 16-bit file, reflectance 0..1 against 0..10,000)."""
+ONE_UNIT = {"uint8", "int8"}
+"""Types whose pictures may be darker than others, but are never in other units."""
 SPREAD = 2.0
 """Deviations to either side of the mean that stand for the percentiles, where only these are known."""
 

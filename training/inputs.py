@@ -7,14 +7,11 @@ import math
 from errors import InputMismatchError, TooFewTilesError, TrainingError
 from models.bands import meanings, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
-from models.values import unlikeness
+from models.values import ONE_UNIT, unlikeness
 from tiles.apart import clear_of
 from tiles.reader import require_pixels
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileRecord, TileSet
-
-EIGHT_BIT = {"uint8", "int8"}
-"""Types with one unit only: a picture may be darker than another, never of other numbers."""
 
 
 def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput:
@@ -71,7 +68,7 @@ def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
         order = band_order(card.input, record.band_names)
     except InputMismatchError:
         return ""
-    unlike = None if record.dtype in EIGHT_BIT else unlikeness(card.input.ranges, [record.band_statistics[i].range for i in order])
+    unlike = None if record.dtype in ONE_UNIT else unlikeness(card.input.ranges, [record.band_statistics[i].range for i in order])
     if unlike is None:
         return ""
     return "The values of these tiles lie in another range than those that the base model learnt from: their brightness is measured anew."
@@ -161,7 +158,7 @@ def check_replay(replay: TileSet, model_input: ModelInput) -> None:
             "Choose reminder tiles cut from the same kind of imagery, or train without.",
         )
     there = [replay.record.band_statistics[i].range for i in order]
-    if replay.record.dtype not in EIGHT_BIT and unlikeness(model_input.ranges, there) is not None:
+    if replay.record.dtype not in ONE_UNIT and unlikeness(model_input.ranges, there) is not None:
         raise InputMismatchError(
             f"The values of the reminder tiles '{replay.name}' lie in another range than those of the training tiles.",
             "Choose reminder tiles cut from imagery in the same units, or train without.",
