@@ -1,7 +1,8 @@
 """CPU seconds, time, memory and bytes read of exports, beside a plain loop over the tiles: `python -m benchmarks.tiles compare`.
 
-Each case runs twice, in processes of their own (imports are not counted): as `labeling.export` does it, and as the loop that comes to mind
-first, written out in `plain_loop`: for each tile read its window, look which of all shapes touch it, rasterise these, write both files. `--large`
+Each case runs several times, in processes of their own (imports are not counted): as `labeling.export` does it, and as the loop that comes to mind
+first, written out in `plain_loop`: for each tile read its window, look which of all shapes touch it, rasterise these, write both files; once asking
+GeoPandas for all shapes at once, and once (4,096 px only) shape by shape. `--large`
 adds 16,384 x 16,384 px (5 GB of disk); `--write` puts the table into docs/tiles.md. `formats` measures each metadata format.
 """
 
@@ -74,7 +75,7 @@ def town(side: int, count: int) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame({"class_value": rng.integers(1, 3, count)}, geometry=houses, crs=CRS)
 
 
-def plain_loop(raster: Path, labels: gpd.GeoDataFrame, stride: int, out: Path) -> int:
+def plain_loop(raster: Path, labels: gpd.GeoDataFrame, stride: int, out: Path, *, one_by_one: bool) -> int:
     """Image and label files alone, without side files, split, statistics or checksums; the number of tiles."""
     for folder in ("images", "labels"):
         (out / folder).mkdir(parents=True)
@@ -83,7 +84,8 @@ def plain_loop(raster: Path, labels: gpd.GeoDataFrame, stride: int, out: Path) -
         for column, row in tile_windows(file.width, file.height, TILE, stride):
             window = Window(column, row, TILE, TILE)
             pixels = file.read(window=window)
-            touching = labels[labels.intersects(box(*file.window_bounds(window)))]
+            tile_box = box(*file.window_bounds(window))
+            touching = labels[[shape.intersects(tile_box) for shape in labels.geometry] if one_by_one else labels.intersects(tile_box)]
             if touching.empty:
                 continue
             place = {"crs": file.crs, "transform": file.window_transform(window)}
@@ -111,8 +113,8 @@ def once(how: str, raster: Path, polygons: int, stride: int, out: Path, metadata
     labels = town(side, polygons)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun, cpu, read = time.perf_counter(), time.process_time(), bytes_read()
-    if how == "plain":
-        tiles = plain_loop(raster, labels, stride, out)
+    if how != "export":
+        tiles = plain_loop(raster, labels, stride, out, one_by_one=how == "one by one")
     else:
         settings = ExportSettings(tile_size=TILE, stride=stride, metadata_format=metadata_format)
         image = ImageSource(name="town", source=str(raster))
@@ -138,17 +140,18 @@ def measured(how: str, raster: Path, polygons: int, stride: int, *more: str) -> 
         return found
 
 
-def row(name: str, ours: dict[str, float], plain: dict[str, float]) -> str:
+def row(name: str, ours: dict[str, float], plain: dict[str, float], one_by_one: dict[str, float] | None) -> str:
     """A line of the table."""
     cells = [name, f"{ours['tiles']:,.0f}"]
     for key, digits in (("cpu_s", 2), ("wall_s", 1), ("peak_mb", 0), ("times_read", 1)):
         cells.append(f"{ours[key]:,.{digits}f} / {plain[key]:,.{digits}f}")
     cells.append(f"{plain['cpu_s'] / ours['cpu_s']:.1f}")
+    cells.append("" if one_by_one is None else f"{one_by_one['cpu_s']:.1f}: {one_by_one['cpu_s'] / ours['cpu_s']:.1f}")
     return f"| {' | '.join(cells)} |"
 
 
-HEAD = """| raster, polygons, step | tiles | CPU s | wall s | peak MB | raster read | CPU ratio |
-|---|---|---|---|---|---|---|"""
+HEAD = """| raster, polygons, step | tiles | CPU s | wall s | peak MB | raster read | CPU ratio | shape by shape: CPU s, ratio |
+|---|---|---|---|---|---|---|---|"""
 
 
 @app.command()
@@ -166,7 +169,8 @@ def compare(
                 write_raster(raster, side, dtype, bands)
                 for _, stride, polygons in (case for case in cases if case[0] == side):
                     ours, plain = (measured(how, raster, polygons, stride) for how in ("export", "plain"))
-                    lines.append(row(f"{side:,} px {kind}, {polygons:,}, {stride} px", ours, plain))
+                    one_by_one = measured("one by one", raster, polygons, stride) if side == SMALL[0][0] else None
+                    lines.append(row(f"{side:,} px {kind}, {polygons:,}, {stride} px", ours, plain, one_by_one))
                     typer.echo(lines[-1])
     if write:
         machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, GDAL {rasterio.__gdal_version__}"

@@ -25,6 +25,7 @@ from tiles.check_tiles import Contents, Tell, check_alike, look_through
 from tiles.division import divided_folders, unpaired_folders
 from tiles.formats import tile_format
 from tiles.formats.base import Finding, Harm
+from tiles.manifest import check_manifest
 from tiles.tile_set import RECORD_FILE, TileClass, TileSet, TileSetRecord, open_tile_set
 
 HARMS: dict[Harm, str] = {
@@ -75,6 +76,8 @@ def _validate(folder: Path, tell: Tell, opened: TileSetRecord | None, *, alone: 
         return findings
     facts, wrong = look_through(contents, tell)
     findings += [*wrong, *check_alike(contents, facts), *contents.form.check_set(folder, contents.values)]
+    told = {finding.file for finding in findings}
+    findings += [finding for finding in check_manifest(folder) if finding.file not in told]
     record = contents.record
     if record is None and alone and not any(f.harm == "grave" for f in findings):
         try:

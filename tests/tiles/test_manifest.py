@@ -8,12 +8,19 @@ import subprocess
 import pytest
 
 from tiles.manifest import MANIFEST_FILE, check_manifest
+from tiles.validate import validate_tile_set
 
 
 def test_an_untouched_set_is_as_it_was(tile_set):
     assert list(check_manifest(tile_set.folder)) == []
     listed = {line[66:] for line in (tile_set.folder / MANIFEST_FILE).read_text().splitlines()}
     assert listed == {p.relative_to(tile_set.folder).as_posix() for p in tile_set.folder.rglob("*/*") if p.is_file()}
+
+
+def test_the_validator_tells_it(tile_set):
+    label = tile_set.folder / tile_set.record.tiles[1].label
+    label.write_bytes(label.read_bytes() + b" ")
+    assert [(finding.file, finding.harm) for finding in validate_tile_set(tile_set.folder)] == [(tile_set.record.tiles[1].label, "none")]
 
 
 def test_what_changed_is_named_without_stopping_anybody(tile_set):
