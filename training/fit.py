@@ -17,6 +17,7 @@ from models.freezing import learnable_parameters
 from training.augment import varied
 from training.checkpoint import FILE as CHECKPOINT
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from training.inputs import measured_anew, warnings_on
 from training.last_layer import fit_last_layer
 from training.loop import encoder_and_rest, evaluate, train_epoch, training_batches
 from training.memory import Pieces
@@ -54,6 +55,9 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
     say(
         f"{len(ready.train)} training tiles, {len(ready.validation)} held out; {learning / 1e6:.2f} M numbers learn. Outputs: {', '.join(ready.class_names)}."
     )
+    for note in (*warnings_on(ready.base.card, ready.train.tile_set), measured_anew(ready.base.card, ready.train.tile_set)):
+        if note:
+            say(f"Note: {note}")
     try:
         if settings.freeze == "all_but_last_layer":
             _fit_at_once(folder, settings, ready, random, reporter, say)

@@ -3,6 +3,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -63,6 +64,16 @@ def test_tiles_that_are_not_square_are_learnt_from(place, freeze):
     folder = a_run(place, tiles=str(place / "wide"), base=str(place / "knows"), freeze=freeze)
     assert run(folder) == 0, job_status(folder).error
     assert load_bundle(folder / "model").card.input.tile_size == 64
+
+
+def test_tiles_in_other_units_are_measured_anew_and_the_log_says_so(place, capsys):
+    tiles = make_tile_set(place / "deep", drawn=(UNPAVED,), dtype=np.uint16)
+    folder = a_run(place, tiles=str(tiles.folder), epochs=1)
+    assert run(folder) == 0
+    assert "Note: These tiles are uint16, the base model learnt from uint8" in capsys.readouterr().out
+    seen = load_bundle(folder / "model").card.input
+    assert seen.statistics == tiles.record.band_statistics
+    assert seen.mean == tuple(band.mean for band in tiles.record.band_statistics)
 
 
 @pytest.mark.parametrize("picture", ["PNG", "JPEG"])
