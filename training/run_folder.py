@@ -97,7 +97,7 @@ def _place(folder: Path, name: str, path: str | None) -> str | None:
     """A place of the settings as an absolute one; the name of a base model stays."""
     if path is None:
         return None
-    if name == "publish_to" and not Path(path).parent.exists():  # nothing to be found there yet: the folder that it goes into decides
+    if name == "publish_to" and not Path(path).parent.parent.exists():  # nothing lies there yet: the project that it goes into decides
         path = "/".join(Path(path).parts[-2:])
     place = place_of(folder, path)
     return path if name == "base" and not place.exists() else str(place)
