@@ -32,8 +32,8 @@ def export(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            help="File with labels: shapes (GeoJSON, GeoPackage, Shapefile, ...; FILE::LAYER for one layer of it) or a raster of class "
-            "values (GeoTIFF: 0 background, 255 and 'no data' not known). May be given several times. Images alone (--format Export_Tiles) need none."
+            help="File with labels: shapes (GeoJSON, GeoPackage, Shapefile, PASCAL VOC, ...; FILE::LAYER for one layer) or a raster of class "
+            "values (GeoTIFF: 0 background, 255 and 'no data' not known). May be given several times. Images alone (--format Export_Tiles, CycleGAN) need none."
         ),
     ] = None,
     class_field: Annotated[
@@ -55,13 +55,14 @@ def export(
     if not labels and FORMATS[settings.metadata_format].has_classes:
         raise typer.BadParameter("--labels: give a file with labels. Only tiles that are images alone (--format Export_Tiles) need none.")
     try:
+        images = _sources(image)
         inside = None if mask is None else read_mask(mask, labels_crs)
         table, schema = no_labels(), ClassSchema(classes=())
         if labels:
-            table, schema, notes = read_sources(label_sources(labels, class_field or []), classes, labels_crs)
+            table, schema, notes = read_sources(label_sources(labels, class_field or []), classes, labels_crs, images)
             for note in notes:
                 typer.echo(note, err=True)
-        made = export_tiles(_sources(image), table, schema, settings, out, mask=inside)
+        made = export_tiles(images, table, schema, settings, out, mask=inside)
     except TerratuneError as error:
         typer.echo(f"{error.fact}\n{error.remedy}".strip(), err=True)
         raise typer.Exit(1) from error

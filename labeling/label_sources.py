@@ -11,10 +11,13 @@ import geopandas as gpd
 import pandas as pd
 
 from errors import LabelFileError
+from imagery.grid import Grid
+from imagery.raster import inspect_raster
 from labeling.class_raster import RASTER_SUFFIXES, ClassRaster, read_class_raster
 from labeling.exchange import NOTHING, VectorFile, labels_in, read_file, suggested_map
 from labeling.exchange.layers import recognised
 from labeling.exchange.mapping import class_field_of
+from labeling.export_settings import ImageSource
 from workspace.classes import PALETTE, UNCERTAIN_VALUE, ClassDef, ClassSchema, is_fully_labelled, starter_schema
 
 CLASS_FIELDS = ("classvalue", "class_value", "value", "classname", "class_name", "class")
@@ -91,13 +94,16 @@ def label_sources(files: Sequence[str], class_fields: Sequence[str]) -> list[Lab
     return [source if source.is_raster else replace(source, class_field=field) for source, field in zip(sources, fields, strict=True)]
 
 
-def read_sources(sources: Sequence[LabelSource], classes: Path | None, crs: str | None) -> tuple[gpd.GeoDataFrame, ClassSchema, list[str]]:
+def read_sources(
+    sources: Sequence[LabelSource], classes: Path | None, crs: str | None, images: Sequence[ImageSource] = ()
+) -> tuple[gpd.GeoDataFrame, ClassSchema, list[str]]:
     """All labels together, and their classes.
 
     Args:
         sources: What to read.
         classes: classes.json of a project; None: the classes are worked out from what the files hold (`derived_schema`).
         crs: Of files that do not say theirs.
+        images: Pictures that files in pixels (PASCAL VOC, COCO) name.
 
     Returns:
         The labels in EPSG:4326, the classes, and what a person should know, a line each.
@@ -115,7 +121,9 @@ def read_sources(sources: Sequence[LabelSource], classes: Path | None, crs: str 
         left_out: dict[str, int | None] = {v: None for v in values if v in {NOTHING, "0"}}
         meaning = left_out | {v: found for v in values if (found := suggested_map([v], schema)[v]) is not None}
     notes: list[str] = []
-    tables = [_table(one, schema, meaning, crs, notes) for one in opened]
+    in_pixels = any(one.file is not None and one.file.pixels for one in opened)
+    scenes = {image.name: inspect_raster(image.source).grid for image in images} if in_pixels else {}
+    tables = [_table(one, schema, meaning, crs, scenes, notes) for one in opened]
     return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs), schema, notes
 
 
@@ -198,7 +206,14 @@ def _opened(source: LabelSource, crs: str | None) -> _Opened:
     return _Opened(source, file, None)
 
 
-def _table(one: _Opened, schema: ClassSchema, meaning: Mapping[str, int | None], crs: str | None, notes: list[str]) -> gpd.GeoDataFrame:
+def _table(
+    one: _Opened,
+    schema: ClassSchema,
+    meaning: Mapping[str, int | None],
+    crs: str | None,
+    scenes: Mapping[str, Grid],
+    notes: list[str],
+) -> gpd.GeoDataFrame:
     if one.raster is not None:
         return one.raster.labels.to_crs("EPSG:4326")
     assert one.file is not None
@@ -206,7 +221,7 @@ def _table(one: _Opened, schema: ClassSchema, meaning: Mapping[str, int | None],
     if field is None:
         notes.append(f"{name} has no class field, so all of it is the class '{one.own_name}'. Name a field with --class-field.")
         meaning = {NOTHING: meaning[one.own_name]}
-    table = labels_in(one.file, field, meaning, schema, crs)
+    table = labels_in(one.file, field, meaning, schema, crs, scenes)
     report = table.attrs.pop("report")
     if report.left_out or report.repaired or report.widths_ignored:
         notes.append(f"{name}: {report.sentence()}")

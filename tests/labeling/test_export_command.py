@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from labeling.export_command import app
 from labeling.export_settings import ExportSettings
-from tiles.reader import read_tile
+from tiles.reader import read_labelled, read_tile
 from tiles.tile_set import open_tile_set
 from workspace.classes import ClassDef, ClassSchema
 
@@ -233,3 +233,20 @@ def test_every_setting_is_an_option(scene):
     said = CliRunner().invoke(app, ["--help"]).output
     for name in ExportSettings.model_fields:
         assert f"--{'format' if name == 'metadata_format' else name.replace('_', '-')}" in said
+
+
+def test_boxes_in_pixels_lie_on_the_picture_that_they_name(scene, tmp_path):
+    """PASCAL VOC, as another program writes it."""
+    places = (10, 20, 30, 44), (580, 8, 590, 20)
+    corners = "".join(
+        f"<object><name>Tree</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>"
+        for a, b, c, d in places
+    )
+    size = "<size><width>640</width><height>64</height></size>"
+    (tmp_path / "boxes.xml").write_text(f"<annotation><filename>scene.tif</filename>{size}{corners}</annotation>")
+    result = export(scene, tmp_path / "boxes.xml", tmp_path / "out", "--format", "KITTI_rectangles")
+    assert result.exit_code == 0, result.output
+    made = open_tile_set(tmp_path / "out")
+    assert [c.name for c in made.record.classes] == ["Tree"]
+    boxes = [one.box for t in made.record.tiles for one in read_labelled(made, t)[1].objects]
+    assert boxes == [(10.0, 20.0, 30.0, 44.0), (4.0, 8.0, 14.0, 20.0)]

@@ -7,7 +7,6 @@ import shutil
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pytest
 import rasterio
 from affine import Affine
@@ -16,7 +15,6 @@ from shapely.geometry import box
 
 from errors import UnplacedRasterError
 from imagery.raster import inspect_raster
-from labeling.exchange import read_labels
 from labeling.export import export_tiles
 from labeling.export_settings import ExportSettings, ImageSource
 from labeling.label_sources import label_sources, read_sources
@@ -26,7 +24,7 @@ from tiles.tile_set import open_tile_set
 from tiles.validate import validate_tile_set
 from workspace.classes import ClassDef, ClassSchema
 
-TYPING_ERROR = {"Tree\\": 1}
+TYPING_ERROR = "Tree\\"
 """In one of the annotations, as it came."""
 TREES = ClassSchema(classes=(ClassDef(value=1, name="Tree", colour="#2ec4b6"),))
 
@@ -71,12 +69,10 @@ def trees_neon(data, folder):
     """Boxes in pixels of the picture of the same name (PASCAL VOC)."""
     plots = ("TEAK_043", "TEAK_044", "TEAK_046", "SJER_008", "SJER_025")
     images = sources(data / f"trees_neon/images/{p}.tif" for p in plots)
-    scenes = {one.name: inspect_raster(one.source).grid for one in images}
-    tables = [
-        read_labels(data / f"trees_neon/annotations/{p}.xml", class_field=None, value_map=TYPING_ERROR, schema=TREES, scenes=scenes)
-        for p in plots
-    ]
-    return images, gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs="EPSG:4326"), TREES, {"tile_size": 128, "stride": 128}
+    files = [str(data / f"trees_neon/annotations/{p}.xml") for p in plots]
+    labels, schema, _ = read_sources(label_sources(files, []), None, None, images)
+    assert [c.name for c in schema.learnt] == ["Tree", TYPING_ERROR]
+    return images, labels.assign(class_value=1), TREES, {"tile_size": 128, "stride": 128}
 
 
 def scenes_ucmerced(data, folder):
