@@ -25,6 +25,8 @@ CLASS_FIELDS = ("classvalue", "class_value", "value", "classname", "class_name",
 IGNORE_NAMES = {"uncertain", "ignore"}
 UNCERTAIN = ClassDef(value=UNCERTAIN_VALUE, name="Uncertain", colour="#9aa0a6", ignore=True)
 LAYER = "::"
+LONGEST_NAME = 60
+"""Letters of a class name."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def derived_schema(values: Sequence[str], rasters: Iterable[ClassRaster] = ()) -
     titles = {**{own[v]: v for v in reversed(learnt)}, **names}
     order = [*(own[v] for v in learnt), *sorted(names)]
     found = tuple(
-        ClassDef(value=value, name=titles[value], colour=colours.get(value, PALETTE[i % len(PALETTE)]))
+        ClassDef(value=value, name=titles[value][:LONGEST_NAME], colour=colours.get(value, PALETTE[i % len(PALETTE)]))
         for i, value in enumerate(dict.fromkeys(order))
     )
     return ClassSchema(classes=(*found, UNCERTAIN)), {**meaning, **own}
@@ -175,8 +177,8 @@ def _of_rasters(rasters: Iterable[ClassRaster]) -> tuple[dict[int, str], dict[in
     colours: dict[int, str] = {}
     for raster in rasters:
         for value in raster.values:
-            name = raster.names.get(value, str(value))
-            taken = name.casefold() in {n.casefold() for v, n in names.items() if v != value}
+            name = raster.names.get(value, str(value))[: LONGEST_NAME - 4]
+            taken = _folded(name) in IGNORE_NAMES | {_folded(n) for v, n in names.items() if v != value}
             names.setdefault(value, f"{name} {value}" if taken else name)
             if value in raster.colours:
                 colours.setdefault(value, "#{:02x}{:02x}{:02x}".format(*raster.colours[value]))
@@ -184,11 +186,22 @@ def _of_rasters(rasters: Iterable[ClassRaster]) -> tuple[dict[int, str], dict[in
 
 
 def _numbered(learnt: Sequence[str], names: Mapping[int, str]) -> dict[str, int]:
-    """A class value for each field value: its own number, that of the raster's class of its name, or a free one."""
-    by_name = {name.casefold(): value for value, name in names.items()}
-    numbers = {v: int(v) if v.lstrip("-").isdigit() else by_name.get(v.casefold(), 0) for v in learnt}
-    free = iter(set(range(1, 1000)) - set(numbers.values()) - set(names))
-    return {v: number or next(free) if not v.lstrip("-").isdigit() else number for v, number in numbers.items()}
+    """A class value for each field value: its own number, that of the raster's class of its name, or a free one; one for names that differ
+    only by case or blanks.
+    """
+    numbers = {v: int(v) for v in learnt if v.lstrip("-").isdigit()}
+    by_name = {_folded(name): value for value, name in names.items()}
+    free = iter(sorted(set(range(1, 1000)) - set(numbers.values()) - set(names)))
+    for v in learnt:
+        if v not in numbers:
+            if _folded(v) not in by_name:
+                by_name[_folded(v)] = next(free)
+            numbers[v] = by_name[_folded(v)]
+    return numbers
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
 
 
 def _opened(source: LabelSource, crs: str | None) -> _Opened:

@@ -51,6 +51,17 @@ def test_numbers_keep_their_value_beside_names():
     assert derived_schema(["2", "parcel", "1", "field"])[1] == {"1": 1, "2": 2, "field": 3, "parcel": 4}
 
 
+def test_names_that_differ_by_case_are_one_class():
+    schema, numbers = derived_schema(["Tree", "tree", "Old  house", "x" * 90])
+    assert numbers == {"Old  house": 1, "Tree": 2, "tree": 2, "x" * 90: 3}
+    assert [c.name for c in schema.learnt] == ["Old house", "Tree", "x" * 60]
+
+
+def test_a_raster_class_that_is_called_uncertain_stays_a_class(tmp_path):
+    raster = write_classes(tmp_path / "map.tif", np.array([[3, 4]]), names={3: "Uncertain", 4: "Water"})
+    assert {c.value: c.name for c in read(raster)[1].learnt} == {3: "Uncertain 3", 4: "Water"}
+
+
 def test_one_layer_of_a_file(tmp_path):
     path = write(tmp_path / "all.gpkg", [1, 2], layer="roads")
     gpd.GeoDataFrame({"classvalue": [7]}, geometry=[box(X0, Y0, X0 + 5, Y0 + 5)], crs="EPSG:32611").to_file(path, layer="Houses")
