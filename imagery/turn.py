@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from affine import Affine
-from scipy.ndimage import map_coordinates
 
 from imagery.read import Pixels
 
@@ -36,21 +35,36 @@ def sample(pixels: Pixels, to_pixels: Affine, shape: tuple[int, int]) -> Pixels:
     """The pixels of another grid, bilinear; pixels that are not imagery take no part, and where the nearest is none the result is not valid.
 
     Args:
-        pixels: What is there.
+        pixels: What is there, with a pixel around the wanted grid on every side (see `box_around`).
         to_pixels: (column, row) of the wanted grid -> (column, row) in `pixels`, both from the outer corner of the first pixel.
         shape: (rows, columns) wanted.
 
     Returns:
         In the same dtype (whole numbers rounded); 0 where not valid.
     """
-    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
-    x, y = to_pixels @ (columns, rows)
-    where = np.stack([y, x]).round(6) - 0.5  # quarter turns then fall on pixels exactly
-    valid = map_coordinates(pixels.valid.view(np.uint8), where, order=0, mode="constant") > 0
-    weight = map_coordinates(pixels.valid.astype(np.float64), where, order=1, mode="constant")
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    t, across, down = to_pixels, columns + 0.5, rows + 0.5
+    x = (t.a * across + t.b * down + t.c).round(6) - 0.5  # rounded, quarter turns fall on pixels exactly
+    y = (t.d * across + t.e * down + t.f).round(6) - 0.5
+    left, top = np.floor(x), np.floor(y)
+    right_of, below = x - left, y - top
+    width = pixels.valid.shape[1]
+    first = (top * width + left).astype(np.intp)
+    corners = [
+        (first, (1 - right_of) * (1 - below)),
+        (first + 1, right_of * (1 - below)),
+        (first + width, (1 - right_of) * below),
+        (first + width + 1, right_of * below),
+    ]
+    valid, all_valid = np.ones(shape, np.bool_), bool(pixels.valid.all())
+    if not all_valid:
+        valid = pixels.valid.take((np.rint(y) * width + np.rint(x)).astype(np.intp))
+        corners = [(at, share * pixels.valid.take(at)) for at, share in corners]
+        total = np.where(valid, sum(share for _, share in corners), 1.0)
+        corners = [(at, share / total) for at, share in corners]
     values = np.zeros((len(pixels.values), *shape), pixels.values.dtype)
     for band, plane in enumerate(pixels.values):
-        known = np.where(pixels.valid, plane, 0).astype(np.float64)
-        mean = map_coordinates(known, where, order=1, mode="constant")[valid] / weight[valid]
-        values[band, valid] = mean.round() if values.dtype.kind in "iu" else mean
+        known = np.ascontiguousarray(plane if all_valid else np.where(pixels.valid, plane, 0))
+        mean = sum(known.take(at) * share for at, share in corners)
+        values[band] = np.where(valid, mean.round() if values.dtype.kind in "iu" else mean, 0)
     return Pixels(values, valid)
