@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import streamlit as st
@@ -12,15 +11,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from errors import JobError
 from imagery.library import Raster, list_rasters, raster_source
-from imagery.raster import RasterInfo
-from labeling.export import TileEstimate, estimate_tiles
 from labeling.export_job import MODULE, export_jobs, forget_job, read_job, start_export
 from labeling.export_settings import ExportSettings, ImageSource
-from labeling.journal import open_journal
 from labeling.label_set import current_labels
 from tiles.formats import FORMATS
 from tiles.tile_set import list_tile_sets
 from ui.bring_in import bring_in_panel
+from ui.export_estimate import estimate_line
 from ui.export_form import ExportChoice, export_form
 from ui.frame import page_frame
 from ui.job_panel import seconds_in_words
@@ -29,8 +26,8 @@ from ui.problems import explained, plain, show_problem
 from ui.steps import step
 from ui.tile_set_panel import tile_set_panel
 from ui.wording import distinct_names, many
-from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
-from workspace.files import size_in_words, unused_folder
+from workspace.classes import FULLY_LABELLED_VALUE
+from workspace.files import unused_folder
 from workspace.jobs import cancel_job, job_status, start_job
 from workspace.project import Project
 
@@ -52,8 +49,10 @@ def main(project: Project) -> None:
         else:
             st.info("Your tiles will be shown here, with their labels, before you train on them.", icon=":material/grid_on:")
     if form is not None:  # last: counting must not keep anything else from being shown
-        with form[1], explained():
-            estimate_line(project, labels, form[0])
+        choice, place = form
+        with place, explained():
+            if choice.settings is not None and not lacks_labels(choice.settings, labels):
+                estimate_line(project, labels, choice)
 
 
 def ready(rasters: Sequence[Raster]) -> bool:
@@ -112,52 +111,6 @@ def last_settings(jobs: Sequence[Path]) -> ExportSettings | None:
         return read_job(jobs[0]).settings if jobs else None
     except JobError:
         return None
-
-
-# --- what it would make -------------------------------------------------------------------------------------------------------------
-
-
-def estimate_line(project: Project, labels: gpd.GeoDataFrame, choice: ExportChoice) -> None:
-    """How many tiles and bytes, or why there would be none."""
-    if choice.settings is None or not choice.rasters or lacks_labels(choice.settings, labels):
-        return
-    schema, journal = project.classes(), open_journal(project.journal_file)
-    areas = None if choice.mask is None else tuple(choice.mask.geometry.to_wkb())
-    state = (project.id, journal.id, journal.revision(), schema.model_dump_json(), tuple(r.id for r in choice.rasters), areas)
-    sources = {r.id: raster_source(project, r) for r in list_rasters(project)}
-    infos = [r.info for r in choice.rasters if sources[r.id] != choice.settings.second_raster]
-    second = next((r.info for r in list_rasters(project) if sources[r.id] == choice.settings.second_raster), None)
-    estimate = estimated(state, choice.settings.model_dump_json(), infos, second, labels, schema, choice.settings, choice.mask)
-    if estimate.tiles:
-        st.caption(f"About **{many(estimate.tiles, 'tile')}**, at most {size_in_words(max(estimate.bytes, 10**6))}.")
-    if not estimate.learnable:
-        ignored = {c.value: c.name for c in schema.classes if c.ignore}
-        why = (
-            f"Every label is of a class that is never learnt ({plain(', '.join(ignored.values()))})"
-            if labels["class_value"].isin(list(ignored)).all()
-            else "No label to learn from touches the chosen imagery"
-        )
-        result = "the tiles would show nothing to learn" if estimate.tiles else "there would be no tile"
-        st.warning(f"{why}, so {result}. Label something on the Label page first.", icon=":material/warning:")
-    elif not estimate.tiles and (choice.mask is not None or choice.settings.inside_fully_labelled):
-        st.warning("No tile with something to learn lies completely inside the areas chosen.", icon=":material/warning:")
-    elif not estimate.tiles:
-        st.warning("The labels on the chosen imagery are too small for a tile.", icon=":material/warning:")
-
-
-@st.cache_data(max_entries=256, show_spinner="Counting the tiles ...")
-def estimated(
-    state: tuple[Any, ...],
-    settings_text: str,
-    _infos: Sequence[RasterInfo],
-    _second: RasterInfo | None,
-    _labels: gpd.GeoDataFrame,
-    _schema: ClassSchema,
-    _settings: ExportSettings,
-    _mask: gpd.GeoDataFrame | None,
-) -> TileEstimate:
-    """Counted once for each state of the project and each choice."""
-    return estimate_tiles(_infos, _labels, _schema, _settings, mask=_mask, second=_second)
 
 
 # --- the export at work -------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from labeling.journal import Label, Operation, open_journal
 from tests.tiles.conftest import write_tile_set
 from tiles.bring_in import bring_in_jobs, start_bring_in
 from tiles.tile_set import list_tile_sets, open_tile_set
-from ui import frame
+from ui import export_estimate, frame
 from workspace.files import write_json
 from workspace.jobs import job_status
 from workspace.project import Project, create_project
@@ -32,6 +32,7 @@ LON, LAT = -117.0, 36.1443
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("TERRATUNE_DATA", str(tmp_path))
+    monkeypatch.setattr(export_estimate, "PATIENCE_S", 60.0)
     frame.settings.cache_clear()
     yield create_project(tmp_path / "projects", "One")
     frame.settings.cache_clear()
