@@ -97,7 +97,8 @@ def _place(folder: Path, name: str, path: str | None) -> str | None:
     """A place of the settings as an absolute one; the name of a base model stays."""
     if path is None:
         return None
-    if name == "publish_to" and not Path(path).parent.parent.exists():  # nothing lies there yet: the project that it goes into decides
-        path = "/".join(Path(path).parts[-2:])
+    project = folder.resolve().parent.parent
+    if name == "publish_to" and not (project / path).parent.exists() and (project / Path(path).parent.name).is_dir():
+        path = "/".join(Path(path).parts[-2:])  # the project moved; nothing lies there yet that could be found
     place = place_of(folder, path)
     return path if name == "base" and not place.exists() else str(place)
