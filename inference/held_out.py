@@ -15,10 +15,13 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from imagery.grid import Grid
+from imagery.resample import scaled_grid
 from inference.report import ClassCertainty, PlaceReport, ScoreReport
 from inference.scores import Counts, confusion, scores_from, translation, values_of
 from inference.truth import IGNORE, open_truth
@@ -94,7 +97,8 @@ def on_held_out_places(
     places: dict[str, _Tally] = {}
     elsewhere = 0
     with ExitStack() as stack:
-        opened = [(pair, *(stack.enter_context(rasterio.open(path)) for path in (pair.before, pair.after))) for pair in maps]
+        cell_size_m = tile_set.record.settings.get("cell_size_m")
+        opened = [(pair, *(_opened(stack, path, cell_size_m) for path in (pair.before, pair.after))) for pair in maps]
         counted: dict[str, list[tuple[int, int, int, int]]] = {}
         tiles = held_out_tiles(tile_set)
         for index, tile in enumerate(tiles):
@@ -162,6 +166,17 @@ def locate(tile: TileRecord, tile_size: int, grid: Grid) -> tuple[int, int] | No
     on_pixels = abs(to_pixels.c - column) < SAME_PIXEL and abs(to_pixels.f - row) < SAME_PIXEL
     inside = 0 <= column < grid.width and 0 <= row < grid.height
     return (column, row) if same_size and on_pixels and inside else None
+
+
+def _opened(stack: ExitStack, path: Path, cell_size_m: float | None) -> DatasetReader:
+    """A map; as the pixels of tiles that were cut at another ground resolution see it, where they were."""
+    dataset = stack.enter_context(rasterio.open(path))
+    if cell_size_m is None:
+        return dataset
+    own = Grid(dataset.width, dataset.height, dataset.transform, dataset.crs)
+    grid = scaled_grid(own, cell_size_m / own.resolution_m)
+    where = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+    return stack.enter_context(WarpedVRT(dataset, resampling=Resampling.nearest, **where))
 
 
 _Opened = tuple[MapPair, DatasetReader, DatasetReader]

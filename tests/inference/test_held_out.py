@@ -4,6 +4,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from imagery.grid import Grid
+from imagery.resample import scaled_grid
 from inference.held_out import MapPair, locate, on_held_out_places, on_truth_rasters
 from tests.inference.makers import PAVED, UNPAVED, UTM, write_raster
 from tiles.apart import is_marked
@@ -68,6 +69,19 @@ def test_scores_say_where_a_set_leaks(tmp_path, maps):
     assert not is_marked(apart.on)
     leaking, _ = on_held_out_places(tile_set(tmp_path / "leaking", [*alone, tile("2", 4, 0, split="train")], labels), [maps], CLASSES)
     assert leaking.on == f"{apart.on.replace('apart', 'leaking')} (not kept apart from training)"
+
+
+def test_tiles_at_another_resolution_are_scored_in_their_own_pixels(tmp_path, maps):
+    fine = Grid(30, 20, UTM, CRS.from_epsg(32611))
+    coarse = scaled_grid(fine, 2.0)
+    labels = np.zeros((10, 15), np.uint8)
+    labels[:, :2] = 2  # paved
+    one = tile("1", 0, 0).model_copy(update={"transform": tuple(coarse.transform)[:6]})
+    made = tile_set(tmp_path / "tiles", [one], labels)
+    made = TileSet(made.folder, made.record.model_copy(update={"settings": {"cell_size_m": 2 * fine.resolution_m}}))
+    found, elsewhere = on_held_out_places(made, [maps], CLASSES)
+    assert (elsewhere, found.after.pixels) == (0, 64)
+    assert found.after.of(1).iou == 1.0
 
 
 def test_turns_of_a_tile_are_neither_counted_nor_missed(tmp_path, maps):
