@@ -29,6 +29,7 @@ results: $(VENV)/.test-ready
 benchmarks: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.loop
 	$(BIN)/python -m benchmarks.prediction_memory
+	$(BIN)/python -m benchmarks.tiles compare
 
 # Train the bundled starter model again from nothing (two hours or more on two cores).
 starter: $(VENV)/.test-ready
