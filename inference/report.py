@@ -99,11 +99,6 @@ class ClassCertainty(_Strict):
     gain: Interval | None
     """Of the difference, both models on the same draws."""
 
-    @property
-    def could_be_chance(self) -> bool:
-        """Whether the two models may be equally good here."""
-        return self.gain is not None and self.gain.low <= 0 <= self.gain.high
-
 
 class ScoreReport(_Strict):
     """Both models against what is known to be there."""

@@ -10,12 +10,12 @@ import pandas as pd
 import streamlit as st
 
 from tiles.apart import is_marked
-from training.run_folder import read_found, read_settings
+from training.run_folder import REPORT, read_found, read_settings
 from training.settings import TrainingSettings
 from ui.frame import next_step_link
 from ui.problems import plain
 from ui.settings_fields import extra_of
-from ui.wording import NO_HONEST_TEST
+from ui.wording import NO_HONEST_TEST, doubt
 from workspace.files import read_json
 from workspace.jobs import events, job_status
 
@@ -120,7 +120,24 @@ def training_result(folder: Path, *, done: bool) -> None:
             "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
             f"Scored on {where}, against your labels: what you did not draw there counts as wrong."
         )
-    next_step_link(STEP)
+    doubts = [doubt(plain(s["class"]), s["blocks"], s.get("iou_gain_range")) for s in found["after"] if s.get("blocks")]
+    if any(doubts):
+        st.caption("  \n".join(filter(None, doubts)))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        next_step_link(STEP)
+        report = folder / REPORT
+        if report.exists():
+            st.download_button(
+                "Report",
+                report.read_bytes(),
+                file_name=f"{folder.name}.html",
+                mime="text/html",
+                icon=":material/lab_profile:",
+                help="All of this as one file that opens in any browser: scores with their likely ranges, curves, what is taken for what, "
+                "and pictures of the places where the model is most wrong.",
+                on_click="ignore",
+                key=f"report:{folder.name}",
+            )
 
 
 def _table(on: str, rows: list[dict[str, Any]]) -> None:

@@ -128,6 +128,6 @@ def test_how_sure_a_score_is_comes_from_squares_of_ground_of_a_tile_each(tmp_pat
     sure = found.certainty_of(2)
     assert sure.blocks == 12
     assert sure.after.low < found.after.of(2).iou < sure.after.high < 1
-    assert sure.before == (0.0, 0.0) and sure.gain.low > 0 and not sure.could_be_chance
+    assert sure.before == (0.0, 0.0) and sure.gain.low > 0
     absent = found.certainty_of(1)
-    assert (absent.blocks, absent.gain, absent.could_be_chance) == (0, None, False)
+    assert (absent.blocks, absent.gain) == (0, None)

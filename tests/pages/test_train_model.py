@@ -526,3 +526,20 @@ def test_a_leak_is_trained_on_only_by_who_insists(project):
     assert "No honest test" in text_of(page.warning)
     assert "not kept apart from training" in text_of(page.markdown)
     assert next(c for c in page.checkbox if c.label == "Train all the same").value, "the last choice is on disk"
+
+
+def test_how_sure_the_scores_are_is_said_and_the_report_can_be_taken_away(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    folder = a_run(project)
+    found = json.loads((folder / "result.json").read_text())
+    page = open_page(project, "first")
+    assert "could be chance" not in text_of(page.caption) and not page.get("download_button")
+    (folder / "report.html").write_text("<p>what was learnt</p>")
+    for extra, said in (
+        ({"blocks": 12, "iou_gain_range": [-0.02, 0.3]}, "(−0.02 to +0.30) could be chance"),
+        ({"blocks": 3, "iou_gain_range": None}, "lies in only 3 squares"),
+    ):
+        write_json(folder / "result.json", found | {"after": [found["after"][0] | extra, *found["after"][1:]]})
+        page = open_page(project, "first")
+        assert said in text_of(page.caption)
+    assert [button.proto.label for button in page.get("download_button")] == ["Report"]

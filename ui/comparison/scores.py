@@ -8,10 +8,9 @@ import streamlit as st
 
 from inference.report import Report, ScoreReport, area_text, old_classes
 from tiles.apart import is_marked
-from tiles.certainty import LEAST_BLOCKS
 from ui.comparison.choices import KEY
 from ui.problems import plain
-from ui.wording import NO_HONEST_TEST
+from ui.wording import NO_HONEST_TEST, doubt
 
 RANGE = "Likely range"
 SCORE_HELP = {
@@ -85,17 +84,9 @@ def doubts(report: Report, scores: ScoreReport) -> str:
     lines = []
     for c in report.classes:
         sure, new = scores.certainty_of(c.value), scores.after.of(c.value)
-        if sure is None or new is None or not new.truth_pixels:
-            continue
-        if sure.gain is None:
-            where = "one square" if sure.blocks == 1 else f"{sure.blocks} squares"
-            lines.append(
-                f"**{plain(c.name)}** lies in only {where} of the ground measured, fewer than {LEAST_BLOCKS}: "
-                "too few to tell how much of the difference is chance. Label it in more places."
-            )
-        elif sure.could_be_chance:
-            lines.append(f"**{plain(c.name)}**: the difference in IoU ({signed(sure.gain.low)} to {signed(sure.gain.high)}) could be chance.")
-    return "  \n".join(lines)
+        if sure is not None and new is not None and new.truth_pixels:
+            lines.append(doubt(plain(c.name), sure.blocks, sure.gain))
+    return "  \n".join(filter(None, lines))
 
 
 def score_table(report: Report, scores: ScoreReport) -> None:
@@ -170,11 +161,6 @@ def areas_tab(report: Report) -> None:
             ],
             hide_index=True,
         )
-
-
-def signed(difference: float) -> str:
-    """'+0.12', '−0.03'."""
-    return f"{'−' if difference < 0 else '+'}{abs(difference):.2f}"
 
 
 def two_digits(score: float | None) -> str:
