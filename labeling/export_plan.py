@@ -22,6 +22,9 @@ from tiles.footprints import LONLAT
 from tiles.formats import FORMATS
 from workspace.classes import FULLY_LABELLED_VALUE, ClassSchema
 
+MOST_FINER = 16
+"""Times by which tiles may be finer than their image."""
+
 
 @dataclass(frozen=True)
 class SecondView:
@@ -98,13 +101,14 @@ def plan_images(
     """Images with their windows, from what is known of them: nothing is opened.
 
     Raises:
-        InputMismatchError: images that cannot be put together as one, where that is wanted.
+        InputMismatchError: images that cannot be put together as one, where that is wanted; a ground resolution much finer than the image's.
     """
     together = settings.processing_mode == "mosaic" and len(images) > 1
     groups = [list(range(len(images)))] if together else [[i] for i in range(len(images))]
     settings = settings_for(settings, labels)
     planned = []
     for group in groups:
+        _refuse_made_up_pixels(images[group[0]].name, infos[group[0]], settings)
         view = plan_view(
             [images[i].source for i in group], [infos[i].grid for i in group], [infos[i].image_bands for i in group], settings.cell_size_m
         )
@@ -112,6 +116,14 @@ def plan_images(
         windows = windows_of(view.grid, shapes, settings, view.boxes, allowed_area(view.grid, shapes, settings, mask))
         planned.append(PlannedImage(_name([images[i].name for i in group]), infos[group[0]], view, shapes, windows))
     return planned
+
+
+def _refuse_made_up_pixels(name: str, info: RasterInfo, settings: ExportSettings) -> None:
+    if settings.cell_size_m is not None and settings.cell_size_m < info.resolution_m / MOST_FINER:
+        raise InputMismatchError(
+            f"{name} has pixels of {info.resolution_m:.3g} m: tiles with pixels of {settings.cell_size_m:.3g} m would show nothing more, only be larger.",
+            f"Choose {1.05 * info.resolution_m / MOST_FINER:.2g} m or more as the ground size of a pixel.",
+        )
 
 
 def no_labels() -> gpd.GeoDataFrame:

@@ -296,6 +296,11 @@ def test_tiles_at_a_finer_resolution(scene, tmp_path):
         assert np.allclose(read_tile(made, tile).image[0, 8:56, 8:56], (x - X0) + 2 * (Y0 - y), atol=0.01)
 
 
+def test_a_resolution_much_finer_than_the_image_is_refused(scene, tmp_path):
+    with pytest.raises(InputMismatchError, match=r"pixels of 1 m.*Choose 0.066 m or more"):
+        export_tiles([scene], table(), starter_schema(), settings(cell_size_m=0.01), tmp_path / "out")
+
+
 def test_no_imagery_stays_none_at_another_resolution(tmp_path):
     values = plane().astype(np.uint16)
     values[:, :, 300:340] = 9
