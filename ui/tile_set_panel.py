@@ -138,9 +138,9 @@ def _places(project: Project, rasters: Sequence[Raster], tile_set: TileSet) -> N
     )
     m = new_map(bounds_of(features if target == WHOLE else [features[target]]))
     token = tile_token(project)
-    used = {tile.raster for tile in tile_set.record.tiles}
+    used, as_one = {tile.raster for tile in tile_set.record.tiles}, tile_set.record.settings.get("processing_mode") == "mosaic"
     for name, raster in zip(distinct_names(rasters), rasters, strict=True):
-        if name in used:
+        if name in used or as_one:
             add_raster(m, token, raster)
     for split, title, colour, _ in SPLITS:
         mine = {"type": "FeatureCollection", "features": [f for f in features if f["properties"]["split"] == split]}
