@@ -18,6 +18,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 HEAVIEST = 4.0
 """Largest weight of a class, background being 1."""
 
+FOCUS = 2.0
+"""Gamma of the focal loss."""
 FALSE_ALARM, MISSED = 0.3, 0.7
 """Tversky's weights: what is missed costs more (Salehi et al. 2017)."""
 
@@ -31,12 +33,13 @@ def loss_of(name: LossName, weights: Tensor) -> Loss:
     """
     if name == "cross_entropy_dice":
         return lambda logits, target: segmentation_loss(logits, target, weights)
+    if name == "focal":
+        return lambda logits, target: focal_loss(logits, target, weights)
     from segmentation_models_pytorch import losses  # takes a second: only where it is asked for
 
     said = {"mode": losses.MULTICLASS_MODE, "ignore_index": IGNORE_LABEL}
     weighted = said | {"class_weights": weights.tolist()}
     made: dict[str, Callable[[], Loss]] = {
-        "focal": lambda: losses.FocalLoss(**weighted),
         "dice": lambda: losses.DiceLoss(**weighted),
         "tversky": lambda: losses.TverskyLoss(alpha=FALSE_ALARM, beta=MISSED, **weighted),
         "lovasz": lambda: losses.LovaszLoss(**said),
@@ -65,6 +68,27 @@ def segmentation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor
         return logits.sum() * 0.0
     cross_entropy = F.cross_entropy(logits, target, weight=weights, ignore_index=IGNORE_LABEL)
     return cross_entropy + dice_loss(logits, target, counted)
+
+
+def focal_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy in which a pixel counts the less, the surer the right answer is (Lin et al. 2017, gamma 2), over the softmax.
+
+    That of segmentation_models_pytorch asks each output for a yes or no of its own, which is not how maps are made from them.
+
+    Args:
+        logits: (n, outputs, rows, columns).
+        target: (n, rows, columns) output index, 255 ignored.
+        weights: (outputs,).
+
+    Returns:
+        A scalar, the mean by weight; 0 where every pixel is ignored.
+    """
+    counted = target != IGNORE_LABEL
+    if not counted.any():
+        return logits.sum() * 0.0
+    surprise = F.cross_entropy(logits, target, ignore_index=IGNORE_LABEL, reduction="none")
+    share = weights[torch.where(counted, target, 0)] * counted
+    return ((1 - torch.exp(-surprise)) ** FOCUS * surprise * share).sum() / share.sum()
 
 
 def dice_loss(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:

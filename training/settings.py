@@ -98,7 +98,7 @@ class TrainingSettings(BaseModel):
         title="Vary the tiles",
         description="Turn, mirror, zoom and recolour tiles at random while learning, so that few labels go further. Labels move with them; the "
         "tiles on disk, and where they lie, stay as they are.",
-        json_schema_extra=_shown(TILES, options={"default": "As usual", "none": "Not at all", "custom": "My own"}),
+        json_schema_extra=_shown(TILES, options={"default": "As usual", "none": "Off", "custom": "My own"}),
     )
     augment_turn: bool = Field(
         default=True,

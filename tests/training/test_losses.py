@@ -1,3 +1,4 @@
+import math
 from typing import get_args
 
 import numpy as np
@@ -69,6 +70,16 @@ def test_every_loss_is_lower_for_what_is_right_and_skips_what_is_ignored(name):
     nothing = loss(right.requires_grad_(), torch.full((1, 8, 8), 255))
     nothing.backward()
     assert float(nothing.detach()) == 0
+
+
+def test_focal_by_hand():
+    logits = torch.log(torch.tensor([[0.9, 0.1], [0.6, 0.4]])).T[None, :, :, None]  # two pixels of class 0
+    target = torch.zeros(1, 2, 1, dtype=torch.int64)
+    expected = (0.1**2 * -math.log(0.9) + 0.4**2 * -math.log(0.6)) / 2
+    assert float(loss_of("focal", torch.ones(2))(logits, target)) == pytest.approx(expected, rel=1e-4)
+    target[0, 1] = 1  # which weighs three times as much
+    expected = (0.1**2 * -math.log(0.9) + 3 * 0.6**2 * -math.log(0.4)) / 4
+    assert float(loss_of("focal", torch.tensor([1.0, 3.0]))(logits, target)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_tversky_counts_what_is_missed_more_than_a_false_alarm():

@@ -158,7 +158,7 @@ def test_what_two_runs_differ_in_is_in_the_words_of_the_form(project):
     assert differences(one, other) == [
         ("Keep what the base model knows", "on", "off"),
         ("Leave out classes", "None: learn all", "Roof, Wall"),
-        ("Vary the tiles", "As usual", "Not at all"),
+        ("Vary the tiles", "As usual", "Off"),
         ("Learning rate", "0.0005", "found by a trial"),
     ]
     assert differences(one, one.model_copy(update={"publish_to": "x"})) == []
