@@ -159,7 +159,7 @@ def overlay(
     return (rgb * (1 - share) + colours[label] * share).round().astype(np.uint8)
 
 
-def mark_ignored(rgb: NDArray[np.uint8], kinds: NDArray[np.uint8], opacity: float = 0.6) -> NDArray[np.uint8]:
+def mark_ignored(rgb: NDArray[np.uint8], kinds: NDArray[np.uint8], opacity: float = 0.4) -> NDArray[np.uint8]:
     """(rows, columns, 3): stripes over what is not learnt from. `kinds`: (rows, columns), 0 or a key of IGNORED_KINDS."""
     drawn = rgb.astype(np.float64)
     width = max(2, rgb.shape[0] // 64)
