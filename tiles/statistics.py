@@ -123,5 +123,7 @@ _NOTHING = BandStatistics(min=0, max=0, mean=0, std=0, p2=0, p98=0, count=0)
 
 def pixels_per_class(label: NDArray[np.uint8]) -> dict[int, int]:
     """Pixels of each value in a label array, ascending; 255 (ignore) left out."""
-    counts = np.bincount(label.ravel(), minlength=256)[:255]
+    drawn = label[label != 0]  # mostly few
+    counts = np.bincount(drawn, minlength=256)[:255]
+    counts[0] = label.size - drawn.size
     return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}

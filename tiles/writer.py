@@ -284,7 +284,7 @@ def _written(
         masks=dict(labels.masks),
         ignore=ignore,
         pixels=pixels_per_class(label if ignore is None else np.where(ignored, np.uint8(IGNORE_LABEL), label)),
-        ignored_pixels=int(ignored.sum()),
+        ignored_pixels=int(np.count_nonzero(ignored)),
         objects={value: values.count(value) for value in sorted(set(values))},
     )
 
