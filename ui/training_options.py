@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from training.settings import GROUPS, TrainingSettings
-from ui.settings_fields import Offers, extra_of, settings_field
+from ui.settings_fields import Offers, extra_of, settings_field, title_of
 
 WIDTH_PX = 214
 """Of a field: two side by side in the form."""
@@ -39,7 +39,17 @@ def more_options(usual: TrainingSettings, learnt: Sequence[str], kept: Sequence[
                         offers: Offers = {"class": {c: c for c in classes}}
                         with st.container(width=WIDTH_PX):
                             chosen[name] = settings_field(TrainingSettings, name, chosen[name], offers=offers, key=f"{key}:{name}")
+    changed = [
+        title_of(TrainingSettings, name) for name in chosen if _has_part(name, chosen, quick=quick) and _is_changed(name, chosen[name])
+    ]
+    if changed:
+        st.caption(f"Not as usual: {', '.join(changed)}.")
     return chosen
+
+
+def _is_changed(name: str, value: Any) -> bool:
+    """Numbers that may be left empty come as text."""
+    return str(value) != str(_FIELDS[name].default)
 
 
 def _has_part(name: str, chosen: dict[str, Any], *, quick: bool) -> bool:

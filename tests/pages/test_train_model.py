@@ -59,7 +59,10 @@ FURTHER = {
 
 
 def labels_of(page: AppTest) -> set[str]:
-    return {w.label for w in [*page.number_input, *page.text_input, *page.checkbox, *page.selectbox, *page.radio, *page.multiselect, *page.slider]}
+    return {
+        w.label
+        for w in [*page.number_input, *page.text_input, *page.checkbox, *page.selectbox, *page.radio, *page.multiselect, *page.slider]
+    }
 
 
 def a_run(project: Project, name="first", state="done", **changes) -> Path:
@@ -184,7 +187,9 @@ def test_further_settings_are_asked_for_where_they_have_a_part(project):
         "Colourfulness",
         "Class to watch",
     }
+    assert "Not as usual" not in text_of(page.caption)
     page.radio(key="train_model:augment").set_value("custom").run()
+    assert "Not as usual: Vary the tiles." in text_of(page.caption)
     page.selectbox(key="train_model:monitor").set_value("class_iou").run()
     assert labels_of(page) >= FURTHER
     page.text_input(key="train_model:learning_rate").set_value("")
