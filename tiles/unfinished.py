@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import itertools
 import json
-import os
 import re
 import secrets
 import shutil
@@ -28,6 +27,7 @@ from tiles.objects import TileObject
 
 PROGRESS = "progress"
 """Folder of the note; gone from a finished set."""
+LOCK = "lock"
 TILES_FILE, CHECKSUMS_FILE, STATE_FILE = "tiles.jsonl", "checksums.jsonl", "state.npz"
 
 
@@ -113,18 +113,23 @@ class UnfinishedSet:
         new.replace(notes / STATE_FILE)
 
     def taken_up(self) -> Progress | None:
-        """What a killed process noted last, if all of it is there as it was written; else None, and the folder is empty."""
+        """What a killed process noted last, if all of it is there as it was written; else None, and the folder is emptied."""
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ValidationError):
             progress = self._read()
             if all(checksum_of(self.path / path) == checksum for path, checksum in progress.checksums.items()):
                 return progress
+        self._noted = (0, 0)
         for left in self.path.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
+                left.unlink()
         return None
 
     def complete(self) -> None:
         """Drop the note: all is there."""
         shutil.rmtree(self.path / PROGRESS, ignore_errors=True)
+        (self.path / LOCK).unlink(missing_ok=True)
 
     def _read(self) -> Progress:
         """What is noted; what was appended after the state was taken is cut off."""
@@ -164,13 +169,13 @@ _WRITTEN = TypeAdapter(WrittenTile)
 
 
 def _leftovers(folder: Path) -> list[Path]:
-    """Hidden folders that killed processes left when they made or replaced this set."""
-    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.(part|old)")
+    """Hidden folders that killed processes left when they made or replaced this set; but where only the older set is left, it stays."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.(part{'|old' if folder.exists() else ''})")
     return [p for p in folder.parent.glob(".*") if name.fullmatch(p.name) and p.is_dir()]
 
 
 def _remove_unlocked(folder: Path) -> None:
-    with _locked(folder) as mine:
+    with contextlib.suppress(FileNotFoundError), _locked(folder) as mine:  # or somebody else removes it
         if mine:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -178,13 +183,10 @@ def _remove_unlocked(folder: Path) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Whether the folder could be locked; until the block ends, or the process does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        locked = True
-    except BlockingIOError:
-        locked = False
-    try:
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except BlockingIOError:
+            locked = False
         yield locked
-    finally:
-        os.close(descriptor)

@@ -69,7 +69,9 @@ def test_what_is_damaged_is_begun_anew(tmp_path, left, damage):
     damage(left)
     with UnfinishedSet(tmp_path / "set", "key") as unfinished:
         assert unfinished.taken_up() is None
-        assert list(left.iterdir()) == []
+        assert [p.name for p in left.iterdir()] == ["lock"]
+        note(unfinished, 1, {})
+        assert len(unfinished.taken_up().tiles) == 1
 
 
 def test_lines_after_the_last_state_are_cut_off(tmp_path, left):
@@ -96,4 +98,7 @@ def test_leftovers_of_this_set_alone_are_cleared_away(tmp_path, left):
         (tmp_path / name / "images").mkdir(parents=True)
     with UnfinishedSet(tmp_path / "set", "another key"), UnfinishedSet(tmp_path / "set", "third key"):
         assert not left.exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[2:])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[1:])
+    (tmp_path / "set").mkdir()
+    with UnfinishedSet(tmp_path / "set", "key"):
+        assert not (tmp_path / ".set.0123abcd.old").exists(), "the set that was to take its place is there"
