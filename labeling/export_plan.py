@@ -80,11 +80,13 @@ def plan_export(
     if not images:
         raise EmptyTileSetError("The only image chosen is the second one of the pairs.", "Choose the first ones, too.")
     _refuse_unknown_instances(schema, settings)
-    if FORMATS[settings.metadata_format].has_classes:
+    has_classes = FORMATS[settings.metadata_format].has_classes
+    if has_classes:
         _refuse_without_labels(labels, schema, settings)
     infos = [inspect_raster(source.source, try_pixels=False).named(source.band_names) for source in images]
     planned = plan_images(images, infos, labels, schema, settings, mask)
-    if len(labels) and not any(image.shapes.tree.query(outline(image.grid), predicate="intersects").size for image in planned):
+    chosen_by_labels = has_classes or settings_for(settings, labels).tiles == "features_only"
+    if chosen_by_labels and not any(image.shapes.tree.query(outline(image.grid), predicate="intersects").size for image in planned):
         raise _no_overlap(infos, labels[labels["class_value"] != FULLY_LABELLED_VALUE])
     cut = [image for image in planned if image.windows] or planned  # only what is cut has to be of one kind
     return _with_bands(cut, dict(zip([source.source for source in images], zip(images, infos, strict=True), strict=True)))

@@ -14,7 +14,7 @@ from affine import Affine
 from pydantic import ValidationError
 from shapely.geometry import LineString, box
 
-from errors import EmptyTileSetError, InputMismatchError, LabelFileError
+from errors import EmptyTileSetError, InputMismatchError, LabelFileError, NoOverlapError
 from imagery.raster import inspect_raster
 from labeling.export import estimate_tiles, export_tiles
 from labeling.export_area import read_mask
@@ -378,6 +378,14 @@ def test_images_only_need_no_labels(scene, tmp_path):
     assert len(made.record.tiles) == estimate.tiles == 30
     assert estimate.learnable
     assert [str(f) for f in validate_tile_set(made.folder) if f.harm == "grave"] == []
+
+
+def test_all_of_the_images_is_cut_wherever_labels_lie(scene, tmp_path):
+    elsewhere = table([(PAVED, box(X0 + 9000, Y0, X0 + 9010, Y0 + 10))])
+    chosen = settings(metadata_format="Export_Tiles", tiles="all")
+    assert len(export_tiles([scene], elsewhere, starter_schema(), chosen, tmp_path / "all").record.tiles) == 30
+    with pytest.raises(NoOverlapError):
+        export_tiles([scene], elsewhere, starter_schema(), settings(metadata_format="Export_Tiles"), tmp_path / "labelled")
 
 
 # --- what does not go together ----------------------------------------------------------------------------------------------------------------------------
