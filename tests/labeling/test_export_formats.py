@@ -88,14 +88,8 @@ def tile_set_parts(tile_set: TileSet):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file; of the record without the time it was made."""
-    found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        if path.name == "terratune.json":
-            data = json.dumps(json.loads(data) | {"created": ""}).encode()
-        found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
-    return found
+    """SHA-256 of every file."""
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 EVERY = sorted(FORMATS)
