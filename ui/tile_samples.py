@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,8 +70,8 @@ def samples_panel(tile_set: TileSet, head: DeltaGenerator) -> None:
             with column:
                 _thumbnail(tile_set, samples, number, [t.image for t in tiles], first + number)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        chosen = "" if len(tiles) == len(record.tiles) else f" of {len(record.tiles):,}"
-        st.caption(f"{first + 1:,} to {first + len(samples):,} of {many(len(tiles), 'tile')}{chosen and f' (chosen from{chosen[3:]})'}")
+        chosen_from = "" if len(tiles) == len(record.tiles) else f" (chosen from {len(record.tiles):,})"
+        st.caption(f"{first + 1:,} to {first + len(samples):,} of {many(len(tiles), 'tile')}{chosen_from}")
         if pages > 1:
             st.pagination(pages, key=kept)
 
@@ -122,7 +123,21 @@ def _samples(folder: str, made: float, images: tuple[str, ...]) -> list[Sample]:
     """Tiles by their image. Read once for as long as the set is the same; never changed by who gets it."""
     tile_set = _opened(folder, made)
     tiles = {t.image: t for t in tile_set.record.tiles}
-    return [read_sample(tile_set, tiles[image]) for image in images]
+    return [_reduced(read_sample(tile_set, tiles[image])) for image in images]
+
+
+def _reduced(sample: Sample) -> Sample:
+    """No larger than it is ever shown: a tile may have thousands of pixels a side."""
+    return dataclasses.replace(
+        sample,
+        picture=_small(sample.picture),
+        second=None if sample.second is None else _small(sample.second),
+        labelled=None if sample.labelled is None else _small(sample.labelled),
+    )
+
+
+def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return rgb if max(rgb.shape) <= LARGE_PX else np.asarray(_scaled(rgb, LARGE_PX))
 
 
 def _legend(record: TileSetRecord, samples: Sequence[Sample]) -> None:
