@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -117,7 +118,7 @@ def burn(shapes: Shapes, grid: Grid, chosen: NDArray[np.int64] | None = None) ->
     chosen = shapes_in(shapes, outline(grid)) if chosen is None else chosen
     if len(chosen) == 0:
         return np.zeros(grid.shape, dtype=np.uint8)
-    pairs = zip(shapes.areas[chosen], shapes.values[chosen].tolist(), strict=True)
+    pairs = zip(_as_geojson(shapes.areas[chosen]), shapes.values[chosen].tolist(), strict=True)
     return rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=np.uint8)
 
 
@@ -194,7 +195,7 @@ def burn_instances(
         own = labels[[one.value == value for one in objects]]
         numbers = {int(label): number for number, label in enumerate(own, 1)}
         areas = chosen[np.isin(shapes.features[chosen], own)]
-        pairs = [(shapes.areas[i], numbers[int(shapes.features[i])]) for i in areas]
+        pairs = [(area, numbers[int(shapes.features[i])]) for area, i in zip(_as_geojson(shapes.areas[areas]), areas, strict=True)]
         kind = np.uint8 if len(own) <= 255 else np.uint16
         burnt = rasterize(pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype=kind)
         found[value] = np.where(valid, burnt, 0).astype(kind)
@@ -204,6 +205,18 @@ def burn_instances(
 def outline(grid: Grid) -> shapely.Polygon:
     """The outline of a grid in its CRS."""
     return shapely.Polygon(grid.corners())
+
+
+def _as_geojson(areas: NDArray[np.object_]) -> list[Any]:
+    """The shapes for `rasterize`: those that are one ring (nearly all) as GeoJSON, which is several times faster than by themselves."""
+    found = areas.tolist()
+    rings = np.flatnonzero((shapely.get_type_id(areas) == shapely.GeometryType.POLYGON) & (shapely.get_num_interior_rings(areas) == 0))
+    coordinates, of = shapely.get_coordinates(areas[rings], return_index=True)
+    ends = np.searchsorted(of, np.arange(len(rings) + 1)).tolist()
+    points = coordinates.tolist()
+    for i, start, end in zip(rings.tolist(), ends[:-1], ends[1:], strict=True):
+        found[i] = {"type": "Polygon", "coordinates": [points[start:end]]}
+    return found
 
 
 def _sizes(shapes: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -108,7 +108,7 @@ class TileSetRecord(_Strict):
     made_division: bool = False
     """Training and validation are told apart as the other program did; else by place, or by number where tiles lie nowhere."""
     created: str = ""
-    """ISO 8601, UTC."""
+    """ISO 8601, UTC. No longer written, so that two exports of the same are the same to the byte."""
     settings: dict[str, Any] = {}
     """The export's settings, as chosen; empty for a set made elsewhere."""
     classes: tuple[TileClass, ...]
