@@ -216,6 +216,8 @@ def read_resampled(dataset: DatasetReader, window: Window, shape: tuple[int, int
 def validity(values: Scalars, dataset: DatasetReader, bands: Sequence[int]) -> NDArray[np.bool_]:
     """(rows, columns): not nodata and, for floats, finite. Alpha and masks are not looked at here."""
     floating = np.issubdtype(values.dtype, np.floating)
+    if not floating and all(dataset.nodatavals[band - 1] is None for band in bands):
+        return np.ones(values.shape[1:], np.bool_)
     missing = np.zeros(values.shape, np.bool_) if not floating else ~np.isfinite(values)
     for i, band in enumerate(bands):
         nodata = dataset.nodatavals[band - 1]

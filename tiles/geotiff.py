@@ -48,14 +48,13 @@ def geotiff(values: NDArray[Any], transform: Affine, crs: str, nodata: float | N
     """
     turn = (transform.a, transform.b, transform.d, transform.e)
     header = _header(values.shape, values.dtype.str, crs, nodata, turn, compress)
-    pixels: bytes = np.ascontiguousarray(values.transpose(1, 2, 0)).tobytes()
-    if compress:
-        pixels = zlib.compress(pixels, 1)
+    chunky = np.ascontiguousarray(values.transpose(1, 2, 0))
+    pixels = zlib.compress(chunky.data, 1) if compress else chunky.data.cast("B")
     head = bytearray(header.head)
     struct.pack_into(f"{_ENDIAN}HII", head, header.count_at + 2, LONG, 1, len(pixels))
     struct.pack_into(f"{_ENDIAN}d", head, header.x_at, transform.c)
     struct.pack_into(f"{_ENDIAN}d", head, header.y_at, transform.f)
-    return bytes(head) + pixels
+    return b"".join((head, pixels))
 
 
 @functools.lru_cache(maxsize=256)
