@@ -1,6 +1,6 @@
 """CPU seconds, time, memory and bytes read of exports, beside a plain loop over the tiles: `python -m benchmarks.tiles compare`.
 
-Each case runs several times, in processes of their own (imports are not counted): as `labeling.export` does it, and as the loop that comes to mind
+Each case runs several times, in processes of their own (imports and a first small run are not counted): as `labeling.export` does it, and as the loop that comes to mind
 first, written out in `plain_loop`: for each tile read its window, look which of all shapes touch it, rasterise these, write both files; once asking
 GeoPandas for all shapes at once, and once (4,096 px only) shape by shape. `--large`
 adds 16,384 x 16,384 px (5 GB of disk); `--write` puts the table into docs/tiles.md. `formats` measures each metadata format.
@@ -99,6 +99,14 @@ def plain_loop(raster: Path, labels: gpd.GeoDataFrame, stride: int, out: Path, *
     return count
 
 
+def make(how: str, raster: Path, labels: gpd.GeoDataFrame, stride: int, out: Path, metadata_format: str) -> int:
+    """Make the tiles one way; their number."""
+    if how != "export":
+        return plain_loop(raster, labels, stride, out, one_by_one=how == "one by one")
+    settings = ExportSettings(tile_size=TILE, stride=stride, metadata_format=metadata_format)
+    return len(export_tiles([ImageSource(name="town", source=str(raster))], labels, starter_schema(), settings, out).record.tiles)
+
+
 def bytes_read() -> int:
     """By this process so far, from files or their cache (Linux)."""
     facts = Path("/proc/self/io")
@@ -111,14 +119,12 @@ def once(how: str, raster: Path, polygons: int, stride: int, out: Path, metadata
     with rasterio.open(raster) as file:
         side = file.width
     labels = town(side, polygons)
+    with tempfile.TemporaryDirectory() as warm:
+        write_raster(Path(warm) / "raster.tif", 2048, "uint8", 3)
+        make(how, Path(warm) / "raster.tif", town(2048, 500), TILE, Path(warm) / "out", metadata_format)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun, cpu, read = time.perf_counter(), time.process_time(), bytes_read()
-    if how != "export":
-        tiles = plain_loop(raster, labels, stride, out, one_by_one=how == "one by one")
-    else:
-        settings = ExportSettings(tile_size=TILE, stride=stride, metadata_format=metadata_format)
-        image = ImageSource(name="town", source=str(raster))
-        tiles = len(export_tiles([image], labels, starter_schema(), settings, out).record.tiles)
+    tiles = make(how, raster, labels, stride, out, metadata_format)
     facts = {
         "tiles": tiles,
         "cpu_s": time.process_time() - cpu,
