@@ -16,7 +16,7 @@ from demo.project import create_demo_project, example_labels
 from imagery.library import list_rasters, raster_source
 from inference.settings import PredictionSettings, RasterToPredict
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from models.catalogue import find_model
 from tiles.tile_set import TileSet, save_record
 from training.settings import TrainingSettings

@@ -27,7 +27,7 @@ from demo.cover import Cover
 from inference.classify import make_classifier
 from labeling.exchange import read_labels
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from models.bundle import load_bundle, save_bundle
 from training.fit import fit
 from training.settings import TrainingSettings

@@ -22,7 +22,7 @@ from shapely import box
 from benchmarks.results import AS_TRAINED, CHIPS, FOLDS, SCHEMA, UNPAVED, VALIDATION_SHARE, VALUES, confusion, folds, places
 from labeling.exchange import read_labels
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from models.catalogue import find_model
 from training.fit import fit
 from training.settings import TrainingSettings

@@ -23,7 +23,7 @@ from inference.classify import make_classifier
 from inference.suggest import LEAST_UNSURE, UNSURE, spread_out
 from labeling.exchange import read_labels
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from models.bundle import load_bundle
 from tiles.tile_set import RECORD_FILE, TileSet, open_tile_set, save_record
 from training.fit import fit

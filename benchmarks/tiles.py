@@ -35,7 +35,7 @@ from shapely.affinity import rotate
 from shapely.geometry import box
 
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from tiles.formats import FORMATS
 from tiles.geotiff import geotiff
 from tiles.windows import tile_windows

@@ -17,7 +17,7 @@ from labeling.class_raster import RASTER_SUFFIXES, ClassRaster, read_class_raste
 from labeling.exchange import NOTHING, VectorFile, labels_in, read_file, suggested_map
 from labeling.exchange.layers import recognised
 from labeling.exchange.mapping import class_field_of
-from labeling.export_settings import ImageSource
+from labeling.export.settings import ImageSource
 from workspace.classes import PALETTE, UNCERTAIN_VALUE, ClassDef, ClassSchema, is_fully_labelled, starter_schema
 
 CLASS_FIELDS = ("classvalue", "class_value", "value", "classname", "class_name", "class")

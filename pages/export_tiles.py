@@ -11,8 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from errors import JobError
 from imagery.library import Raster, list_rasters, raster_source
-from labeling.export_job import MODULE, export_jobs, forget_job, read_job, start_export
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.job import MODULE, export_jobs, forget_job, read_job, start_export
+from labeling.export.settings import ExportSettings, ImageSource
 from labeling.label_set import current_labels
 from tiles.formats import FORMATS
 from tiles.tile_set import list_tile_sets

@@ -17,7 +17,7 @@ from torch import nn
 from errors import InputMismatchError
 from inference.predict import predict_raster
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from models.architecture import Architecture
 from models.bundle import ModelBundle
 from models.card import ModelCard, ModelInput, read_card, write_card

@@ -11,7 +11,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from imagery.library import Raster, raster_source
-from labeling.export_settings import ExportSettings, fields_for
+from labeling.export.settings import ExportSettings, fields_for
 from tiles.formats import FORMATS
 from ui.export_mask import mask_upload
 from ui.problems import explained, plain

@@ -10,7 +10,7 @@ import geopandas as gpd
 import streamlit as st
 
 from labeling.exchange import READABLE, read_safely
-from labeling.export_area import mask_of
+from labeling.export.area import mask_of
 
 
 def mask_upload(key: str) -> gpd.GeoDataFrame | None:

@@ -22,7 +22,7 @@ def settings_field(model: type[BaseModel], name: str, value: Any, *, offers: Off
     """Draw one field of a settings object where the page stands; returns what is chosen.
 
     Args:
-        model: The settings object. What `json_schema_extra` of a field may say: see `labeling.export_settings.ExportSettings`.
+        model: The settings object. What `json_schema_extra` of a field may say: see `labeling.export.settings.ExportSettings`.
         name: Of the field.
         value: To start from.
         offers: Choices that only the project knows, for fields that say `choose`.

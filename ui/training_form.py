@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from demo.replay import TITLE as REPLAY_TITLE
 from demo.replay import replay_folder, replay_tiles
 from errors import TerratuneError
-from labeling.export_job import export_jobs
+from labeling.export.job import export_jobs
 from models.card import ModelCard
 from models.catalogue import CatalogueEntry, damaged_models, list_models
 from tiles.reader import require_pixels

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from imagery.library import list_rasters, raster_source
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from labeling.label_set import current_labels, sizes
 from tests.browser.label_page import LabelPage
 from tests.browser.test_label_tools import metres_per_pixel

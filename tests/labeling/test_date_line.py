@@ -16,8 +16,8 @@ from errors import LabelError
 from imagery.grid import Grid
 from labeling.burn import burn, shapes_on
 from labeling.export import export_tiles
-from labeling.export_area import allowed_area
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.area import allowed_area
+from labeling.export.settings import ExportSettings, ImageSource
 from tiles.preview import places_geojson
 from tiles.reader import read_tile
 from workspace.classes import starter_schema

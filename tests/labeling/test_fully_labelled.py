@@ -13,7 +13,7 @@ from imagery.raster import inspect_raster
 from labeling.burn import burn, shapes_on, unlabelled
 from labeling.export import estimate_tiles, export_tiles
 from labeling.fully_labelled import fully_labelled
-from tests.labeling.test_export import PAVED, SMALL, UNCERTAIN, UNPAVED, X0, Y0, mosaic, run, table, write_scene
+from tests.labeling.export.test_make import PAVED, SMALL, UNCERTAIN, UNPAVED, X0, Y0, mosaic, run, table, write_scene
 from tiles.reader import read_tile
 from tiles.validate import validate_tile_set
 from workspace.classes import FULLY_LABELLED_VALUE, starter_schema

@@ -14,7 +14,7 @@ from affine import Affine
 from streamlit.testing.v1 import AppTest
 
 from imagery.library import add_copy, list_rasters, raster_source
-from labeling.export_job import export_jobs
+from labeling.export.job import export_jobs
 from labeling.journal import Label, Operation, open_journal
 from tests.tiles.conftest import write_tile_set
 from tiles.bring_in import bring_in_jobs, start_bring_in

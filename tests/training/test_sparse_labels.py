@@ -10,7 +10,7 @@ from shapely.geometry import box
 
 from inference.classify import make_classifier
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from labeling.label_set import label_set
 from models.bundle import load_bundle
 from tests.training.test_run import a_run

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from streamlit.testing.v1 import AppTest
 
-from labeling.export_settings import ExportSettings
+from labeling.export.settings import ExportSettings
 from tiles.formats import FORMATS
 from ui.settings_fields import refusals
 
@@ -87,7 +87,7 @@ def test_what_is_chosen_comes_back_in_the_type_of_the_field(page):
 def every_export_field(metadata_format: str) -> None:
     import streamlit as st
 
-    from labeling.export_settings import ExportSettings, fields_for
+    from labeling.export.settings import ExportSettings, fields_for
     from ui.settings_fields import settings_field
 
     start = ExportSettings().model_dump() | {"metadata_format": metadata_format}

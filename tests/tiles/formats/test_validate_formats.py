@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from errors import TileSetFormatError
-from tests.labeling.test_export_formats import export
+from tests.labeling.export.test_formats import export
 from tiles.tile_set import open_tile_set
 from tiles.validate import validate_tile_set
 

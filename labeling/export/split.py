@@ -9,10 +9,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from labeling.cut import Cut, crs_of
-from labeling.export_plan import PlannedImage
-from labeling.export_settings import ExportSettings
-from labeling.export_windows import TileWindow
+from labeling.export.cut import Cut, crs_of
+from labeling.export.plan import PlannedImage
+from labeling.export.settings import ExportSettings
+from labeling.export.windows import TileWindow
 from tiles.footprints import footprints_m
 from tiles.formats import FORMATS
 from tiles.split import split_by_place

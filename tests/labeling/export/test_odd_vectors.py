@@ -16,7 +16,7 @@ from shapely.affinity import translate
 from errors import LabelFileError
 from labeling.exchange import NOTHING, labels_of, placed, read_file
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from tiles.validate import validate_tile_set
 from workspace.classes import starter_schema
 

@@ -26,10 +26,10 @@ from errors import (
     UnsupportedRasterError,
 )
 from imagery.raster import inspect_raster
-from labeling import export_job
 from labeling.export import estimate_tiles, export_tiles
-from labeling.export_job import export_jobs, read_job, start_export
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export import job as export_job
+from labeling.export.job import export_jobs, read_job, start_export
+from labeling.export.settings import ExportSettings, ImageSource
 from tiles.reader import read_tile
 from tiles.tile_set import open_tile_set
 from tiles.validate import validate_tile_set

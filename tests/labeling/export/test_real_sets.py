@@ -16,7 +16,7 @@ from shapely.geometry import box
 from errors import UnplacedRasterError
 from imagery.raster import inspect_raster
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.settings import ExportSettings, ImageSource
 from labeling.label_sources import label_sources, read_sources
 from tiles.formats import FORMATS
 from tiles.reader import read_labelled

@@ -15,14 +15,14 @@ from affine import Affine
 from shapely.geometry import LineString, MultiLineString, box
 from typer.testing import CliRunner
 
-from labeling.export_command import app
-from labeling.export_settings import ExportSettings
+from labeling.export.command import app
+from labeling.export.settings import ExportSettings
 from tiles.reader import read_labelled, read_tile
 from tiles.tile_set import open_tile_set
 from workspace.classes import ClassDef, ClassSchema
 
 X0, Y0 = 500_000.0, 4_000_000.0
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Imagery and labels into a tile set. `python -m labeling.export --help` is the same as a command."""
+"""Imagery and labels into a tile set: plan, cut, split, put in place."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import geopandas as gpd
 
 from imagery.raster import RasterInfo, inspect_raster
-from labeling.cut import Cut, Progress, crs_of, cut_all
-from labeling.cut_imagery import Statistics, second_of
-from labeling.export_key import export_key
-from labeling.export_plan import PlannedImage, bytes_of, nothing_cut, plan_export, plan_images, settings_for
-from labeling.export_second import second_source, with_second
-from labeling.export_settings import ExportSettings, ImageSource
-from labeling.export_split import refuse_hopeless, split_cuts
+from labeling.export.cut import Cut, Progress, crs_of, cut_all
+from labeling.export.cut_imagery import Statistics, second_of
+from labeling.export.key import export_key
+from labeling.export.plan import PlannedImage, bytes_of, nothing_cut, plan_export, plan_images, settings_for
+from labeling.export.second import second_source, with_second
+from labeling.export.settings import ExportSettings, ImageSource
+from labeling.export.split import refuse_hopeless, split_cuts
 from tiles.formats import FORMATS
 from tiles.pictures import require_holds
 from tiles.tile_set import SecondImages, TileClass, TileRecord, TileSet, TileSetRecord
@@ -104,7 +104,7 @@ def estimate_tiles(
     mask: gpd.GeoDataFrame | None = None,
     second: RasterInfo | None = None,
 ) -> TileEstimate:
-    """How many tiles an export would make. Pure: no image is opened. Errors as `labeling.export_plan.plan_images`, and of `with_second`.
+    """How many tiles an export would make. Pure: no image is opened. Errors as `labeling.export.plan.plan_images`, and of `with_second`.
 
     `infos` are of the images to cut, `second` of the raster chosen as `settings.second_raster`.
     """
@@ -184,9 +184,3 @@ def _refuse_pictures(planned: Sequence[PlannedImage], settings: ExportSettings) 
         require_holds(settings.image_format, image.name, len(image.bands), image.info.dtype)
         if image.second is not None:
             require_holds(settings.image_format, "The second image", len(image.second.bands), image.second.info.dtype)
-
-
-if __name__ == "__main__":
-    from labeling.export_command import app
-
-    app(prog_name="python -m labeling.export")

@@ -14,9 +14,9 @@ from imagery.grid import Grid
 from imagery.raster import RasterInfo, inspect_raster
 from imagery.views import View, plan_view
 from labeling.burn import Shapes, outline, shapes_on
-from labeling.export_area import allowed_area
-from labeling.export_settings import ExportSettings, ImageSource
-from labeling.export_windows import TileWindow, cut_only_inside, windows_of
+from labeling.export.area import allowed_area
+from labeling.export.settings import ExportSettings, ImageSource
+from labeling.export.windows import TileWindow, cut_only_inside, windows_of
 from models.bands import meanings, unnamed
 from tiles.footprints import LONLAT
 from tiles.formats import FORMATS

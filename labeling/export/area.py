@@ -13,7 +13,7 @@ from imagery.grid import Grid
 from labeling.burn import Shapes
 from labeling.date_line import FULL_TURN, lonlat_span
 from labeling.exchange import VectorFile, placed, read_file
-from labeling.export_settings import ExportSettings
+from labeling.export.settings import ExportSettings
 from tiles.footprints import LONLAT
 
 AROUND = 0.5

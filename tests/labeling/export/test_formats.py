@@ -18,8 +18,8 @@ from shapely.ops import transform as polygon_transform
 
 from errors import TileSetFormatError
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
-from tests.labeling.test_export import X0, Y0, table, write_scene
+from labeling.export.settings import ExportSettings, ImageSource
+from tests.labeling.export.test_make import X0, Y0, table, write_scene
 from tiles.formats import FORMATS
 from tiles.preview import shape_of
 from tiles.reader import read_labelled, read_tile, require_pixels

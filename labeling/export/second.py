@@ -12,9 +12,9 @@ from errors import NoOverlapError
 from imagery.raster import RasterInfo
 from imagery.read import display_name
 from imagery.views import Layer, view_onto
-from labeling.export_plan import PlannedImage, SecondView, plan_images, where
-from labeling.export_settings import ExportSettings, ImageSource
-from labeling.export_windows import TileWindow
+from labeling.export.plan import PlannedImage, SecondView, plan_images, where
+from labeling.export.settings import ExportSettings, ImageSource
+from labeling.export.windows import TileWindow
 from tiles.formats import FORMATS
 from workspace.classes import ClassSchema
 
@@ -37,7 +37,7 @@ def with_second(
     """What is to be cut, with the second raster: of pairs only the windows that it may show; of unpaired collections, its own as well.
 
     Args:
-        planned: From `labeling.export_plan`.
+        planned: From `labeling.export.plan`.
         source: From `second_source`.
         info: Of the second raster.
         labels: Of the first ones; they choose windows of the second raster only where they touch it.

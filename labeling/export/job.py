@@ -1,4 +1,4 @@
-"""An export as a background job: `python -m labeling.export_job FOLDER`.
+"""An export as a background job: `python -m labeling.export.job FOLDER`.
 
 The folder holds settings.json (`ExportJob`) and labels.geojson, a copy of the labels as they were, perhaps mask.geojson, too: the job can be
 run again and gives the same tiles. See `workspace.jobs` for status, log and cancel.
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import JobError, TerratuneError
 from labeling.export import export_tiles
-from labeling.export_plan import no_labels
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.plan import no_labels
+from labeling.export.settings import ExportSettings, ImageSource
 from workspace.classes import ClassSchema
 from workspace.files import disk_full_explained, write_json, write_text
 from workspace.jobs import JobReporter, job_status, process_alive, run_job, start_job
@@ -31,7 +31,7 @@ JOBS_FOLDER = ".exports"
 """Below the project's tiles folder."""
 LABELS_FILE = "labels.geojson"
 MASK_FILE = "mask.geojson"
-MODULE = "labeling.export_job"
+MODULE = "labeling.export.job"
 SECONDS_BETWEEN_REPORTS = 0.25
 
 

@@ -14,8 +14,8 @@ import shapely
 from imagery.read import is_url
 from imagery.views import Layer
 from labeling.burn import Shapes
-from labeling.export_plan import PlannedImage
-from labeling.export_settings import ExportSettings
+from labeling.export.plan import PlannedImage
+from labeling.export.settings import ExportSettings
 from tiles.tile_set import FORMAT_VERSION, TileClass
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from imagery.grid import Grid
 from imagery.views import ViewReader
 from labeling.burn import burn, burn_instances, objects_in, outline, shapes_in, unlabelled
-from labeling.cut_imagery import Imagery, Statistics
-from labeling.export_plan import PlannedImage
-from labeling.export_settings import ExportSettings
-from labeling.export_windows import ENOUGH, TileWindow, fully_labelled_counts
-from labeling.patchwork import SIDE, Patchwork
+from labeling.export.cut_imagery import Imagery, Statistics
+from labeling.export.patchwork import SIDE, Patchwork
+from labeling.export.plan import PlannedImage
+from labeling.export.settings import ExportSettings
+from labeling.export.windows import ENOUGH, TileWindow, fully_labelled_counts
 from tiles.formats import TileFormat
 from tiles.objects import TileObject
 from tiles.tile_set import IGNORE_LABEL

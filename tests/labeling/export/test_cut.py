@@ -18,9 +18,9 @@ from errors import JobCancelled
 from imagery.views import ViewReader
 from labeling import cut
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings, ImageSource
-from tests.labeling.test_export import X0, Y0, table, write_scene
-from tests.labeling.test_export_formats import HOUSE, SCHEMA, TREE, digests
+from labeling.export.settings import ExportSettings, ImageSource
+from tests.labeling.export.test_formats import HOUSE, SCHEMA, TREE, digests
+from tests.labeling.export.test_make import X0, Y0, table, write_scene
 from tiles.formats import FORMATS
 from tiles.reader import read_tile
 

@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from labeling.export_settings import ExportSettings
+from labeling.export.settings import ExportSettings
 
 Command = Callable[..., None]
 SPELT = {"metadata_format": "format"}

@@ -9,9 +9,9 @@ from PIL import Image
 
 from errors import LabelError, UnknownClassError, UnsupportedRasterError
 from labeling.export import export_tiles
-from labeling.export_settings import ExportSettings
-from tests.labeling.test_export import table, write_scene
-from tests.labeling.test_export_formats import EVERY, HOUSE, TREE, at, export, in_words, side_json
+from labeling.export.settings import ExportSettings
+from tests.labeling.export.test_formats import EVERY, HOUSE, TREE, at, export, in_words, side_json
+from tests.labeling.export.test_make import table, write_scene
 from tiles.formats import FORMATS
 from tiles.preview import read_sample
 from tiles.reader import read_labelled, read_tile, require_pixels

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from imagery.read import Pixels
 from imagery.turn import sample
 from imagery.views import ViewReader
-from labeling.export_plan import PlannedImage, SecondView
-from labeling.export_windows import TileWindow
-from labeling.patchwork import SIDE, Patchwork
+from labeling.export.patchwork import SIDE, Patchwork
+from labeling.export.plan import PlannedImage, SecondView
+from labeling.export.windows import TileWindow
 from tiles.statistics import RunningStatistics
 from tiles.unfinished import State
 

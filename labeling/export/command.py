@@ -11,10 +11,10 @@ import typer
 from errors import TerratuneError
 from imagery.read import display_name, is_url
 from labeling.export import export_tiles
-from labeling.export_area import read_mask
-from labeling.export_options import with_settings
-from labeling.export_plan import no_labels
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.area import read_mask
+from labeling.export.options import with_settings
+from labeling.export.plan import no_labels
+from labeling.export.settings import ExportSettings, ImageSource
 from labeling.label_sources import label_sources, read_sources
 from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import TileSet

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labeling import patchwork
-from labeling.patchwork import Patchwork
+from labeling.export.patchwork import Patchwork
 
 WHOLE = np.arange(40 * 50).reshape(40, 50)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from imagery.grid import Grid
 from imagery.turn import box_around, turned_grid
 from labeling.burn import Shapes, outline
-from labeling.export_settings import ExportSettings
+from labeling.export.settings import ExportSettings
 from labeling.fully_labelled import FullyLabelled
 from tiles.formats import FORMATS, TileFormat
 from tiles.windows import starts

@@ -12,12 +12,12 @@ from pyproj import Transformer
 
 from errors import EmptyTileSetError, NoOverlapError, SplitError, TileSetFormatError
 from imagery.raster import inspect_raster
-from labeling.cut_imagery import Statistics
 from labeling.export import estimate_tiles, export_tiles
-from labeling.export_plan import plan_export
-from labeling.export_second import second_source, with_second
-from labeling.export_settings import ExportSettings, ImageSource
-from tests.labeling.test_export import UNPAVED, X0, Y0, table, two_tracks, write_scene
+from labeling.export.cut_imagery import Statistics
+from labeling.export.plan import plan_export
+from labeling.export.second import second_source, with_second
+from labeling.export.settings import ExportSettings, ImageSource
+from tests.labeling.export.test_make import UNPAVED, X0, Y0, table, two_tracks, write_scene
 from tiles.reader import read_labelled, read_tile, require_pixels
 from tiles.tile_set import open_tile_set
 from tiles.validate import validate_tile_set

@@ -17,8 +17,8 @@ from shapely.geometry import LineString, box
 from errors import EmptyTileSetError, InputMismatchError, LabelFileError, NoOverlapError
 from imagery.raster import inspect_raster
 from labeling.export import estimate_tiles, export_tiles
-from labeling.export_area import read_mask
-from labeling.export_settings import ExportSettings, ImageSource
+from labeling.export.area import read_mask
+from labeling.export.settings import ExportSettings, ImageSource
 from tiles.reader import read_labelled, read_tile
 from tiles.tile_set import RECORD_FILE, open_tile_set
 from tiles.validate import validate_tile_set
