@@ -16,8 +16,7 @@ from rasterio.features import rasterize
 
 from errors import JobCancelled
 from imagery.views import ViewReader
-from labeling import cut
-from labeling.export import export_tiles
+from labeling.export import cut, export_tiles
 from labeling.export.settings import ExportSettings, ImageSource
 from tests.labeling.export.test_formats import HOUSE, SCHEMA, TREE, digests
 from tests.labeling.export.test_make import X0, Y0, table, write_scene

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labeling import patchwork
+from labeling.export import patchwork
 from labeling.export.patchwork import Patchwork
 
 WHOLE = np.arange(40 * 50).reshape(40, 50)
