@@ -65,11 +65,23 @@ def split_by_place(
         if best is not None and best.cost < GOOD_ENOUGH:
             break
     if best is None:
-        raise SplitError(
-            "All labelled tiles lie in one place: training and validation cannot be kept apart, so the result could not be scored honestly.",
-            f"Label something at least {math.ceil(gap_m)} m away from the rest (or add a second image), or choose a smaller tile size.",
-        )
+        raise _one_place(gap_m)
     return best.splits, best.places
+
+
+def require_two_sides(footprints: NDArray[np.object_], validation_share: float, seed: int, gap_m: float) -> None:
+    """Refuse tiles that cannot be split, without looking for the best way. Arguments and errors as `split_by_place`."""
+    near, rng = _near(footprints, gap_m), np.random.default_rng(seed)
+    nothing_known = np.zeros((len(footprints), 1), dtype=np.int64)
+    if all(_best_draw(place, near, nothing_known, validation_share, rng) is None for place in _ways_to_cut(footprints, near)):
+        raise _one_place(gap_m)
+
+
+def _one_place(gap_m: float) -> SplitError:
+    return SplitError(
+        "All labelled tiles lie in one place: training and validation cannot be kept apart, so the result could not be scored honestly.",
+        f"Label something at least {math.ceil(gap_m)} m away from the rest (or add a second image), or choose a smaller tile size.",
+    )
 
 
 def _near(footprints: NDArray[np.object_], gap_m: float) -> csr_array:

@@ -15,7 +15,7 @@ from labeling.export.settings import ExportSettings
 from labeling.export.windows import TileWindow
 from tiles.footprints import footprints_m
 from tiles.formats import FORMATS
-from tiles.split import split_by_place
+from tiles.split import require_two_sides, split_by_place
 from tiles.tile_set import Split
 from workspace.classes import ClassSchema
 
@@ -29,8 +29,7 @@ def refuse_hopeless(planned: Sequence[PlannedImage], settings: ExportSettings) -
     windows = [(image, window) for image in planned for window in image.windows]
     if windows:
         _, grounds = _places(windows)
-        nothing_known = np.zeros((len(grounds), 1), dtype=np.int64)
-        split_by_place(grounds, nothing_known, settings.validation_share, settings.seed, _gap_m(planned, settings))
+        require_two_sides(grounds, settings.validation_share, settings.seed, _gap_m(planned, settings))
 
 
 def split_cuts(cuts: Sequence[Cut], schema: ClassSchema, settings: ExportSettings) -> tuple[list[Split], list[str]]:

@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from errors import SplitError
-from tiles.split import split_by_place
+from tiles.split import require_two_sides, split_by_place
 
 
 def grid_of_tiles(columns, rows, side=128.0, stride=64.0, origin=(0.0, 0.0)):
@@ -101,3 +101,16 @@ def test_many_tiles_are_split_in_seconds():
     outlines = grid_of_tiles(120, 100)
     splits, _ = split_by_place(outlines, np.ones((12_000, 3), dtype=np.int64), 0.2, 0, 181.0)
     assert splits.count("gap") < 0.35 * len(splits)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(3, 3), (4, 4), (10, 2), (40, 30)])
+def test_whether_two_sides_are_possible_is_known_without_the_best_way(columns, rows):
+    outlines = grid_of_tiles(columns, rows)
+    try:
+        split_by_place(outlines, np.ones((len(outlines), 1), dtype=np.int64), 0.2, 0, 181.0)
+    except SplitError as refused:
+        with pytest.raises(SplitError) as caught:
+            require_two_sides(outlines, 0.2, 0, 181.0)
+        assert str(caught.value) == str(refused)
+    else:
+        require_two_sides(outlines, 0.2, 0, 181.0)
