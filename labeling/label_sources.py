@@ -149,7 +149,7 @@ def derived_schema(values: Sequence[str], rasters: Iterable[ClassRaster] = ()) -
     """
     left_out = {v for v in values if v in {NOTHING, "0"} or is_fully_labelled(v)}
     ignored = {v for v in values if v.casefold() in IGNORE_NAMES or v == str(UNCERTAIN_VALUE)}
-    learnt = sorted(set(values) - left_out - ignored, key=lambda v: (len(v), v) if v.isdigit() else (0, v.casefold()))
+    learnt = sorted(set(values) - left_out - ignored, key=lambda v: (len(v), v, v) if v.isdigit() else (0, v.casefold(), v))
     names, colours = _of_rasters(rasters)
     if not learnt and not names:
         raise LabelFileError("The class field holds no class.", "Name another field with --class-field.")

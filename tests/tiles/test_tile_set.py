@@ -13,9 +13,10 @@ from tiles.tile_set import list_tile_sets, open_tile_set, save_record
 
 
 def as_another_program_left_it(folder):
-    """No record, no ignore masks, Windows line ends, stray side files."""
+    """No record, no checksums, no ignore masks, Windows line ends, stray side files."""
     write_tile_set(folder)
-    (folder / "terratune.json").unlink()
+    for ours in ("terratune.json", "manifest.sha256"):
+        (folder / ours).unlink()
     for path in (folder / "ignore").iterdir():
         path.unlink()
     (folder / "ignore").rmdir()
