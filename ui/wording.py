@@ -12,6 +12,9 @@ NO_HONEST_TEST = (
     "Expect less in places the model has not seen."
 )
 
+WIDE = 0.02
+"""A likely range narrower than this says that nothing changed, not that it is unsure what did."""
+
 
 def many(count: int, what: str) -> str:
     """`1 label`, `2,000 labels`."""
@@ -38,7 +41,7 @@ def doubt(class_name: str, blocks: int, gain: tuple[float, float] | None) -> str
             f"**{class_name}** lies in only {where} of the ground measured, fewer than {LEAST_BLOCKS}: "
             "too few to tell how much of the difference is chance. Label it in more places."
         )
-    if gain is not None and gain[0] <= 0 <= gain[1]:
+    if gain is not None and gain[0] <= 0 <= gain[1] and gain[1] - gain[0] >= WIDE:
         return f"**{class_name}**: the difference in IoU ({signed(gain[0])} to {signed(gain[1])}) could be chance."
     return None
 
