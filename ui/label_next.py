@@ -14,6 +14,7 @@ import streamlit as st
 from inference.suggest import UNSURE, Square, read_suggestions
 from ui.maps import LonLatBounds, add_shapes
 from ui.problems import plain
+from workspace.classes import FULLY_LABELLED_VALUE
 
 OFFERED = 10
 AROUND = 0.25
@@ -35,11 +36,10 @@ def label_next(job: Path, labels: gpd.GeoDataFrame, names: dict[str, str]) -> Sq
     key = f"label_next:{job.name}"
     if st.session_state.get(f"{key}:away"):
         return None
-    if key not in st.session_state:  # the same squares for the whole visit, so that none goes while it is being labelled
-        st.session_state[key] = open_squares(read_suggestions(job), labels, set(names))[:OFFERED]
-    squares: list[Square] = st.session_state[key]
-    if not squares:
+    squares: list[Square] = st.session_state.get(key) or open_squares(read_suggestions(job), labels, set(names))[:OFFERED]
+    if not squares:  # perhaps not yet: they are written a moment after the report
         return None
+    st.session_state[key] = squares  # the same for the whole visit, so that none goes while it is being labelled
     at = min(st.session_state.get(f"{key}:at", 0), len(squares) - 1)
     done = touched(squares, labels)
 
@@ -72,13 +72,14 @@ def open_squares(squares: Sequence[Square], labels: gpd.GeoDataFrame, rasters: s
 
 
 def touched(squares: Sequence[Square], labels: gpd.GeoDataFrame) -> list[bool]:
-    """For each square whether a label (longitude, latitude) lies in it."""
-    if labels.empty or not squares:
-        return [False] * len(squares)
+    """For each square whether an object (longitude, latitude) lies in it, or at least half of it is fully labelled."""
+    shapes = np.array([shapely.Polygon(square.corners) for square in squares], dtype=object)
+    areas = (labels["class_value"] == FULLY_LABELLED_VALUE).to_numpy()
+    geometry = labels.geometry.to_numpy()
     found = np.zeros(len(squares), dtype=bool)
-    tree = shapely.STRtree(labels.geometry.to_numpy())
-    found[np.unique(tree.query([shapely.Polygon(s.corners) for s in squares], predicate="intersects")[0])] = True
-    return [bool(v) for v in found]
+    found[np.unique(shapely.STRtree(geometry[~areas]).query(shapes, predicate="intersects")[0])] = True
+    known = shapely.area(shapely.intersection(shapes, shapely.union_all(geometry[areas])))
+    return [bool(v) for v in found | (known >= shapely.area(shapes) / 2)]
 
 
 def square_bounds(square: Square) -> LonLatBounds:

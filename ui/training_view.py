@@ -143,7 +143,7 @@ def training_result(folder: Path, *, done: bool) -> None:
 def _table(on: str, rows: list[dict[str, Any]]) -> None:
     """The scores on one set of tiles, which the heading names."""
     st.markdown(f"**{plain(on[:1].upper() + on[1:])}**")
-    shown = pd.DataFrame(rows).drop(columns="On")
+    shown = pd.DataFrame(rows).drop(columns="On").dropna(axis="columns", how="all")
     percent = st.column_config.NumberColumn(format="%.0f %%")
     st.dataframe(shown, hide_index=True, column_config={name: percent for name in shown.columns if name != "Class"})
 

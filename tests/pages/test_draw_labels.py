@@ -6,15 +6,19 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from shapely import Point, box
 from streamlit.testing.v1 import AppTest
 
 from imagery.library import add_copy, list_rasters
+from inference.suggest import Square
 from labeling.journal import Label, Operation, open_journal
 from ui import frame
+from ui.label_next import touched
 from ui.maps import map_document
 from workspace.classes import FULLY_LABELLED_VALUE, without_class
 from workspace.files import write_json
@@ -144,3 +148,25 @@ def test_who_comes_from_a_comparison_is_led_from_square_to_square(scene: Project
     page.button(key="label_next:mine:close").click().run()
     assert "Label here next" not in words(page) and shown[-1][2] > LON + 1e-3
     assert "Label here next" not in words(open_page(scene))
+
+
+def test_a_square_is_labelled_by_an_object_in_it_or_by_an_area_over_half_of_it():
+    def square(x: float) -> Square:
+        return Square(raster="aaaa", unsure=0.5, corners=((x, 0), (x + 1, 0), (x + 1, 1), (x, 1), (x, 0)))
+
+    rows = [(1, Point(0.5, 0.5)), (FULLY_LABELLED_VALUE, box(2.4, 0, 3, 1)), (FULLY_LABELLED_VALUE, box(4.7, 0, 5, 1))]
+    labels = gpd.GeoDataFrame({"class_value": [value for value, _ in rows]}, geometry=[shape for _, shape in rows], crs=4326)
+    assert touched([square(0), square(2), square(4), square(6)], labels) == [True, True, False, False]
+    assert touched([square(0)], labels[:0]) == [False] and touched([], labels) == []
+
+
+def test_squares_that_are_written_later_are_shown_then(scene: Project):
+    raster = list_rasters(scene)[0]
+    job = scene.predictions_folder / "mine"
+    write_json(job / "settings.json", {"title": "Mine", "base": "b", "new": "n", "rasters": [{"id": raster.id, "name": "scene.tif", "source": "x"}]})
+    page = open_page(scene, over="mine")
+    assert "Label here next" not in words(page)
+    corners = [[LON + x, LAT - y] for x, y in ((1e-4, 1e-4), (3e-4, 1e-4), (3e-4, 3e-4), (1e-4, 1e-4))]
+    write_json(job / "label_next.json", {"squares": [{"raster": raster.id, "unsure": 0.5, "corners": corners}]})
+    page.run()
+    assert "Label here next" in words(page)
