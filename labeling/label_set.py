@@ -25,7 +25,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import geopandas as gpd
 import numpy as np
@@ -40,6 +39,7 @@ from labeling.draw import kind_of
 from labeling.journal import Changes, open_journal
 from workspace.classes import FULLY_LABELLED_COLOUR, FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassSchema, rgb_of
 from workspace.files import disk_full_explained, replaced_on_success
+from workspace.layer_styles import add_layer_styles, layer_style
 
 CRS = "EPSG:4326"
 ATTRIBUTES = ("object_id", "class_value", "width_m", "origin", "note", "review", "created", "changed")
@@ -208,52 +208,9 @@ def _single(geometry: shapely.Geometry) -> shapely.Geometry:
 
 
 def _add_styles(connection: sqlite3.Connection, schema: ClassSchema) -> None:
-    """The `layer_styles` table in which QGIS looks for a layer's default style."""
-    connection.execute(
-        "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), f_table_schema TEXT(256),"
-        " f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN,"
-        " description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"
-    )
-    connection.execute(
-        "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')"
-    )
-    for kind, layer in LAYERS.items():
-        column = connection.execute("SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)).fetchone()[0]
-        connection.execute(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, useAsDefault,"
-            " description) VALUES ('', '', ?, ?, 'classes', ?, 1, 'Class colours')",
-            (layer, column, style_qml(kind, schema)),
-        )
+    add_layer_styles(connection, {layer: style_qml(kind, schema) for kind, layer in LAYERS.items()})
 
 
 def style_qml(kind: str, schema: ClassSchema) -> str:
     """A QGIS layer style (QML): one symbol a class, by Classvalue. `kind` is "area", "line" or "point"."""
-    categories = "".join(
-        f'<category render="true" type="long" value="{value}" symbol="{i}" label={quoteattr(name)}/>'
-        for i, (value, name, _) in enumerate(legend(kind, schema))
-    )
-    symbols = "".join(
-        _symbol(kind, i, colour, hollow=value == FULLY_LABELLED_VALUE) for i, (value, _, colour) in enumerate(legend(kind, schema))
-    )
-    return (
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'><qgis styleCategories=\"Symbology\" version=\"3.28.0\">"
-        '<renderer-v2 type="categorizedSymbol" attr="Classvalue" enableorderby="0" forceraster="0" symbollevels="0">'
-        f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2></qgis>"
-    )
-
-
-def _symbol(kind: str, index: int, colour: str, *, hollow: bool) -> str:
-    red, green, blue = rgb_of(colour)
-    solid, pale = f"{red},{green},{blue},255", f"{red},{green},{blue},70"
-    symbol_type, layer_class, options = {
-        "area": ("fill", "SimpleFill", {"color": pale, "outline_color": solid, "outline_width": "0.5", "style": "solid"}),
-        "line": ("line", "SimpleLine", {"line_color": solid, "line_width": "0.7", "capstyle": "round", "joinstyle": "round"}),
-        "point": ("marker", "SimpleMarker", {"color": solid, "name": "circle", "size": "2.6", "outline_color": "255,255,255,255"}),
-    }[kind]
-    if hollow:
-        options |= {"style": "no", "outline_style": "dash"}
-    listed = "".join(f'<Option type="QString" name="{name}" value="{value}"/>' for name, value in options.items())
-    return (
-        f'<symbol type="{symbol_type}" name="{index}" alpha="1" clip_to_extent="1" force_rhr="0">'
-        f'<layer class="{layer_class}" enabled="1" locked="0" pass="0"><Option type="Map">{listed}</Option></layer></symbol>'
-    )
+    return layer_style(kind, legend(kind, schema), hollow=FULLY_LABELLED_VALUE)
