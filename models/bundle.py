@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, overload
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
+from typing_extensions import TypeVar
 
 from errors import BundleError
 from models.bands import meanings
@@ -28,7 +30,7 @@ from models.card import (
     read_card,
     write_card,
 )
-from models.network import SegmentationNetwork, build_network
+from models.network import Network, SegmentationNetwork, build_network
 from workspace.files import disk_full_explained
 
 __all__ = [
@@ -45,16 +47,19 @@ __all__ = [
 ]
 
 
+N = TypeVar("N", bound=Network, default=SegmentationNetwork)
+
+
 @dataclass(frozen=True)
-class ModelBundle:
+class ModelBundle(Generic[N]):
     """A loaded model, in evaluation mode on the CPU."""
 
-    network: SegmentationNetwork
+    network: N
     card: ModelCard
     folder: Path
 
 
-def save_bundle(folder: Path, network: SegmentationNetwork, card: ModelCard) -> ModelCard:
+def save_bundle(folder: Path, network: Network, card: ModelCard) -> ModelCard:
     """Write weights and card as `folder`, replacing what is there only once everything is written.
 
     Returns:
@@ -84,11 +89,23 @@ def save_bundle(folder: Path, network: SegmentationNetwork, card: ModelCard) -> 
     return card
 
 
-def load_bundle(folder: Path) -> ModelBundle:
+@overload
+def load_bundle(folder: Path) -> ModelBundle: ...
+
+
+@overload
+def load_bundle(folder: Path, kind: type[N]) -> ModelBundle[N]: ...
+
+
+def load_bundle(folder: Path, kind: type[Network] = SegmentationNetwork) -> ModelBundle[Any]:
     """Load a bundle; nothing in it is executed.
 
+    Args:
+        folder: The bundle, or a run that holds one.
+        kind: What is asked for: something that tells a class for each pixel unless said; `Network` for anything.
+
     Raises:
-        BundleError: a file is missing, damaged, or does not belong to the other.
+        BundleError: a file is missing, damaged, or does not belong to the other; or the model is for something else.
     """
     folder = bundle_folder(folder)
     card = read_card(folder)
@@ -101,6 +118,8 @@ def load_bundle(folder: Path) -> ModelBundle:
             "Copy the whole folder again, or train the model again.",
         )
     network = build_network(card.architecture, len(card.input.band_names), card.outputs)
+    if not isinstance(network, kind):
+        raise BundleError(f"The model '{card.title}' is one for {card.task}: it cannot be used for this.", "Choose another model.")
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:

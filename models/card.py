@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from errors import BundleError, InputMismatchError
-from models.architecture import Architecture
+from models.architecture import AnyArchitecture, Task, task_of
 from models.bands import meanings, unnamed
 from models.values import ONE_UNIT, SPREAD, BandStatistics, Range, unlikeness
 from workspace.classes import ClassDef
@@ -103,8 +103,7 @@ class ModelCard(BaseModel):
     """Also its folder's name: letters, digits, dashes."""
     title: str
     summary: str = ""
-    task: str = "semantic segmentation"
-    architecture: Architecture
+    architecture: AnyArchitecture
     input: ModelInput
     classes: tuple[ClassDef, ...]
     """Empty for a pretrained encoder that knows no class yet."""
@@ -118,9 +117,21 @@ class ModelCard(BaseModel):
     base: BaseReference | None = None
     weights_sha256: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_the_task(cls, value: Any) -> Any:
+        """Older cards say the task, which the architecture tells."""
+        return {k: v for k, v in value.items() if k != "task"} if isinstance(value, dict) else value
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def task(self) -> Task:
+        return task_of(self.architecture)
+
     @property
     def outputs(self) -> int:
-        return len(self.classes) + 1
+        """Background, which output 0 is, and classes; a whole tile always has a class, so there is no background of scenes."""
+        return len(self.classes) + (self.task != "scene classification")
 
     def output_of(self, class_name: str) -> int | None:
         """Output index of the class with this name, whatever its case; None when there is none."""
@@ -254,7 +265,9 @@ def _value_notes(card: ModelCard, order: Sequence[int], ranges: Sequence[Range |
     """Compared where the training tiles' values are known; 8-bit values have one unit only, so they are never refused."""
     if not card.input.statistics:
         return []
-    pairs = [(b, known, there) for b, (known, i) in enumerate(zip(card.input.ranges, order, strict=True)) if (there := ranges[i]) is not None]
+    pairs = [
+        (b, known, there) for b, (known, i) in enumerate(zip(card.input.ranges, order, strict=True)) if (there := ranges[i]) is not None
+    ]
     unlike = unlikeness([known for _, known, _ in pairs], [there for _, _, there in pairs])
     notes = []
     if unlike is not None:

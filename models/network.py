@@ -1,22 +1,33 @@
-"""Networks: a timm encoder, a decoder, a head; for any number of bands and outputs, and any image size.
+"""Networks: a timm encoder, then what the task asks for; for any number of bands and outputs, and any image size.
 
-The default was chosen by measurement: see docs/networks.md, made by benchmarks/networks.py.
+What finds objects is in `models.detection`. The default was chosen by measurement: see docs/networks.md, made by benchmarks/networks.py.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architecture import Architecture
+from models.architecture import Architecture, DetectorArchitecture, SceneArchitecture
 
-__all__ = ["Architecture", "SegmentationNetwork", "build_network"]
+__all__ = ["Architecture", "ChangeNetwork", "Network", "SceneNetwork", "SegmentationNetwork", "build_encoder", "build_network"]
 
 
-class SegmentationNetwork(nn.Module):
+class Network(nn.Module):
+    """What every network has: an encoder that can be frozen, and how many bands it reads and outputs it gives."""
+
+    encoder: nn.Module
+    stride: int
+    bands: int
+    outputs: int
+    """Background and classes; of scenes the classes alone."""
+
+
+class SegmentationNetwork(Network):
     """Encoder, decoder and head: normalised image in, one logit per output and pixel out.
 
     `encode` and `decode` are separate so that what a frozen encoder says about a tile could be kept and reused.
@@ -54,31 +65,94 @@ class SegmentationNetwork(nn.Module):
         return self.decode(self.encode(self.pad(image)), (image.shape[-2], image.shape[-1]))
 
 
-def build_network(architecture: Architecture, bands: int, outputs: int, *, pretrained: bool = False) -> SegmentationNetwork:
+class ChangeNetwork(SegmentationNetwork):
+    """Looks at both images with one encoder and decodes how their features differ (FC-Siam-diff: Daudt et al. 2018).
+
+    The first half of the bands is the earlier image, the second half the later one.
+    """
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """How much the features of the two images (n, 2 x bands, height, width) differ, finest first."""
+        earlier, later = image.chunk(2, dim=1)
+        both = self.encoder(torch.cat([earlier, later]))
+        return [(a - b).abs() for a, b in (level.chunk(2) for level in both)]
+
+
+class SceneNetwork(Network):
+    """Encoder, mean over the picture, one linear layer: one logit per class for a whole tile."""
+
+    def __init__(self, encoder: nn.Module, features: int, *, stride: int, bands: int, outputs: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(features, outputs)
+        self.stride = stride
+        self.bands = bands
+        self.outputs = outputs
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(n, bands, height, width) float -> logits (n, outputs) float32; any height and width."""
+        return self.head(self.encoder(image)[-1].mean(dim=(-2, -1)).float())
+
+
+@overload
+def build_network(architecture: Architecture, bands: int, outputs: int, *, pretrained: bool = False) -> SegmentationNetwork: ...
+
+
+@overload
+def build_network(
+    architecture: Architecture | DetectorArchitecture | SceneArchitecture, bands: int, outputs: int, *, pretrained: bool = False
+) -> Network: ...
+
+
+def build_network(
+    architecture: Architecture | DetectorArchitecture | SceneArchitecture, bands: int, outputs: int, *, pretrained: bool = False
+) -> Network:
     """A network with fresh weights, or with timm's pretrained encoder.
 
     Args:
-        architecture: Which encoder and decoder.
-        bands: Input bands.
-        outputs: Background and classes.
+        architecture: Which encoder, and what follows it.
+        bands: Input bands; of a pair of images those of both.
+        outputs: Background and classes; of scenes the classes alone.
         pretrained: Load the encoder's published weights (from the local cache, or over the network).
     """
-    if architecture.decoder == "light":
-        return _light(architecture, bands, outputs, pretrained)
-    return _from_smp(architecture, bands, outputs, pretrained)
+    if isinstance(architecture, DetectorArchitecture):
+        from models.detection import build_detector  # torchvision's detectors take a second to import
+
+        return build_detector(architecture, bands, outputs, pretrained=pretrained)
+    if isinstance(architecture, SceneArchitecture):
+        encoder, channels, strides = build_encoder(architecture.encoder, architecture.encoder_levels, bands, pretrained=pretrained)
+        return SceneNetwork(encoder, channels[-1], stride=strides[-1], bands=bands, outputs=outputs)
+    return _segmentation(architecture, bands, outputs, pretrained)
 
 
-def _light(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> SegmentationNetwork:
-    levels = tuple(range(architecture.encoder_levels))
-    encoder = timm.create_model(architecture.encoder, pretrained=pretrained, features_only=True, in_chans=bands, out_indices=levels)
+def _segmentation(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> SegmentationNetwork:
+    if bands % architecture.images:
+        raise ValueError(f"Two images of a place need an even number of bands, not {bands}.")
+    build = _light if architecture.decoder == "light" else _from_smp
+    encoder, decoder, head, stride = build(architecture, bands // architecture.images, outputs, pretrained)
+    kind = SegmentationNetwork if architecture.images == 1 else ChangeNetwork
+    return kind(encoder, decoder, head, stride=stride, bands=bands, outputs=outputs)
+
+
+def build_encoder(name: str, levels: int, bands: int, *, pretrained: bool = False) -> tuple[nn.Module, list[int], list[int]]:
+    """A timm encoder that gives its first `levels` levels, with the channels and the stride of each."""
+    encoder = timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=bands, out_indices=tuple(range(levels)))
     info: Any = encoder.feature_info
-    channels, strides = info.channels(), info.reduction()
+    return encoder, info.channels(), info.reduction()
+
+
+_Parts = tuple[nn.Module, nn.Module, nn.Module, int]
+"""Encoder, decoder, head, stride."""
+
+
+def _light(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> _Parts:
+    encoder, channels, strides = build_encoder(architecture.encoder, architecture.encoder_levels, bands, pretrained=pretrained)
     decoder = LightDecoder(channels, strides, architecture.decoder_channels, architecture.output_stride)
     head = nn.Sequential(nn.Conv2d(decoder.out_channels, outputs, 1), Upscale(decoder.out_stride))
-    return SegmentationNetwork(encoder, decoder, head, stride=max(strides), bands=bands, outputs=outputs)
+    return encoder, decoder, head, max(strides)
 
 
-def _from_smp(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> SegmentationNetwork:
+def _from_smp(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> _Parts:
     import segmentation_models_pytorch as smp
 
     kinds = {"unet": smp.Unet, "fpn": smp.FPN, "deeplabv3plus": smp.DeepLabV3Plus}
@@ -86,7 +160,7 @@ def _from_smp(architecture: Architecture, bands: int, outputs: int, pretrained: 
     made = kinds[architecture.decoder](
         encoder_name=f"tu-{architecture.encoder}", encoder_weights=weights, in_channels=bands, classes=outputs
     )
-    return SegmentationNetwork(made.encoder, made.decoder, made.segmentation_head, stride=32, bands=bands, outputs=outputs)
+    return made.encoder, made.decoder, made.segmentation_head, 32
 
 
 class LightDecoder(nn.Module):

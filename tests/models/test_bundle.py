@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from errors import BundleError, DiskFullError
-from models.architecture import Architecture
+from models.architecture import Architecture, SceneArchitecture
 from models.bundle import adapt_bands, adapt_outputs, load_bundle, save_bundle
-from models.network import build_network
+from models.network import SceneNetwork, build_network
 from tests.models.cards import SMALL, a_card
 from workspace.classes import ClassDef
 
@@ -111,3 +111,11 @@ def test_bands_with_the_same_name_keep_their_weights(network):
 def change(folder, key, value):
     path = folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+
+def test_a_model_for_something_else_is_refused(tmp_path):
+    card = a_card(architecture=SceneArchitecture(encoder="resnet10t"))
+    save_bundle(tmp_path / "scenes", build_network(card.architecture, 3, card.outputs), card)
+    with pytest.raises(BundleError, match="scene classification: it cannot be used for this"):
+        load_bundle(tmp_path / "scenes")
+    assert load_bundle(tmp_path / "scenes", SceneNetwork).network.outputs == 1

@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from errors import InputMismatchError
-from models.card import ModelCard, ModelInput, Score, band_order, check_input, reading_factor
+from models.architecture import Architecture, DetectorArchitecture, SceneArchitecture
+from models.card import ModelCard, ModelInput, Score, band_order, check_input, read_card, reading_factor, write_card
 from models.values import BandStatistics
 from tests.models.cards import a_card
 
@@ -104,3 +105,19 @@ def test_nodata_that_is_not_marked_is_told():
 def test_statistics_are_for_each_band():
     with pytest.raises(ValidationError, match="for each band"):
         ModelInput(band_names=("a", "b"), mean=(1, 1), std=(1, 1), tile_size=64, statistics=with_values().input.statistics)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task", "outputs"),
+    [
+        (Architecture(), "semantic segmentation", 2),
+        (Architecture(images=2), "change detection", 2),
+        (DetectorArchitecture(), "object detection", 2),
+        (DetectorArchitecture(detector="maskrcnn"), "instance segmentation", 2),
+        (SceneArchitecture(), "scene classification", 1),
+    ],
+)
+def test_the_architecture_tells_the_task(tmp_path, architecture, task, outputs):
+    write_card(tmp_path, a_card(architecture=architecture))
+    again = read_card(tmp_path)
+    assert (again.architecture, again.task, again.outputs) == (architecture, task, outputs)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models.architecture import Architecture
-from models.network import build_network
+from models.architecture import Architecture, SceneArchitecture
+from models.network import ChangeNetwork, SceneNetwork, build_network
 
 
 @pytest.mark.parametrize("decoder", ["light", "unet", "fpn", "deeplabv3plus"])
@@ -35,3 +35,25 @@ def test_padding_does_not_move_the_picture():
 def test_default_is_small():
     network = build_network(Architecture(), 3, 3)
     assert sum(p.numel() for p in network.parameters()) < 8e6
+
+
+def test_scenes_have_one_logit_for_each_class():
+    network = build_network(SceneArchitecture(encoder="resnet10t"), 4, 5).eval()
+    assert isinstance(network, SceneNetwork)
+    assert network(torch.randn(2, 4, 50, 70)).shape == (2, 5)
+
+
+def test_change_is_nothing_between_equal_images_wherever_they_are():
+    torch.manual_seed(0)
+    network = build_network(Architecture(encoder="resnet10t", decoder_channels=16, images=2), 6, 2).eval()
+    assert isinstance(network, ChangeNetwork)
+    one, other = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        same, same_too, changed = (network(torch.cat(pair, dim=1)) for pair in ((one, one), (other, other), (one, other)))
+    assert torch.allclose(same, same_too)
+    assert not torch.allclose(same, changed)
+
+
+def test_a_pair_needs_an_even_number_of_bands():
+    with pytest.raises(ValueError, match="even number"):
+        build_network(Architecture(encoder="resnet10t", images=2), 3, 2)
