@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from errors import BundleError, ModelNotFoundError
-from models.download import Progress, download_resumable
+from models.download import Progress, download
 from workspace.files import folder_name, read_json, write_json
 
 Kind = Literal["smart", "sam"]
@@ -142,7 +142,7 @@ class Checkpoints:
         if tool.path is not None:
             return tool.path
         path = self.folder / one.file
-        download_resumable(f"{self._address}/{one.file}", path, sha256=one.sha256, progress=progress)
+        download(f"{self._address}/{one.file}", path, sha256=one.sha256, progress=progress)
         self._remember(path, one.sha256)
         return path
 
