@@ -54,19 +54,64 @@ class SceneArchitecture(_Strict):
     encoder_levels: int = Field(default=4, ge=2, le=5, description="How many halvings of the encoder are used.")
 
 
+ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+
+
+class ArcGISArchitecture(_Strict):
+    """A class for each pixel: a network that ArcGIS can rebuild, by the name that ArcGIS has for it."""
+
+    kind: Literal["arcgis"] = "arcgis"
+    model: Literal["UnetClassifier", "DeepLab", "MultiTaskRoadExtractor", "ConnectNet"] = "UnetClassifier"
+    backbone: ResNet = "resnet34"
+    narrow_end: bool = Field(default=True, description="U-Net: half the channels between the two convolutions after the image has joined.")
+    roads: Literal["linknet", "hourglass"] = Field(default="linknet", description="Road models: which network; the hourglass has no backbone.")
+    orientations: int = Field(default=19, ge=2, le=361, description="Road models: directions that the second branch tells apart, and none.")
+
+    @property
+    def encoder(self) -> str:
+        """The name for people."""
+        return "hourglass" if self.model in ROAD_MODELS and self.roads == "hourglass" else self.backbone
+
+
+ROAD_MODELS = ("MultiTaskRoadExtractor", "ConnectNet")
+
+
+class OnnxArchitecture(_Strict):
+    """A class for each pixel: a finished graph of operations, run by ONNX Runtime. It predicts, but cannot be fine-tuned."""
+
+    kind: Literal["onnx"] = "onnx"
+    size_bytes: int = Field(gt=0, description="Of the ONNX file, which lies among the weights.")
+    gives: Literal["logits", "probabilities", "probability"] = Field(
+        default="probabilities", description="What comes out: a logit or a probability for each output, or one probability of the only class."
+    )
+    stride: int = Field(default=1, ge=1, le=4096, description="Image sides have to be multiples of this.")
+    side: int | None = Field(default=None, ge=1, le=8192, description="Where the graph takes images of one size only: their side.")
+
+    @property
+    def encoder(self) -> str:
+        """The name for people."""
+        return "ONNX"
+
+
 def _kind(value: Any) -> str:
     """Cards from before there were kinds say a class for each pixel."""
     return str(value.get("kind", "pixels") if isinstance(value, dict) else value.kind)
 
 
 AnyArchitecture = Annotated[
-    Annotated[Architecture, Tag("pixels")] | Annotated[DetectorArchitecture, Tag("objects")] | Annotated[SceneArchitecture, Tag("scene")],
+    Annotated[Architecture, Tag("pixels")]
+    | Annotated[DetectorArchitecture, Tag("objects")]
+    | Annotated[SceneArchitecture, Tag("scene")]
+    | Annotated[ArcGISArchitecture, Tag("arcgis")]
+    | Annotated[OnnxArchitecture, Tag("onnx")],
     Discriminator(_kind),
 ]
 
 
-def task_of(architecture: Architecture | DetectorArchitecture | SceneArchitecture) -> Task:
+def task_of(architecture: AnyArchitecture) -> Task:
     """What a model of this architecture answers."""
+    if isinstance(architecture, (ArcGISArchitecture, OnnxArchitecture)):
+        return "semantic segmentation"
     if isinstance(architecture, DetectorArchitecture):
         return "instance segmentation" if architecture.detector == "maskrcnn" else "object detection"
     if isinstance(architecture, SceneArchitecture):

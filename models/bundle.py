@@ -168,6 +168,7 @@ def adapt_bands(network: SegmentationNetwork, old_names: Sequence[str], new_name
     columns = [old.get(meaning) for meaning in meanings(new_names)]
     if columns == list(range(network.bands)):
         return
+    network.take_bands(columns)
     first = next(m for m in network.encoder.modules() if isinstance(m, nn.Conv2d))
     if first.groups != 1:
         raise ValueError("The first convolution of this encoder is grouped; its bands cannot be changed.")

@@ -5,6 +5,7 @@ What finds objects is in `models.detection`. The default was chosen by measureme
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, overload
 
 import timm
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architecture import Architecture, DetectorArchitecture, SceneArchitecture
+from models.architecture import AnyArchitecture, ArcGISArchitecture, Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
 
 __all__ = ["Architecture", "ChangeNetwork", "Network", "SceneNetwork", "SegmentationNetwork", "build_encoder", "build_network"]
 
@@ -60,6 +61,10 @@ class SegmentationNetwork(Network):
         mode = "reflect" if down < rows and across < columns else "replicate"
         return F.pad(image, (0, across, 0, down), mode=mode)
 
+    def take_bands(self, columns: Sequence[int | None]) -> None:
+        """Told by `models.bundle.adapt_bands` when the first convolution is about to read other bands: for each one its place among the old ones, or
+        None. Networks that look at the image again further on change there, too."""
+
     def forward(self, image: Tensor) -> Tensor:
         """(n, bands, height, width) float -> logits (n, outputs, height, width) float32; any height and width."""
         return self.decode(self.encode(self.pad(image)), (image.shape[-2], image.shape[-1]))
@@ -95,18 +100,16 @@ class SceneNetwork(Network):
 
 
 @overload
-def build_network(architecture: Architecture, bands: int, outputs: int, *, pretrained: bool = False) -> SegmentationNetwork: ...
+def build_network(
+    architecture: Architecture | ArcGISArchitecture | OnnxArchitecture, bands: int, outputs: int, *, pretrained: bool = False
+) -> SegmentationNetwork: ...
 
 
 @overload
-def build_network(
-    architecture: Architecture | DetectorArchitecture | SceneArchitecture, bands: int, outputs: int, *, pretrained: bool = False
-) -> Network: ...
+def build_network(architecture: AnyArchitecture, bands: int, outputs: int, *, pretrained: bool = False) -> Network: ...
 
 
-def build_network(
-    architecture: Architecture | DetectorArchitecture | SceneArchitecture, bands: int, outputs: int, *, pretrained: bool = False
-) -> Network:
+def build_network(architecture: AnyArchitecture, bands: int, outputs: int, *, pretrained: bool = False) -> Network:
     """A network with fresh weights, or with timm's pretrained encoder.
 
     Args:
@@ -122,6 +125,14 @@ def build_network(
     if isinstance(architecture, SceneArchitecture):
         encoder, channels, strides = build_encoder(architecture.encoder, architecture.encoder_levels, bands, pretrained=pretrained)
         return SceneNetwork(encoder, channels[-1], stride=strides[-1], bands=bands, outputs=outputs)
+    if isinstance(architecture, ArcGISArchitecture):
+        from models.arcgis.networks import build_arcgis
+
+        return build_arcgis(architecture, bands, outputs)
+    if isinstance(architecture, OnnxArchitecture):
+        from models.packages.onnx_network import OnnxNetwork
+
+        return OnnxNetwork(architecture, bands, outputs)
     return _segmentation(architecture, bands, outputs, pretrained)
 
 

@@ -1,0 +1,142 @@
+"""ArcGIS's UnetClassifier: fastai's dynamic U-Net (Howard et al.) over a torchvision ResNet, by its published layout.
+
+The encoder's features go up through pixel shuffles without normalisation layers; the image itself joins at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.arcgis.resnet import resnet_children, stage_channels
+from models.network import SegmentationNetwork
+
+STRIDE = 32
+STEM = 64
+"""Channels of a ResNet at stride 2."""
+
+
+class UnetEncoder(nn.Module):
+    """A ResNet that gives the image itself and its features at strides 2, 4, 8, 16 and 32, finest first."""
+
+    def __init__(self, backbone: str, bands: int) -> None:
+        super().__init__()
+        self.body = resnet_children(backbone, bands)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(n, bands, height, width) -> six levels."""
+        features, x = [image], image
+        for index, part in enumerate(self.body):
+            x = part(x)
+            if index in (2, 4, 5, 6, 7):
+                features.append(x)
+        return features
+
+
+class UpBlock(nn.Module):
+    """Twice as fine: pixel shuffle, joined with the encoder's features of that stride, two convolutions."""
+
+    def __init__(self, coarse: int, fine: int, *, last: bool) -> None:
+        super().__init__()
+        self.shuf = PixelShuffle(coarse, coarse // 2)
+        self.bn = nn.BatchNorm2d(fine)
+        joined = coarse // 2 + fine
+        self.out_channels = joined // 2 if last else joined
+        self.conv1 = convolution(joined, self.out_channels)
+        self.conv2 = convolution(self.out_channels, self.out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Coarse features and those of the encoder at twice the size -> as many rows and columns as the latter."""
+        return self.conv2(self.conv1(F.relu(torch.cat([self.shuf(x), self.bn(skip)], dim=1))))
+
+
+class PixelShuffle(nn.Module):
+    """A 1x1 convolution to four times the channels, rearranged to twice the rows and columns."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(channels, 4 * out_channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(F.relu(self.conv(x)), 2)
+
+
+class Cross(nn.Module):
+    """Two convolutions around which the input is added."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(convolution(channels, inner), convolution(inner, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class UnetDecoder(nn.Module):
+    """From the encoder's six levels to one vector for each pixel."""
+
+    def __init__(self, channels: Sequence[int], bands: int, *, narrow: bool) -> None:
+        super().__init__()
+        deepest = channels[-1]
+        self.bn = nn.BatchNorm2d(deepest)
+        self.middle = nn.Sequential(convolution(deepest, 2 * deepest), convolution(2 * deepest, deepest))
+        self.up = nn.ModuleList()
+        width = deepest
+        for index, fine in enumerate(reversed(channels[:-1])):
+            block = UpBlock(width, fine, last=index == len(channels) - 2)
+            self.up.append(block)
+            width = block.out_channels
+        self.shuffle = PixelShuffle(width, width)
+        self.out_channels = width + bands
+        self.cross = Cross(self.out_channels, self.out_channels // 2 if narrow else self.out_channels)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Image and features, finest first -> (n, channels, height, width)."""
+        image, *levels = features
+        x = self.middle(F.relu(self.bn(levels[-1])))
+        for block, skip in zip(self.up, reversed(levels[:-1]), strict=True):
+            x = block(x, skip)
+        return self.cross(torch.cat([self.shuffle(x), image], dim=1))
+
+
+class UnetNetwork(SegmentationNetwork):
+    """The image joins the decoder, too, so other bands change its end as well."""
+
+    def take_bands(self, columns: Sequence[int | None]) -> None:
+        """See `SegmentationNetwork.take_bands`: the channels that stand for bands are the last ones of the decoder's end; a further band starts as the mean of all."""
+        assert isinstance(self.decoder, UnetDecoder)
+        first, last = self.decoder.cross.layers[0][0], self.decoder.cross.layers[1][0]  # type: ignore[index]
+        head = self.head.get_submodule("0")
+        assert isinstance(head, nn.Conv2d)
+        for layer, axis in ((first, 1), (last, 0), (head, 1)):
+            layer.weight = nn.Parameter(_with_bands(layer.weight.detach(), self.bands, columns, axis))
+        last.bias = nn.Parameter(_with_bands(last.bias.detach(), self.bands, columns, 0))
+        self.decoder.out_channels += len(columns) - self.bands
+        first.in_channels = last.out_channels = head.in_channels = self.decoder.out_channels
+
+
+def build_unet(backbone: str, bands: int, outputs: int, *, narrow: bool) -> UnetNetwork:
+    """A U-Net with fresh weights; `narrow`: the convolutions after the image has joined have half the channels between them."""
+    encoder = UnetEncoder(backbone, bands)
+    decoder = UnetDecoder([STEM, *stage_channels(encoder.body)], bands, narrow=narrow)
+    head = nn.Sequential(nn.Conv2d(decoder.out_channels, outputs, 1))
+    return UnetNetwork(encoder, decoder, head, stride=STRIDE, bands=bands, outputs=outputs)
+
+
+def convolution(channels: int, out_channels: int) -> nn.Sequential:
+    """3x3 with bias, then ReLU."""
+    conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+    nn.init.kaiming_normal_(conv.weight)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return nn.Sequential(conv, nn.ReLU(inplace=True))
+
+
+def _with_bands(weight: Tensor, bands: int, columns: Sequence[int | None], axis: int) -> Tensor:
+    """`weight` with the last `bands` slices along `axis` replaced by those of `columns`."""
+    others, of_bands = weight.split([weight.shape[axis] - bands, bands], dim=axis)
+    mean = of_bands.mean(dim=axis, keepdim=True)
+    chosen = [mean if column is None else of_bands.narrow(axis, column, 1) for column in columns]
+    return torch.cat([others, *chosen], dim=axis).contiguous()
