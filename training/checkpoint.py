@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.freezing import is_frozen
-from models.network import SegmentationNetwork
+from models.network import Network
 from workspace.files import replaced_on_success
 
 FILE = "checkpoint.pt"
@@ -35,13 +35,13 @@ class Progress:
     """The facts of every epoch event."""
 
 
-def learnt_state(network: SegmentationNetwork) -> State:
+def learnt_state(network: Network) -> State:
     """Copies of all tensors that training can have changed: a frozen encoder's are left out."""
-    frozen = is_frozen(network.encoder)
-    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items() if not (frozen and k.startswith("encoder."))}
+    kept = {id(v) for v in network.encoder.state_dict(keep_vars=True).values()} if is_frozen(network.encoder) else set()
+    return {k: v.detach().cpu().clone() for k, v in network.state_dict(keep_vars=True).items() if id(v) not in kept}
 
 
-def load_learnt(network: SegmentationNetwork, state: State) -> None:
+def load_learnt(network: Network, state: State) -> None:
     """Put `learnt_state` back."""
     network.load_state_dict(state, strict=not is_frozen(network.encoder))
 
@@ -50,7 +50,7 @@ def save_checkpoint(
     folder: Path,
     fingerprint: str,
     progress: Progress,
-    network: SegmentationNetwork,
+    network: Network,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     random: torch.Generator,
@@ -80,7 +80,7 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path,
     fingerprint: str,
-    network: SegmentationNetwork,
+    network: Network,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     random: torch.Generator,

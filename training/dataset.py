@@ -32,6 +32,9 @@ class Batch:
     target: Tensor
     """(n, rows, columns) int64 output index; 255 ignored."""
 
+    def __len__(self) -> int:
+        return len(self.image)
+
 
 @dataclass
 class TileData:

@@ -6,15 +6,16 @@ optimiser going through all tiles takes a minute. It is written into the network
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.network import SegmentationNetwork
+from training.compute import Compute
 from training.dataset import TileData
-from training.loop import Compute
+from training.loop import Tick
 
 PIXELS_PER_TILE = 800
 """Of each class, at most; of background twice as many."""
@@ -23,8 +24,6 @@ PIXELS = 200_000
 RIDGE = 3e-3
 """Weight of the squared coefficients (of features scaled to unit deviation)."""
 ITERATIONS = 60
-
-Tick = Callable[[], None]
 
 
 def last_layer(network: SegmentationNetwork) -> nn.Conv2d | None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from models.network import SegmentationNetwork
-from training.dataset import Batch
-from training.loop import Compute, Tick, encoder_and_rest, train_step
-from training.losses import Loss
+from models.network import Network
+from training.loop import B, BatchLoss, Tick, encoder_and_rest, train_step
 from training.memory import Pieces
 from training.trial import untouched
 
@@ -34,16 +32,13 @@ class Sweep:
     chosen: float
 
 
-def find_learning_rate(
-    network: SegmentationNetwork, batches: Iterable[Batch], loss: Loss, compute: Compute, pieces: Pieces, tick: Tick
-) -> Sweep:
+def find_learning_rate(network: Network, batches: Iterable[B], loss: BatchLoss[B], pieces: Pieces, tick: Tick) -> Sweep:
     """Raise the rate from step to step until the loss breaks away. The network is as before afterwards.
 
     Args:
         network: As training starts with it.
         batches: At least `STEPS`, varied as in training.
         loss: Of the run.
-        compute: Where.
         pieces: Grown where memory is too small.
         tick: Called after every step; may raise to stop.
     """
@@ -58,7 +53,7 @@ def find_learning_rate(
             rate = LEAST * (MOST / LEAST) ** (step / (STEPS - 1))
             for group, share in zip(optimiser.param_groups, widest, strict=True):
                 group["lr"] = rate * share
-            running = SMOOTHING * running + (1 - SMOOTHING) * train_step(network, batch, optimiser, loss, compute, pieces)
+            running = SMOOTHING * running + (1 - SMOOTHING) * train_step(network, batch, optimiser, loss, pieces)
             smooth = running / (1 - SMOOTHING ** (step + 1))
             if not math.isfinite(smooth):
                 break

@@ -1,86 +1,29 @@
-"""One training epoch, one validation pass."""
+"""One training epoch, whatever is learnt."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from models.freezing import is_frozen
-from models.network import SegmentationNetwork
-from tiles.tile_set import IGNORE_LABEL
-from training.dataset import Batch, TileData
-from training.losses import Loss
+from models.network import Network
 from training.memory import Pieces, in_pieces
-from training.metrics import confusion
 
 Tick = Callable[[], None]
 """Called after every step; raises JobCancelled to stop."""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where and in which numbers to compute."""
-
-    device: torch.device
-    half: torch.dtype | None
-    """Type of the fast half-precision numbers; None: float32 throughout."""
-
-    def mixed(self) -> contextlib.AbstractContextManager[object]:
-        """Autocast, where it pays."""
-        if self.half is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.half)
-
-    def place(self, network: SegmentationNetwork) -> None:
-        """Move a network there, its weights laid out as convolutions like them."""
-        network.to(self.device)
-        network.to(memory_format=torch.channels_last)
-
-    def move(self, image: Tensor) -> Tensor:
-        return image.to(self.device, memory_format=torch.channels_last)
-
-
-def choose_compute(wanted: str) -> Compute:
-    """'auto' takes a CUDA device when there is one; bfloat16 only where the processor computes it natively (else it is slower)."""
-    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
-        return Compute(torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else None)
-    native = bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
-    return Compute(torch.device("cpu"), torch.bfloat16 if native else None)
-
-
-def training_batches(
-    new: TileData, replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator
-) -> Iterator[Batch]:
-    """Every new tile once, in random order; a share of each batch is drawn from the replay tiles."""
-    order = torch.randperm(len(new), generator=random).tolist()
-    reminders = replay_per_batch(batch_size, replay_share) if replay is not None else 0
-    fresh = batch_size - reminders
-    for start in range(0, len(order), fresh):
-        batch = new.batch(order[start : start + fresh])
-        if replay is not None and reminders:
-            batch = joined(batch, replay.batch(torch.randint(0, len(replay), (reminders,), generator=random).tolist()))
-        yield batch
-
-
-def replay_per_batch(batch_size: int, share: float) -> int:
-    """Replay tiles in a batch: the share, rounded, with room left for at least one new tile."""
-    return min(round(batch_size * share), batch_size - 1)
+B = TypeVar("B", bound=Sized)
+BatchLoss = Callable[[B, slice], Tensor]
+"""(a batch, which of its tiles) -> the mean loss over these, a scalar that gradients flow from."""
 
 
 def train_epoch(
-    network: SegmentationNetwork,
-    batches: Iterable[Batch],
+    network: Network,
+    batches: Iterable[B],
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss: Loss,
-    compute: Compute,
+    loss: BatchLoss[B],
     pieces: Pieces,
     tick: Tick,
 ) -> float:
@@ -92,118 +35,31 @@ def train_epoch(
     network.train()
     total, steps = 0.0, 0
     for batch in batches:
-        total, steps = total + train_step(network, batch, optimiser, loss, compute, pieces), steps + 1
+        total, steps = total + train_step(network, batch, optimiser, loss, pieces), steps + 1
         schedule.step()
         tick()
     return total / max(steps, 1)
 
 
-def train_step(
-    network: SegmentationNetwork, batch: Batch, optimiser: torch.optim.Optimizer, loss: Loss, compute: Compute, pieces: Pieces
-) -> float:
+def train_step(network: Network, batch: B, optimiser: torch.optim.Optimizer, loss: BatchLoss[B], pieces: Pieces) -> float:
     """One step on one batch; where memory is too small for it, in as many pieces as it takes. Returns its loss.
 
     Raises:
         TrainingError: memory is too small for a single tile.
     """
-    frozen = is_frozen(network.encoder)
 
     def learn(part: slice, share: float) -> float:
-        logits = _logits(network, compute.move(batch.image[part]), compute, frozen)
-        found = loss(logits, batch.target[part].to(compute.device)) * share
+        found = loss(batch, part) * share
         found.backward()
         return found.item()
 
-    total = in_pieces(len(batch.image), pieces, learn, begin=lambda: optimiser.zero_grad(set_to_none=True))
+    total = in_pieces(len(batch), pieces, learn, begin=lambda: optimiser.zero_grad(set_to_none=True))
     torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 5.0)
     optimiser.step()
     return total
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a pass over some tiles found."""
-
-    by_tile: NDArray[np.int64]
-    """(tiles, outputs, outputs) confusion matrices against what was drawn."""
-    kept: NDArray[np.int64]
-    """The same against the targets of training, the base model's kept answers included."""
-    loss: float
-    """Mean per batch, against the targets of training."""
-
-    @property
-    def drawn(self) -> NDArray[np.int64]:
-        """Confusion matrix against what was drawn, of all tiles."""
-        return np.asarray(self.by_tile.sum(axis=0), dtype=np.int64)
-
-
-@torch.no_grad()
-def evaluate(network: SegmentationNetwork, data: TileData, loss: Loss, compute: Compute, tick: Tick, *, batch_size: int = 8) -> Evaluation:
-    """Score the network on all tiles, as they are."""
-    network.eval()
-    by_tile = np.zeros((len(data), network.outputs, network.outputs), dtype=np.int64)
-    kept = np.zeros_like(by_tile[0])
-    losses = []
-    for indices in _in_order(data, batch_size):
-        batch = data.batch(indices)
-        with compute.mixed():
-            logits = network(compute.move(batch.image))
-        losses.append(float(loss(logits, batch.target.to(compute.device))))
-        answer = logits.argmax(dim=1).cpu().numpy()
-        kept += confusion(batch.target.numpy(), answer, network.outputs)
-        for i, seen in zip(indices, answer, strict=True):
-            by_tile[i] = confusion(data.raw(i)[2], seen, network.outputs)
-        tick()
-    return Evaluation(by_tile, kept, sum(losses) / max(len(losses), 1))
-
-
-@torch.no_grad()
-def answers(
-    network: SegmentationNetwork, data: TileData, compute: Compute, tick: Tick, *, batch_size: int = 8
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """For each tile the winning output and its probability, both (rows, columns)."""
-    network.eval()
-    for indices in _in_order(data, batch_size):
-        with compute.mixed():
-            logits = network(compute.move(data.batch(indices).image))
-        probability, output = logits.softmax(dim=1).max(dim=1)
-        yield from zip(output.cpu().numpy().astype(np.uint8), probability.cpu().numpy(), strict=True)
-        tick()
-
-
-def _in_order(data: TileData, batch_size: int) -> Iterator[range]:
-    for start in range(0, len(data), batch_size):
-        yield range(start, min(start + batch_size, len(data)))
-
-
-def _logits(network: SegmentationNetwork, image: Tensor, compute: Compute, frozen: bool) -> Tensor:
-    """A frozen encoder is run without keeping anything for the backward pass.
-
-    What it answers depends on the (augmented) tile only, not on the epoch: this is where its features could be kept.
-    """
-    with compute.mixed():
-        padded = network.pad(image)
-        with torch.no_grad() if frozen else contextlib.nullcontext():
-            features = network.encode(padded)
-        return network.decode(features, (image.shape[-2], image.shape[-1]))
-
-
-def joined(new: Batch, reminders: Batch) -> Batch:
-    """One batch; reminder tiles of another size are cut, or filled up with pixels that do not count, to the new tiles' size."""
-    rows, columns = new.image.shape[-2:]
-
-    def fit(x: Tensor, fill: float) -> Tensor:
-        x = x[..., :rows, :columns]
-        return F.pad(x, (0, columns - x.shape[-1], 0, rows - x.shape[-2]), value=fill)
-
-    return Batch(
-        torch.cat([new.image, fit(reminders.image, 0)]),
-        torch.cat([new.valid, fit(reminders.valid, False)]),
-        torch.cat([new.target, fit(reminders.target, IGNORE_LABEL)]),
-    )
-
-
-def encoder_and_rest(network: SegmentationNetwork, learning_rate: float) -> Sequence[dict[str, object]]:
+def encoder_and_rest(network: Network, learning_rate: float) -> Sequence[dict[str, object]]:
     """Parameter groups: the rest at `learning_rate`, the encoder (when it learns) at a tenth."""
     encoder = [p for p in network.encoder.parameters() if p.requires_grad]
     inside = {id(p) for p in encoder}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,17 @@ from models.weights import fetch_encoder
 from tiles.apart import leaks, scored_on
 from tiles.certainty import blocks_of
 from tiles.tile_set import TileSet, open_tile_set
-from training.dataset import TileData
+from training.augment import varied
+from training.compute import Compute, choose_compute
+from training.dataset import Batch, TileData
 from training.inputs import check_enough, check_quick, check_replay, input_for, reminders_apart
 from training.last_layer import last_layer
-from training.loop import Compute, answers, choose_compute
+from training.learner import Learner
+from training.loop import Tick
 from training.losses import Loss, class_weights, loss_of
-from training.metrics import confusion, scores
-from training.monitor import check_classes
+from training.metrics import confusion, iou, mean, scores, with_ranges
+from training.monitor import check_classes, f1, selection
+from training.pixels import answers, evaluate, look_seconds, pixel_loss, replay_per_batch, training_batches
 from training.settings import HELD_OUT, PLACES, TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
 from training.tile_check import require_sound
@@ -56,14 +61,11 @@ class ScoredOn:
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """A run, ready to start."""
+class PixelLearner(Learner):
+    """Learns a class for each pixel."""
 
-    base: ModelBundle
-    plan: OutputPlan
-    input: ModelInput
     network: SegmentationNetwork
-    """Adapted and frozen, on the device."""
+    plan: OutputPlan
     train: TileData
     validation: TileData
     replay: TileData | None
@@ -74,20 +76,79 @@ class Preparation:
     weights: torch.Tensor
     """(outputs,) of the classes."""
     loss: Loss
-    before: tuple[Score, ...]
     before_by_tile: NDArray[np.int64] | None
     """(held-out tiles, n, n) confusion matrices of the base model; None where it knows no class."""
     blocks: NDArray[np.int64]
     """(held-out tiles,) number of the square of ground each lies in."""
-    compute: Compute
-    fingerprint: str
 
     @property
-    def class_names(self) -> list[str]:
-        return [c.name for c in self.plan.classes]
+    def old_classes(self) -> list[str]:
+        return [self.class_names[i - 1] for i in self.plan.kept]
+
+    @property
+    def training_tiles(self) -> int:
+        return len(self.train)
+
+    @property
+    def held_out_tiles(self) -> int:
+        return len(self.validation)
+
+    def steps(self, batch_size: int) -> int:
+        reminders = replay_per_batch(batch_size, self.settings.replay_share) if self.replay is not None else 0
+        return -(-len(self.train) // (batch_size - reminders))
+
+    def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Batch]:
+        plain = training_batches(self.train, self.replay, batch_size, self.settings.replay_share, random)
+        return varied(plain, self.settings, random)
+
+    def batch_loss(self, batch: Batch, part: slice) -> torch.Tensor:
+        return pixel_loss(self.network, self.loss, self.compute)(batch, part)
+
+    def look_seconds(self) -> float:
+        scored = [data for data in (self.validation, self.replay_validation) if data is not None]
+        return sum(look_seconds(self.network, data, self.compute) for data in scored)
+
+    def score(self, tick: Tick) -> tuple[dict[str, Any], tuple[Score, ...]]:
+        names, network = self.class_names, self.network
+        held_out = evaluate(network, self.validation, self.loss, self.compute, tick)
+        drawn = held_out.drawn
+        found = with_ranges(scores(drawn, names, self.on.held_out), names, self.blocks, held_out.by_tile, self.before_by_tile)
+        old_outputs: tuple[int, ...] = ()
+        old_matrix = drawn
+        if self.replay_validation is not None:
+            old_matrix, old_outputs = evaluate(network, self.replay_validation, self.loss, self.compute, tick).drawn, self.plan.kept
+            found += scores(old_matrix, names, self.on.reminders)
+        elif self.validation.targets is not None:
+            old_matrix, old_outputs = held_out.kept, self.remembered
+            found += only(scores(old_matrix, names, self.on.agreement), self.remembered, names)
+        old_ious = [iou(old_matrix, i) for i in old_outputs]
+        by_class = {name: iou(drawn, i) for i, name in enumerate(names, 1)}
+        facts = {
+            "on": self.on.held_out,
+            "validation_loss": held_out.loss,
+            "iou": {name: value for name, value in by_class.items() if value is not None},
+            "mean_iou": mean(by_class.values()),
+            "old_classes_iou": mean(old_ious),
+            "old_classes_f1": mean(None if value is None else f1(value) for value in old_ious),
+            "reminded": self.replay_validation is not None,
+        }
+        return facts, found
+
+    def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
+        return selection(facts, self.settings)
+
+    def told(self, facts: dict[str, Any]) -> str:
+        per_class = ", ".join(f"{name} {value:.3f}" for name, value in facts["iou"].items())
+        old = "" if facts["old_classes_iou"] is None else f"; old classes {facts['old_classes_iou']:.3f}"
+        return f"IoU on {facts['on']}: {per_class or 'none'}{old}"
+
+    def write_report(self, folder: Path, tick: Tick) -> None:
+        from training.report import write_report  # only where a run ends
+
+        write_report(folder, self, tick)
 
 
-def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
+def prepare_pixels(settings: TrainingSettings, stage: Stage) -> PixelLearner:
     """Load, check, adapt and score. `stage(what, share done)` is called often and may raise to stop.
 
     Raises:
@@ -132,12 +193,19 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
     chosen = settings.model_dump_json(exclude=set(PLACES))  # what lies there counts, not where: a copied project goes on
     records = "".join(data.tile_set.record.model_dump_json() for data in (train, replay) if data is not None)
     fingerprint = hashlib.sha256((chosen + base.card.weights_sha256 + records).encode()).hexdigest()
-    blocks = blocks_of(tile_set.validation, tile_set.record.tile_sides)
-    return Preparation(
-        base=base,
-        plan=plan,
+    return PixelLearner(
+        settings=settings,
+        base=base.card,
+        tile_set=tile_set,
+        architecture=base.card.architecture,
         input=model_input,
+        classes=plan.classes,
         network=network,
+        compute=compute,
+        before=before,
+        held_out_on=on.held_out,
+        fingerprint=fingerprint,
+        plan=plan,
         train=train,
         validation=validation,
         replay=replay,
@@ -146,11 +214,8 @@ def prepare(settings: TrainingSettings, stage: Stage) -> Preparation:
         on=on,
         weights=weights,
         loss=loss_of(settings.loss, weights),
-        before=before,
         before_by_tile=before_by_tile,
-        blocks=blocks,
-        compute=compute,
-        fingerprint=fingerprint,
+        blocks=blocks_of(tile_set.validation, tile_set.record.tile_sides),
     )
 
 

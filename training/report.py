@@ -23,8 +23,9 @@ from tiles.footprints import LONLAT
 from tiles.preview import overlay, picture
 from tiles.reader import read_tile
 from tiles.tile_set import IGNORE_LABEL, TileRecord
-from training.loop import Tick, answers, evaluate
-from training.prepare import Preparation
+from training.loop import Tick
+from training.pixels import answers, evaluate
+from training.prepare import PixelLearner
 from training.run_folder import MODEL, REPORT, read_result
 from training.settings import PLACES, TrainingSettings
 from workspace.classes import ClassDef
@@ -59,13 +60,12 @@ class WorstPlace:
     """PNG as data addresses: imagery, labels, map."""
 
 
-def write_report(folder: Path, settings: TrainingSettings, ready: Preparation, tick: Tick) -> None:
+def write_report(folder: Path, ready: PixelLearner, tick: Tick) -> None:
     """Write report.html of a finished run into its folder.
 
     Args:
         folder: With the best model, result.json and the events of the epochs.
-        settings: Of the run.
-        ready: Its tiles, and what it began with.
+        ready: The run: its tiles, and what it began with.
         tick: Called after each batch; may raise to stop.
     """
     bundle, result = load_bundle(folder / MODEL), read_result(folder)
@@ -75,9 +75,9 @@ def write_report(folder: Path, settings: TrainingSettings, ready: Preparation, t
     before = {(s["class"], s["on"]): s for s in result["before"]}
     html = _templates.get_template("report.html.j2").render(
         card=bundle.card,
-        base=ready.base.card,
+        base=ready.base,
         tile_set=ready.validation.tile_set,
-        settings=_settings_in_words(settings),
+        settings=_settings_in_words(ready.settings),
         result=result,
         scores=[(s, before.get((s["class"], s["on"]), {})) for s in result["after"]],
         charts=_charts([e for e in events(folder) if e["kind"] == "epoch"]),
@@ -105,7 +105,7 @@ def worst_tiles(by_tile: NDArray[np.int64], blocks: NDArray[np.int64], count: in
     return list(found.values())[:count]
 
 
-def _worst_places(ready: Preparation, network: Any, by_tile: NDArray[np.int64], tick: Tick) -> list[WorstPlace]:
+def _worst_places(ready: PixelLearner, network: Any, by_tile: NDArray[np.int64], tick: Tick) -> list[WorstPlace]:
     data = ready.validation
     chosen = worst_tiles(by_tile, ready.blocks, WORST)
     subset = type(data)(data.tile_set, [data.tiles[i] for i in chosen], data.input, data.lookup)
@@ -116,7 +116,7 @@ def _worst_places(ready: Preparation, network: Any, by_tile: NDArray[np.int64], 
 
 
 def _worst_place(
-    ready: Preparation, tile: TileRecord, matrix: NDArray[np.int64], drawn: NDArray[np.uint8], seen: NDArray[np.uint8]
+    ready: PixelLearner, tile: TileRecord, matrix: NDArray[np.int64], drawn: NDArray[np.uint8], seen: NDArray[np.uint8]
 ) -> WorstPlace:
     tile_set = ready.validation.tile_set
     classes = [c.model_copy(update={"value": output}) for output, c in enumerate(ready.plan.classes, 1)]

@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.network import SegmentationNetwork
+from models.network import Network
 from training.checkpoint import learnt_state, load_learnt
-from training.dataset import Batch, TileData
-from training.loop import Compute, encoder_and_rest, train_step
-from training.losses import Loss
+from training.compute import Compute
+from training.loop import B, BatchLoss, encoder_and_rest, train_step
 from training.memory import Pieces
 
 MOST_TILES = 16
@@ -27,7 +26,7 @@ OVER_SAVED = 1.5
 
 
 @contextlib.contextmanager
-def untouched(network: SegmentationNetwork) -> Iterator[None]:
+def untouched(network: Network) -> Iterator[None]:
     """Whatever is learnt within, network and random numbers are as before afterwards."""
     state, random = learnt_state(network), torch.get_rng_state()
     try:
@@ -37,7 +36,7 @@ def untouched(network: SegmentationNetwork) -> Iterator[None]:
         torch.set_rng_state(random)
 
 
-def fitting_batch_size(network: SegmentationNetwork, tiles: int, batch_of: Callable[[int], Batch], loss: Loss, compute: Compute) -> int:
+def fitting_batch_size(network: Network, tiles: int, batch_of: Callable[[int], B], loss: BatchLoss[B], compute: Compute) -> int:
     """The largest power of two that leaves `LEAST_STEPS` steps in an epoch and fits in memory, at most `MOST_TILES`.
 
     Args:
@@ -56,7 +55,7 @@ def fitting_batch_size(network: SegmentationNetwork, tiles: int, batch_of: Calla
 
         def step(count: int) -> Pieces:
             pieces = Pieces()
-            train_step(network, batch_of(count), optimiser, loss, compute, pieces)
+            train_step(network, batch_of(count), optimiser, loss, pieces)
             return pieces
 
         if compute.device.type == "cpu" and size > 1:  # where too much is taken, the system ends the process: no error tells
@@ -92,23 +91,12 @@ def free_bytes() -> float:
     return free
 
 
-def step_seconds(network: SegmentationNetwork, batch: Batch, loss: Loss, compute: Compute, pieces: Pieces) -> float:
+def step_seconds(network: Network, batch: B, loss: BatchLoss[B], pieces: Pieces) -> float:
     """Seconds that a training step takes here: the second of two. The network is as before afterwards."""
     with untouched(network):
         network.train()
         optimiser = torch.optim.AdamW(encoder_and_rest(network, 1e-6))
         for _ in range(2):
             began = time.monotonic()
-            train_step(network, batch, optimiser, loss, compute, pieces)
+            train_step(network, batch, optimiser, loss, pieces)
     return time.monotonic() - began
-
-
-@torch.no_grad()
-def look_seconds(network: SegmentationNetwork, data: TileData, compute: Compute, *, batch_size: int = 8) -> float:
-    """Seconds that scoring all these tiles takes here, from one batch of them."""
-    network.eval()
-    batch = data.batch(range(min(batch_size, len(data))))
-    began = time.monotonic()
-    with compute.mixed():
-        network(compute.move(batch.image)).argmax(dim=1).cpu()
-    return (time.monotonic() - began) * len(data) / len(batch.image)

@@ -11,9 +11,10 @@ from models.architecture import Architecture
 from models.card import ModelInput
 from models.network import SegmentationNetwork, Upscale, build_network
 from tests.training.tile_sets import SMALL, make_tile_set
+from training.compute import Compute
 from training.dataset import TileData
 from training.last_layer import fit_last_layer, last_layer
-from training.loop import Compute, evaluate
+from training.pixels import evaluate
 
 FLOAT = Compute(torch.device("cpu"), None)
 

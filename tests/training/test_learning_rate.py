@@ -5,11 +5,12 @@ from torch import nn
 from models.architecture import Architecture
 from models.freezing import freeze
 from models.network import build_network
+from training.compute import Compute
 from training.dataset import Batch
 from training.learning_rate import LEAST, MOST, chosen_rate, find_learning_rate
-from training.loop import Compute
 from training.losses import loss_of
 from training.memory import Pieces
+from training.pixels import pixel_loss
 
 SMALL = Architecture(encoder="resnet10t", decoder_channels=16, encoder_levels=3)
 FLOAT = Compute(torch.device("cpu"), None)
@@ -33,7 +34,7 @@ def test_the_sweep_rises_stops_when_it_breaks_and_leaves_the_network_alone():
     freeze(network.encoder)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     drawn = torch.get_rng_state()
-    sweep = find_learning_rate(network, endless(), loss_of("cross_entropy_dice", torch.ones(2)), FLOAT, Pieces(), lambda: None)
+    sweep = find_learning_rate(network, endless(), pixel_loss(network, loss_of("cross_entropy_dice", torch.ones(2)), FLOAT), Pieces(), lambda: None)
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     assert torch.equal(drawn, torch.get_rng_state())
     assert list(sweep.rates) == sorted(sweep.rates) and LEAST <= sweep.rates[0] < sweep.rates[-1] <= MOST * 1.001
@@ -49,6 +50,6 @@ def test_a_loss_that_is_no_number_ends_the_sweep():
     def loss(logits, target):
         return logits.mean() * 0 + next(given)
 
-    sweep = find_learning_rate(network, endless(), loss, FLOAT, Pieces(), lambda: None)
+    sweep = find_learning_rate(network, endless(), pixel_loss(network, loss, FLOAT), Pieces(), lambda: None)
     assert len(sweep.rates) == 2
     assert isinstance(network, nn.Module)

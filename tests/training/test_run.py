@@ -13,7 +13,7 @@ from models.architecture import Architecture
 from models.bundle import load_bundle
 from models.network import SegmentationNetwork
 from tests.training.tile_sets import PAVED, UNPAVED, make_base, make_tile_set
-from training.loop import Compute
+from training.compute import Compute
 from training.run import main, read_settings, run
 from training.run_folder import read_found
 from training.settings import TrainingSettings

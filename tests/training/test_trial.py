@@ -4,10 +4,11 @@ import torch
 from models.architecture import Architecture
 from models.network import build_network
 from training import trial
+from training.compute import Compute
 from training.dataset import Batch
-from training.loop import Compute
 from training.losses import loss_of
 from training.memory import Pieces
+from training.pixels import pixel_loss
 from training.trial import fitting_batch_size, free_bytes, saved_bytes, step_seconds
 
 SMALL = Architecture(encoder="resnet10t", decoder_channels=16, encoder_levels=3)
@@ -29,14 +30,14 @@ def network():
 
 @pytest.mark.parametrize(("tiles", "size"), [(1, 1), (15, 1), (16, 2), (64, 8), (127, 8), (1000, 16)])
 def test_an_epoch_keeps_enough_steps(network, tiles, size):
-    assert fitting_batch_size(network, tiles, a_batch, LOSS, FLOAT) == size
+    assert fitting_batch_size(network, tiles, a_batch, pixel_loss(network, LOSS, FLOAT), FLOAT) == size
 
 
 def test_less_memory_smaller_batches(network, monkeypatch):
     two = trial.OVER_SAVED * saved_bytes(lambda: LOSS(network.train()(a_batch(2).image), a_batch(2).target).backward())
     monkeypatch.setattr(trial, "free_bytes", lambda: 2.5 * two / trial.MEMORY_SHARE)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    assert fitting_batch_size(network, 1000, a_batch, LOSS, FLOAT) == 4
+    assert fitting_batch_size(network, 1000, a_batch, pixel_loss(network, LOSS, FLOAT), FLOAT) == 4
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 
 
@@ -49,12 +50,12 @@ def test_what_memory_refuses_is_halved(network, monkeypatch):
         return decode(features, size)
 
     monkeypatch.setattr(network, "decode", small_memory)
-    assert fitting_batch_size(network, 1000, a_batch, LOSS, FLOAT) == 4
+    assert fitting_batch_size(network, 1000, a_batch, pixel_loss(network, LOSS, FLOAT), FLOAT) == 4
 
 
 def test_measuring_a_step_changes_nothing(network):
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    assert step_seconds(network, a_batch(2), LOSS, FLOAT, Pieces()) > 0
+    assert step_seconds(network, a_batch(2), pixel_loss(network, LOSS, FLOAT), Pieces()) > 0
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 
 

@@ -1,0 +1,106 @@
+"""What a task brings to a training run. Epochs, checkpoints, progress and the best epoch are the same for all: see `training.fit`."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from models.architecture import Architecture, DetectorArchitecture, SceneArchitecture
+from models.card import ModelCard, ModelInput, Score
+from models.network import Network
+from tiles.tile_set import TileSet
+from training.compute import Compute
+from training.loop import Tick
+from training.settings import TrainingSettings
+from workspace.classes import ClassDef
+
+
+@dataclass(frozen=True)
+class Learner(abc.ABC):
+    """A run, ready to start."""
+
+    settings: TrainingSettings
+    base: ModelCard
+    """Of the model that training starts from."""
+    tile_set: TileSet
+    architecture: Architecture | DetectorArchitecture | SceneArchitecture
+    """Of the new model."""
+    input: ModelInput
+    classes: tuple[ClassDef, ...]
+    """In the order of its outputs."""
+    network: Network
+    """Adapted and frozen, on the device."""
+    compute: Compute
+    before: tuple[Score, ...]
+    """Of the base model, as it is; empty where it knows no class."""
+    held_out_on: str
+    """What scores on the tiles kept for the test say they are from."""
+    fingerprint: str
+    """Of all that decides what is learnt: a checkpoint belongs to one."""
+
+    @property
+    def class_names(self) -> list[str]:
+        return [c.name for c in self.classes]
+
+    @property
+    def old_classes(self) -> list[str]:
+        """Names of the classes that the base model already knew and that are kept."""
+        return []
+
+    @property
+    @abc.abstractmethod
+    def training_tiles(self) -> int:
+        """How many there are to learn from."""
+
+    @property
+    @abc.abstractmethod
+    def held_out_tiles(self) -> int:
+        """How many are kept for the test."""
+
+    @abc.abstractmethod
+    def steps(self, batch_size: int) -> int:
+        """Batches in one epoch."""
+
+    @abc.abstractmethod
+    def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Any]:
+        """One epoch: batches in random order, varied as the settings say, each with a length."""
+
+    @abc.abstractmethod
+    def batch_loss(self, batch: Any, part: slice) -> Tensor:
+        """The mean loss over some tiles of a batch, a scalar that gradients flow from; the network is in training mode."""
+
+    @abc.abstractmethod
+    def look_seconds(self) -> float:
+        """How long scoring takes here once, from one batch."""
+
+    @abc.abstractmethod
+    def score(self, tick: Tick) -> tuple[dict[str, Any], tuple[Score, ...]]:
+        """Score the network as it is on the tiles kept for the test.
+
+        Args:
+            tick: Called after each batch; may raise to stop.
+
+        Returns:
+            What the epoch event says (`on`, `validation_loss`, and what `selection` reads), and all scores.
+        """
+
+    @abc.abstractmethod
+    def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
+        """What decides which epoch is the best, from the facts of its event; larger is better."""
+
+    @abc.abstractmethod
+    def told(self, facts: dict[str, Any]) -> str:
+        """The scores of an epoch in one line."""
+
+    finds: ClassVar[str] = "Finds"
+    """How the new model's summary begins; the names of the classes follow."""
+
+    @abc.abstractmethod
+    def write_report(self, folder: Path, tick: Tick) -> None:
+        """Write report.html of a finished run."""
