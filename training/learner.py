@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from models.architecture import Architecture, DetectorArchitecture, SceneArchitecture
+from models.architecture import AnyArchitecture
 from models.card import ModelCard, ModelInput, Score
 from models.network import Network
 from tiles.tile_set import TileSet
@@ -29,7 +29,7 @@ class Learner(abc.ABC):
     base: ModelCard
     """Of the model that training starts from."""
     tile_set: TileSet
-    architecture: Architecture | DetectorArchitecture | SceneArchitecture
+    architecture: AnyArchitecture
     """Of the new model."""
     input: ModelInput
     classes: tuple[ClassDef, ...]
