@@ -56,7 +56,13 @@ class ObjectFile:
         if there and (not self._written or len(there[0])):
             table = pd.concat(there, ignore_index=True) if len(there) > 1 else there[0]
             pyogrio.write_dataframe(
-                table, self.path, layer=LAYER, driver="GPKG", geometry_type=self.kind, promote_to_multi=self.kind.startswith("Multi"), append=self._written
+                table,
+                self.path,
+                layer=LAYER,
+                driver="GPKG",
+                geometry_type=self.kind,
+                promote_to_multi=self.kind.startswith("Multi"),
+                append=self._written,
             )
             self._written = True
         self._waiting = []

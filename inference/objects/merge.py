@@ -108,7 +108,9 @@ class Merger:
         """Seen by different windows, and the same on the ground that both see?"""
         held = self._held
         a, b = held.windows[first], held.windows[second]
-        shared = shapely.box(np.maximum(a[:, 0], b[:, 0]), np.maximum(a[:, 1], b[:, 1]), np.minimum(a[:, 2], b[:, 2]), np.minimum(a[:, 3], b[:, 3]))
+        shared = shapely.box(
+            np.maximum(a[:, 0], b[:, 0]), np.maximum(a[:, 1], b[:, 1]), np.minimum(a[:, 2], b[:, 2]), np.minimum(a[:, 3], b[:, 3])
+        )
         overlap = _iou(shapely.intersection(held.shapes[first], shared), shapely.intersection(held.shapes[second], shared))
         return (a != b).any(axis=1) & (overlap >= AGREE)
 
