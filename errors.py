@@ -6,7 +6,7 @@
     ├── ImageryError        UnreadableRasterError, UnplacedRasterError, UnsupportedRasterError, SourceNotAllowedError
     ├── LabelError          UnknownClassError, NoLabelsError, NoOverlapError, LabelFileError, PromptError
     ├── TileSetError        TileSetFormatError, EmptyTileSetError, SplitError
-    ├── ModelError          ModelNotFoundError, BundleError, InputMismatchError, DownloadError
+    ├── ModelError          ModelNotFoundError, BundleError, UnsupportedModelError, InputMismatchError, DownloadError
     └── TrainingError       TooFewTilesError
 
 A message states the fact and, in `remedy`, what to do next; a page or a command prints both.
@@ -131,6 +131,10 @@ class ModelNotFoundError(ModelError):
 
 class BundleError(ModelError):
     """A model folder is incomplete or damaged."""
+
+
+class UnsupportedModelError(BundleError):
+    """A sound package holds a model of a kind that cannot run here, or cannot be written in a format; the fact tells what it is."""
 
 
 class InputMismatchError(ModelError):
