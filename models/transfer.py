@@ -1,0 +1,50 @@
+"""What a model of one kind can give to one of another: its encoder."""
+
+from __future__ import annotations
+
+from errors import BundleError
+from models.architecture import AnyArchitecture, Architecture, DetectorArchitecture, SceneArchitecture
+from models.card import ModelCard
+from models.network import Network
+
+SMP_LEVELS = 5
+"""What segmentation_models_pytorch uses of an encoder."""
+
+
+def encoder_of(card: ModelCard) -> tuple[str, int]:
+    """Name in timm, and how many levels are used, of a model's encoder.
+
+    Raises:
+        BundleError: it has none that another network could start from.
+    """
+    architecture: AnyArchitecture = card.architecture
+    if isinstance(architecture, (DetectorArchitecture, SceneArchitecture)):
+        return architecture.encoder, architecture.encoder_levels
+    if isinstance(architecture, Architecture):
+        return architecture.encoder, architecture.encoder_levels if architecture.decoder == "light" else SMP_LEVELS
+    raise BundleError(
+        f"'{card.title}' can only be used as it is: another kind of network cannot start from it.", "Choose another base model."
+    )
+
+
+def take_encoder(network: Network, base: Network, title: str) -> None:
+    """Give `network` the encoder weights of `base`, in place; both read the same number of bands.
+
+    Args:
+        network: Fresh, of the encoder that `encoder_of` names.
+        base: The model to start from.
+        title: Its name for people.
+
+    Raises:
+        BundleError: a part of the encoder is missing there, or has another shape.
+    """
+    there = {_plain(name): value for name, value in base.encoder.state_dict().items()}
+    here = {name: there.get(_plain(name)) for name in network.encoder.state_dict()}
+    if any(found is None or found.shape != own.shape for found, own in zip(here.values(), network.encoder.state_dict().values(), strict=True)):
+        raise BundleError(f"The encoder of '{title}' does not fit this kind of network.", "Choose another base model.")
+    network.encoder.load_state_dict(here)
+
+
+def _plain(name: str) -> str:
+    """Without the wrapper that segmentation_models_pytorch puts around timm's encoders."""
+    return name.removeprefix("model.")
