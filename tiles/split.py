@@ -24,6 +24,8 @@ BLOCK_SIDES = (8, 5, 3, 2, 1)
 """Sides of the blocks tried, in tiles."""
 DRAWS = (24, 200)
 """Draws of validation places per kind of place: for thousands of tiles, and for few."""
+ROOM = 4
+"""Tile sides: where the outermost tiles are farther apart than the gap and this, both sides are possible without trying."""
 GOOD_ENOUGH = 0.3
 """Cost below which smaller places are not tried."""
 
@@ -71,6 +73,10 @@ def split_by_place(
 
 def require_two_sides(footprints: NDArray[np.object_], validation_share: float, seed: int, gap_m: float) -> None:
     """Refuse tiles that cannot be split, without looking for the best way. Arguments and errors as `split_by_place`."""
+    boxes = shapely.bounds(footprints)
+    free = boxes[:, :2].max(axis=0) - boxes[:, 2:].min(axis=0)
+    if free.max() > gap_m + ROOM * (boxes[:, 2:] - boxes[:, :2]).max():
+        return
     near, rng = _near(footprints, gap_m), np.random.default_rng(seed)
     nothing_known = np.zeros((len(footprints), 1), dtype=np.int64)
     if all(_best_draw(place, near, nothing_known, validation_share, rng) is None for place in _ways_to_cut(footprints, near)):

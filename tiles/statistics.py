@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.values import BandStatistics
 
 SAMPLE_SIZE = 200_000
+FEW_VALUES = 8
+"""Classes up to here are counted one by one, which is several times faster than all at once."""
 
 
 class RunningStatistics:
@@ -47,6 +50,9 @@ class RunningStatistics:
         for often in np.flatnonzero(counts[1:]) + 1:
             chosen = None if counts[often] == times.size else times == often
             for band, plane in enumerate(image):
+                if plane.dtype == np.uint8:
+                    self._histogram[band] += often * _histogram(plane, chosen)
+                    continue
                 values = plane.ravel() if chosen is None else plane[chosen]
                 if self._whole:
                     places = values - np.int64(self._lowest) if self._lowest else values
@@ -118,12 +124,20 @@ class RunningStatistics:
         return BandStatistics(min=lowest, max=highest, mean=mean, std=float(np.sqrt(m2 / count)), p2=p2, p98=p98, count=int(count))
 
 
+def _histogram(plane: NDArray[np.uint8], chosen: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """(256,) how often each value is among the chosen pixels; by Pillow, three times as fast as `bincount`."""
+    mask = None if chosen is None else Image.fromarray(chosen.astype(np.uint8))
+    return np.array(Image.fromarray(np.ascontiguousarray(plane)).histogram(mask), dtype=np.int64)
+
+
 _NOTHING = BandStatistics(min=0, max=0, mean=0, std=0, p2=0, p98=0, count=0)
 
 
 def pixels_per_class(label: NDArray[np.uint8]) -> dict[int, int]:
     """Pixels of each value in a label array, ascending; 255 (ignore) left out."""
-    drawn = label[label != 0]  # mostly few
-    counts = np.bincount(drawn, minlength=256)[:255]
-    counts[0] = label.size - drawn.size
+    highest = int(label.max(initial=0))
+    if highest <= FEW_VALUES:
+        counts = np.array([np.count_nonzero(label == v) for v in range(highest + 1)])
+    else:
+        counts = np.bincount(label.ravel())[:255]
     return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}

@@ -179,10 +179,11 @@ class TileSetWriter:
         ignored = (label == IGNORE_LABEL) | ~valid
         if unlabelled is not None:
             ignored |= unlabelled
-        known = np.where(ignored, np.uint8(0), label)
+        all_count = not ignored.any()
+        known = label if all_count else np.where(ignored, np.uint8(0), label)
         image_path = inside + self.format.image_path(name, known, objects, self._classes, self._picture.suffix)
         image2_path = f"{layout.IMAGES2}/{name}{self._picture.suffix}" if second is not None else ""
-        ignore_path = f"{inside}{layout.IGNORE}/{name}.tif" if ignored.any() else None
+        ignore_path = None if all_count else f"{inside}{layout.IGNORE}/{name}.tif"
         content = TileContent(name, image_path, len(image), known, objects, instances or {}, self._classes, self._picture.label_suffix)
         sink = _Sink({}, transform, crs, self._quality)
         with disk_full_explained(self.folder):

@@ -23,6 +23,7 @@ def test_files_and_their_checksums(tmp_path):
 
 def test_no_more_than_so_much_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(file_queue, "WAITING_BYTES", 1000)
+    monkeypatch.setattr(file_queue, "AT_ONCE_BYTES", 500)
     files = FileQueue(tmp_path)
     for number in range(20):
         files.put({f"{number}": bytes(600)})

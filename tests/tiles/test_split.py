@@ -103,7 +103,7 @@ def test_many_tiles_are_split_in_seconds():
     assert splits.count("gap") < 0.35 * len(splits)
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(3, 3), (4, 4), (10, 2), (40, 30)])
+@pytest.mark.parametrize(("columns", "rows"), [(3, 3), (4, 4), (6, 1), (8, 1), (10, 2), (12, 12), (40, 30)])
 def test_whether_two_sides_are_possible_is_known_without_the_best_way(columns, rows):
     outlines = grid_of_tiles(columns, rows)
     try:

@@ -53,3 +53,20 @@ def test_the_sample_of_floats_is_uniform_over_all_tiles(monkeypatch):
 
 def test_pixels_per_class_leaves_ignored_pixels_out():
     assert pixels_per_class(np.array([[0, 1, 1], [2, 255, 255]], dtype=np.uint8)) == {0: 1, 1: 2, 2: 1}
+
+
+def test_pixels_of_many_classes_are_counted_alike():
+    label = np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8)
+    assert pixels_per_class(label) == {v: int((label == v).sum()) for v in range(255)}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_a_pixel_counts_as_often_as_is_said(dtype):
+    image = np.random.default_rng(1).integers(0, 200, (3, 20, 30)).astype(dtype).transpose(0, 2, 1)  # not in one piece in memory
+    times = np.random.default_rng(2).integers(0, 5, (30, 20)).astype(np.uint16)
+    running = RunningStatistics(3, dtype)
+    running.add(image, times)
+    for band, found in zip(image, running.result(), strict=True):
+        values = np.repeat(band.ravel(), times.ravel()).astype(float)
+        assert (found.count, found.min, found.max) == (values.size, values.min(), values.max())
+        assert [found.mean, found.std] == pytest.approx([values.mean(), values.std()])
