@@ -52,6 +52,7 @@ class SceneArchitecture(_Strict):
     kind: Literal["scene"] = "scene"
     encoder: _Encoder = "resnet18d"
     encoder_levels: int = Field(default=4, ge=2, le=5, description="How many halvings of the encoder are used.")
+    several: bool = Field(default=False, description="A tile may have several classes, or none; else it has the likeliest one.")
 
 
 ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]

@@ -158,7 +158,7 @@ NEW_CLASS_LOGIT = 2.0
 """How far below background a new class starts, in logits: rare until learnt."""
 
 
-def adapt_bands(network: SegmentationNetwork, old_names: Sequence[str], new_names: Sequence[str]) -> None:
+def adapt_bands(network: Network, old_names: Sequence[str], new_names: Sequence[str]) -> None:
     """Give `network` one input band for each of `new_names`, in place.
 
     Bands that also stand in `old_names` (by what they mean) keep their weights in the first convolution; a further band starts with the

@@ -76,6 +76,8 @@ class Score(BaseModel):
     recall: float | None = None
     pixels: int | None = None
     """Pixels of the class in the truth."""
+    tiles: int | None = None
+    """Tiles of the class in the truth, of models that answer for a whole tile."""
     iou_range: tuple[float, float] | None = None
     """Where the IoU lies in 95 of 100 draws of the blocks of ground (`tiles.certainty`); None where too few blocks hold the class."""
     iou_gain_range: tuple[float, float] | None = None

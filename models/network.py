@@ -27,6 +27,11 @@ class Network(nn.Module):
     outputs: int
     """Background and classes; of scenes the classes alone."""
 
+    def take_bands(self, columns: Sequence[int | None]) -> None:
+        """Told by `models.bundle.adapt_bands` when the first convolution is about to read other bands: for each one its place among the old ones, or
+        None. Networks that look at the image again further on change there, too.
+        """
+
 
 class SegmentationNetwork(Network):
     """Encoder, decoder and head: normalised image in, one logit per output and pixel out.
@@ -61,10 +66,6 @@ class SegmentationNetwork(Network):
         mode = "reflect" if down < rows and across < columns else "replicate"
         return F.pad(image, (0, across, 0, down), mode=mode)
 
-    def take_bands(self, columns: Sequence[int | None]) -> None:
-        """Told by `models.bundle.adapt_bands` when the first convolution is about to read other bands: for each one its place among the old ones, or
-        None. Networks that look at the image again further on change there, too."""
-
     def forward(self, image: Tensor) -> Tensor:
         """(n, bands, height, width) float -> logits (n, outputs, height, width) float32; any height and width."""
         return self.decode(self.encode(self.pad(image)), (image.shape[-2], image.shape[-1]))
@@ -86,10 +87,11 @@ class ChangeNetwork(SegmentationNetwork):
 class SceneNetwork(Network):
     """Encoder, mean over the picture, one linear layer: one logit per class for a whole tile."""
 
-    def __init__(self, encoder: nn.Module, features: int, *, stride: int, bands: int, outputs: int) -> None:
+    def __init__(self, encoder: nn.Module, features: int, *, several: bool, stride: int, bands: int, outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(features, outputs)
+        self.several = several
         self.stride = stride
         self.bands = bands
         self.outputs = outputs
@@ -97,6 +99,10 @@ class SceneNetwork(Network):
     def forward(self, image: Tensor) -> Tensor:
         """(n, bands, height, width) float -> logits (n, outputs) float32; any height and width."""
         return self.head(self.encoder(image)[-1].mean(dim=(-2, -1)).float())
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What the logits mean: they sum to 1 over the classes, or, where a tile may have several, each is for itself."""
+        return logits.sigmoid() if self.several else logits.softmax(dim=1)
 
 
 @overload
@@ -124,7 +130,9 @@ def build_network(architecture: AnyArchitecture, bands: int, outputs: int, *, pr
         return build_detector(architecture, bands, outputs, pretrained=pretrained)
     if isinstance(architecture, SceneArchitecture):
         encoder, channels, strides = build_encoder(architecture.encoder, architecture.encoder_levels, bands, pretrained=pretrained)
-        return SceneNetwork(encoder, channels[-1], stride=strides[-1], bands=bands, outputs=outputs)
+        return SceneNetwork(
+            encoder, channels[-1], several=architecture.several, stride=strides[-1], bands=bands, outputs=outputs
+        )
     if isinstance(architecture, ArcGISArchitecture):
         from models.arcgis.networks import build_arcgis
 
