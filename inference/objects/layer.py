@@ -42,9 +42,10 @@ class ObjectFile:
     _written: bool = field(default=False, repr=False)
 
     def add(self, objects: gpd.GeoDataFrame) -> None:
-        """Append objects; each gets the next `id`, from 1. All have the same columns and CRS."""
+        """Append objects; those without an `id` get the next number, from 1. All have the same columns and CRS."""
         numbered = objects.copy()
-        numbered.insert(0, "id", range(self.count + 1, self.count + 1 + len(objects)))
+        if "id" not in numbered:
+            numbered.insert(0, "id", range(self.count + 1, self.count + 1 + len(objects)))
         self.count += len(objects)
         self._waiting.append(numbered)
         if sum(map(len, self._waiting)) >= BATCH:

@@ -1,0 +1,213 @@
+"""Scene classification network + features or cells of a raster -> each gets a class and a confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from errors import NoOverlapError
+from inference.objects.layer import object_file, placed
+from inference.objects.reading import Looker, View, looker, open_view, read_ahead
+from inference.settings import Device
+from models.card import ModelCard
+
+Crop = Literal["tile", "box"]
+LABEL = "ClassLabel"
+STRETCH = 0.1
+"""Of a feature's longer side: what is shown around it in a crop of its box."""
+MOST_TILES = 8
+"""Tile sizes that a crop of a box may be large; of larger features the middle is shown."""
+FEATURES_AT_ONCE = 1000
+Progress = Callable[[str, float], None]
+Place = tuple[int, int, int]
+"""Column and row of the upper left pixel, and the side, of a square of the pixels shown."""
+
+
+def classify_features(
+    network: nn.Module,
+    card: ModelCard,
+    source: str,
+    features: gpd.GeoDataFrame,
+    out: Path,
+    *,
+    crop: Crop = "tile",
+    bands: Sequence[int] | None = None,
+    band_names: Sequence[str] = (),
+    device: Device = "auto",
+    progress: Progress | None = None,
+) -> dict[int, int]:
+    """Give each feature the class that a model sees there, and write them in their order.
+
+    Fields besides the features' own: ClassLabel, Classvalue, Confidence (0..1). What lies beside the imagery gets none (empty).
+
+    Args:
+        network: Maps (n, bands, rows, columns) to logits (n, classes).
+        card: The model's.
+        source: Path or http(s) address of the raster.
+        features: Polygons, lines or points in any CRS.
+        out: What to write (see `layer.object_file`).
+        crop: "tile": a square of the model's tile size about the middle of the feature. "box": the square about its bounding box, brought to the tile size.
+        bands: 1-based raster bands for the model's bands; None: found by name.
+        band_names: What a person says the raster's bands are.
+        device: Where to run.
+        progress: Told what is being done and the share done, 0..1; may raise to stop.
+
+    Returns:
+        Class value -> number of features, for every class of the model.
+
+    Raises:
+        NoOverlapError: no feature lies on the raster.
+        InputMismatchError: the raster does not fit the model.
+        ImageryError: the raster cannot be read.
+        DiskFullError: there is no room; nothing was changed.
+    """
+    tell = progress or (lambda stage, share: None)
+    own = features.drop(columns=[c for c in (LABEL, "Classvalue", "Confidence") if c in features])
+    counts = dict.fromkeys([c.value for c in card.classes], 0)
+    with open_view(card, source, bands, band_names) as view, object_file(out, card.classes, _kind(features)) as file:
+        places = [_place(bounds, card.input.tile_size, crop) for bounds in _bounds_in_pixels(features, view)]
+        if not any(_touches(place, view) for place in places):
+            raise NoOverlapError(
+                "None of the features lies on the picture.", "Check that both are of the same place, and their coordinate systems."
+            )
+        eyes = looker(network, card, device)
+        for start in range(0, len(places), FEATURES_AT_ONCE):
+            some = np.arange(start, min(start + FEATURES_AT_ONCE, len(places)))
+            answers = _answers(eyes, view, [places[i] for i in some])
+            probabilities = np.full((len(some), len(card.classes)), np.nan)
+            for done, (index, answer) in enumerate(answers, 1):
+                probabilities[index] = np.nan if answer is None else answer
+                tell("Looking at each object", (start + done) / len(places))
+            table = own.iloc[some].assign(**_decided(probabilities, card))
+            for value in table["Classvalue"].dropna():
+                counts[int(value)] += 1
+            file.add(table)
+    return counts
+
+
+def classify_cells(
+    network: nn.Module,
+    card: ModelCard,
+    source: str,
+    out: Path,
+    *,
+    bands: Sequence[int] | None = None,
+    band_names: Sequence[str] = (),
+    device: Device = "auto",
+    progress: Progress | None = None,
+) -> dict[int, int]:
+    """Lay a grid of the model's tile size over a raster and give each cell a class; cells without imagery are left out.
+
+    Fields: ClassLabel, Classvalue, Confidence (0..1). Cells at the right and lower edge end with the raster. Arguments, answer and errors as
+    `classify_features`.
+    """
+    tell = progress or (lambda stage, share: None)
+    side = card.input.tile_size
+    counts = dict.fromkeys([c.value for c in card.classes], 0)
+    with open_view(card, source, bands, band_names) as view, object_file(out, card.classes, "Polygon") as file:
+        rows, columns = range(0, view.grid.height, side), range(0, view.grid.width, side)
+        eyes = looker(network, card, device)
+        for number, row in enumerate(rows):
+            places = [(column, row, side) for column in columns]
+            found: list[tuple[Place, NDArray[np.float64]]] = []
+            for index, answer in _answers(eyes, view, places):
+                if answer is not None:
+                    found.append((places[index], answer))
+                tell("Looking at each cell", (number + (index + 1) / len(columns)) / len(rows))
+            if not found:
+                continue
+            boxes = [(x, y, min(x + side, view.grid.width), min(y + side, view.grid.height)) for (x, y, _), _ in found]
+            cells = placed(shapely.box(*np.array(boxes, np.float64).T), view.grid.transform, view.grid.crs)
+            table = gpd.GeoDataFrame(_decided(np.array([p for _, p in found]), card), geometry=cells, crs=view.grid.crs)
+            for value in table["Classvalue"]:
+                counts[int(value)] += 1
+            file.add(table)
+    return counts
+
+
+def _answers(eyes: Looker, view: View, places: Sequence[Place]) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
+    """(index, probabilities of the classes) of each place, those of one size together; None where there is no imagery."""
+    side = eyes.card.input.tile_size
+    batch = eyes.batch(side)
+    waiting: list[tuple[int, NDArray[np.float32]]] = []
+
+    def read(index: int) -> NDArray[np.float32] | None:
+        column, row, size = places[index]
+        pixels = view.read(column, row, size, size)
+        return _at_side(eyes.normal(pixels), side) if pixels.valid.any() else None
+
+    with closing(read_ahead(read, range(len(places)), ahead=batch + 1)) as crops:
+        for index, crop in crops:
+            if crop is None:
+                yield index, None
+            else:
+                waiting.append((index, crop))
+            if len(waiting) == batch:
+                yield from _looked(eyes, waiting)
+                waiting = []
+    if waiting:
+        yield from _looked(eyes, waiting)
+
+
+def _looked(eyes: Looker, crops: Sequence[tuple[int, NDArray[np.float32]]]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    logits = eyes.look([crop for _, crop in crops])
+    probabilities = torch.softmax(logits.double(), dim=1).cpu().numpy()
+    yield from zip([index for index, _ in crops], probabilities, strict=True)
+
+
+def _at_side(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """(bands, side, side): averaged where it is larger, bilinear where it is smaller."""
+    if crop.shape[-1] == side:
+        return crop
+    smaller = crop.shape[-1] > side
+    image = torch.from_numpy(crop)[None]
+    sized = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=smaller)
+    return np.asarray(sized[0].numpy())
+
+
+def _place(bounds: NDArray[np.float64], tile_size: int, crop: Crop) -> Place:
+    """The square to look at for a feature with these bounds (left, top, right, bottom in pixels)."""
+    across, down = bounds[2] - bounds[0], bounds[3] - bounds[1]
+    side = tile_size
+    if crop == "box" and max(across, down) > 0:
+        side = min(max(2, int(np.ceil(max(across, down) * (1 + 2 * STRETCH)))), MOST_TILES * tile_size)
+    return round((bounds[0] + bounds[2] - side) / 2), round((bounds[1] + bounds[3] - side) / 2), side
+
+
+def _touches(place: Place, view: View) -> bool:
+    column, row, side = place
+    return column < view.grid.width and row < view.grid.height and column + side > 0 and row + side > 0
+
+
+def _bounds_in_pixels(features: gpd.GeoDataFrame, view: View) -> NDArray[np.float64]:
+    shapes = features.geometry.to_crs(view.grid.crs).to_numpy()
+    return shapely.bounds(shapely.transform(shapes, lambda x, y: ~view.grid.transform @ (x, y), interleaved=False)).reshape(-1, 4)
+
+
+def _decided(probabilities: NDArray[np.float64], card: ModelCard) -> dict[str, Any]:
+    """The fields of places with these (n, classes) probabilities; empty where they are NaN."""
+    unknown = np.isnan(probabilities).all(axis=1)
+    best = np.where(unknown, 0, np.nan_to_num(probabilities).argmax(axis=1))
+    names = np.array([c.name for c in card.classes], object)[best]
+    names[unknown] = None
+    values = pd.array(np.array([c.value for c in card.classes])[best], dtype="Int32")
+    values[unknown] = pd.NA
+    sure = np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0]
+    return {LABEL: names, "Classvalue": values, "Confidence": np.round(sure, 4)}
+
+
+def _kind(features: gpd.GeoDataFrame) -> str:
+    """Type of geometry that holds all of these."""
+    kinds = {str(kind).removeprefix("Multi") for kind in features.geom_type}
+    return f"Multi{kinds.pop()}" if len(kinds) == 1 else "Unknown"
