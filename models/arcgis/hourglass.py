@@ -1,5 +1,9 @@
 """The road network of ArcGIS's MultiTaskRoadExtractor and ConnectNet, kind "hourglass": stacked hourglasses with two branches that exchange what
-they see, one for roads, one for their direction (Batra et al. 2019)."""
+they see, one for roads, one for their direction (Batra et al. 2019).
+
+The published code also scores roads at stride 2 while it trains (`decoder1_score`, four tensors); ArcGIS's files have four tensors fewer than it, so
+these are left out here, and passed over where a file has them.
+"""
 
 from __future__ import annotations
 
@@ -99,12 +103,11 @@ class Stacks(nn.Module):
 
 
 class HourglassBranch(nn.Module):
-    """From stride 4 to the pixels. `score` is asked in training by ArcGIS only."""
+    """From stride 4 to the pixels."""
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.decoder1 = DecoderBlock(WIDTH, STEM)
-        self.score = nn.Conv2d(STEM, outputs, 1)
         self.final = Finish(STEM, slope=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,8 +119,8 @@ class HourglassDecoder(nn.Module):
 
     def __init__(self, orientations: int) -> None:
         super().__init__()
-        self.road = HourglassBranch(ROAD_OUTPUTS)
-        self.orientation = HourglassBranch(orientations)
+        self.road = HourglassBranch()
+        self.orientation = HourglassBranch()
         self.orientation_head = last_convolution(orientations)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

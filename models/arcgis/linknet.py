@@ -1,5 +1,6 @@
 """The road network of ArcGIS's MultiTaskRoadExtractor and ConnectNet, kind "linknet": LinkNet (Chaurasia & Culurciello 2017) with a second
-decoder that tells the direction of a road (Batra et al. 2019)."""
+decoder that tells the direction of a road (Batra et al. 2019).
+"""
 
 from __future__ import annotations
 

@@ -43,15 +43,14 @@ _LINKNET: Names = (
 )
 _HOURGLASS: Names = (
     ("decoder.orientation_head.", "angle_finalconv3."),
-    ("decoder.orientation.score.", "angle_decoder1_score."),
     ("decoder.orientation.final.", "angle_final"),
     ("decoder.orientation.", "angle_"),
-    ("decoder.road.score.", "decoder1_score."),
     ("decoder.road.final.", "final"),
     ("decoder.road.", ""),
     ("head.0.", "finalconv3."),
     ("encoder.", ""),
 )
+_TRAINING_ONLY = ("decoder1_score.", "angle_decoder1_score.")
 _RESNET_NAMES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 """An encoder kept under torchvision's own names instead of its children's numbers."""
 
@@ -81,7 +80,15 @@ def from_arcgis(architecture: ArcGISArchitecture, state: Mapping[str, Tensor], o
         ours: State of a network of this architecture, for its names.
     """
     back = {_theirs(_names(architecture), name): name for name in ours}
-    return {back.get(plain := _numbered(architecture, name), plain): tensor for name, tensor in state.items()}
+    kept = {_numbered(architecture, name): tensor for name, tensor in state.items() if not name.startswith(_TRAINING_ONLY)}
+    return {back.get(name, name): tensor for name, tensor in kept.items()}
+
+
+def first_and_last(architecture: ArcGISArchitecture, state: Mapping[str, object]) -> tuple[str, str]:
+    """ArcGIS's names of the weights of the first and the last convolution."""
+    names = _names(architecture)
+    first = "conv1.weight" if names is _HOURGLASS else _theirs(names, "encoder.body.0.weight")
+    return first if first in state else first.replace("0.weight", "conv1.weight"), _theirs(names, "head.0.weight")
 
 
 def _names(architecture: ArcGISArchitecture) -> Names:
