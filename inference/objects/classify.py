@@ -20,10 +20,13 @@ from errors import NoOverlapError
 from inference.objects.layer import object_file, placed
 from inference.objects.reading import Looker, View, looker, open_view, read_ahead
 from inference.settings import Device
+from models.architecture import SceneArchitecture
 from models.card import ModelCard
 
 Crop = Literal["tile", "box"]
 LABEL = "ClassLabel"
+LIKELY = 0.5
+"""Probability from which on a model that may say several classes says one."""
 STRETCH = 0.1
 """Of a feature's longer side: what is shown around it in a crop of its box."""
 MOST_TILES = 8
@@ -49,7 +52,8 @@ def classify_features(
 ) -> dict[int, int]:
     """Give each feature the class that a model sees there, and write them in their order.
 
-    Fields besides the features' own: ClassLabel, Classvalue, Confidence (0..1). What lies beside the imagery gets none (empty).
+    Fields besides the features' own: ClassLabel (of models that may say several classes: all likely ones), Classvalue, Confidence (0..1) of the
+    likeliest. What lies beside the imagery gets none (empty).
 
     Args:
         network: Maps (n, bands, rows, columns) to logits (n, classes).
@@ -74,7 +78,7 @@ def classify_features(
     """
     tell = progress or (lambda stage, share: None)
     own = features.drop(columns=[c for c in (LABEL, "Classvalue", "Confidence") if c in features])
-    counts = dict.fromkeys([c.value for c in card.classes], 0)
+    counts = np.zeros(len(card.classes), np.int64)
     with open_view(card, source, bands, band_names) as view, object_file(out, card.classes, _kind(features)) as file:
         places = [_place(bounds, card.input.tile_size, crop) for bounds in _bounds_in_pixels(features, view)]
         if not any(_touches(place, view) for place in places):
@@ -89,11 +93,9 @@ def classify_features(
             for done, (index, answer) in enumerate(answers, 1):
                 probabilities[index] = np.nan if answer is None else answer
                 tell("Looking at each object", (start + done) / len(places))
-            table = own.iloc[some].assign(**_decided(probabilities, card))
-            for value in table["Classvalue"].dropna():
-                counts[int(value)] += 1
-            file.add(table)
-    return counts
+            file.add(own.iloc[some].assign(**_fields(probabilities, card)))
+            counts += _chosen(probabilities, card).sum(axis=0)
+    return _by_value(counts, card)
 
 
 def classify_cells(
@@ -114,7 +116,7 @@ def classify_cells(
     """
     tell = progress or (lambda stage, share: None)
     side = card.input.tile_size
-    counts = dict.fromkeys([c.value for c in card.classes], 0)
+    counts = np.zeros(len(card.classes), np.int64)
     with open_view(card, source, bands, band_names) as view, object_file(out, card.classes, "Polygon") as file:
         rows, columns = range(0, view.grid.height, side), range(0, view.grid.width, side)
         eyes = looker(network, card, device)
@@ -129,11 +131,14 @@ def classify_cells(
                 continue
             boxes = [(x, y, min(x + side, view.grid.width), min(y + side, view.grid.height)) for (x, y, _), _ in found]
             cells = placed(shapely.box(*np.array(boxes, np.float64).T), view.grid.transform, view.grid.crs)
-            table = gpd.GeoDataFrame(_decided(np.array([p for _, p in found]), card), geometry=cells, crs=view.grid.crs)
-            for value in table["Classvalue"]:
-                counts[int(value)] += 1
-            file.add(table)
-    return counts
+            probabilities = np.array([p for _, p in found])
+            file.add(gpd.GeoDataFrame(_fields(probabilities, card), geometry=cells, crs=view.grid.crs))
+            counts += _chosen(probabilities, card).sum(axis=0)
+    return _by_value(counts, card)
+
+
+def _by_value(counts: NDArray[np.int64], card: ModelCard) -> dict[int, int]:
+    return {c.value: int(count) for c, count in zip(card.classes, counts, strict=True)}
 
 
 def _answers(eyes: Looker, view: View, places: Sequence[Place]) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
@@ -162,8 +167,8 @@ def _answers(eyes: Looker, view: View, places: Sequence[Place]) -> Iterator[tupl
 
 def _looked(eyes: Looker, crops: Sequence[tuple[int, NDArray[np.float32]]]) -> Iterator[tuple[int, NDArray[np.float64]]]:
     logits = eyes.look([crop for _, crop in crops])
-    probabilities = torch.softmax(logits.double(), dim=1).cpu().numpy()
-    yield from zip([index for index, _ in crops], probabilities, strict=True)
+    found = torch.sigmoid(logits.double()) if _several(eyes.card) else torch.softmax(logits.double(), dim=1)
+    yield from zip([index for index, _ in crops], found.cpu().numpy(), strict=True)
 
 
 def _at_side(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -195,16 +200,28 @@ def _bounds_in_pixels(features: gpd.GeoDataFrame, view: View) -> NDArray[np.floa
     return shapely.bounds(shapely.transform(shapes, lambda x, y: ~view.grid.transform @ (x, y), interleaved=False)).reshape(-1, 4)
 
 
-def _decided(probabilities: NDArray[np.float64], card: ModelCard) -> dict[str, Any]:
-    """The fields of places with these (n, classes) probabilities; empty where they are NaN."""
-    unknown = np.isnan(probabilities).all(axis=1)
-    best = np.where(unknown, 0, np.nan_to_num(probabilities).argmax(axis=1))
-    names = np.array([c.name for c in card.classes], object)[best]
-    names[unknown] = None
+def _chosen(probabilities: NDArray[np.float64], card: ModelCard) -> NDArray[np.bool_]:
+    """(n, classes) which classes places with these probabilities have: the likeliest, or all likely ones of a model that may say several; none for NaN."""
+    known = ~np.isnan(probabilities).any(axis=1, keepdims=True)
+    if _several(card):
+        return known & (np.nan_to_num(probabilities) >= LIKELY)
+    best = np.nan_to_num(probabilities).argmax(axis=1)
+    return np.asarray(known & (np.arange(len(card.classes)) == best[:, None]))
+
+
+def _several(card: ModelCard) -> bool:
+    return isinstance(card.architecture, SceneArchitecture) and card.architecture.several
+
+
+def _fields(probabilities: NDArray[np.float64], card: ModelCard) -> dict[str, Any]:
+    """The fields of places with these (n, classes) probabilities; Classvalue is that of the likeliest class, empty where there is none."""
+    chosen = _chosen(probabilities, card)
+    names = ["; ".join(c.name for c, there in zip(card.classes, row, strict=True) if there) or None for row in chosen]
+    best = np.nan_to_num(probabilities).argmax(axis=1)
     values = pd.array(np.array([c.value for c in card.classes])[best], dtype="Int32")
-    values[unknown] = pd.NA
+    values[~chosen.any(axis=1)] = pd.NA
     sure = np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0]
-    return {LABEL: names, "Classvalue": values, "Confidence": np.round(sure, 4)}
+    return {LABEL: np.array(names, object), "Classvalue": values, "Confidence": np.round(sure, 4)}
 
 
 def _kind(features: gpd.GeoDataFrame) -> str:

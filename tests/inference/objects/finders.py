@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from models.architecture import Architecture
+from models.architecture import DetectorArchitecture
 from models.card import ModelCard, ModelInput
 from tests.inference.makers import write_raster
 from workspace.classes import ClassDef
@@ -18,11 +18,11 @@ CAR = ClassDef(value=3, name="Car", colour="#e71d36")
 ROOF = ClassDef(value=7, name="Roof", colour="#4361ee")
 
 
-def object_card(tile_size: int = 64, resolution_m: float = 0.5, classes: tuple[ClassDef, ...] = (CAR, ROOF)) -> ModelCard:
+def object_card(tile_size: int = 64, resolution_m: float = 0.5, classes: tuple[ClassDef, ...] = (CAR, ROOF), **more) -> ModelCard:
     return ModelCard(
+        **{"architecture": DetectorArchitecture()} | more,
         name="finder",
         title="Finder",
-        architecture=Architecture(),
         input=ModelInput(band_names=("red", "green", "blue"), mean=(0.0,) * 3, std=(1.0,) * 3, resolution_m=resolution_m, tile_size=tile_size),
         classes=classes,
     )

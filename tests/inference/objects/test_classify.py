@@ -11,6 +11,7 @@ from torch import nn
 
 from errors import NoOverlapError
 from inference.objects.classify import classify_cells, classify_features
+from models.architecture import SceneArchitecture
 from tests.inference.makers import UTM, write_raster
 from tests.inference.objects.finders import CAR, ROOF, object_card
 
@@ -84,6 +85,19 @@ def test_many_features_are_looked_at_in_batches_and_stay_in_order(tmp_path, halv
     found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
     assert found["number"].tolist() == list(range(40)) and found["id"].tolist() == list(range(1, 41))
     assert (found["ClassLabel"] == "Car").tolist() == (columns < 96).tolist()
+
+
+def test_a_model_that_may_say_several_classes_says_all_likely_ones(tmp_path, halves):
+    class Each(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            there = images[:, [0, 2]].amax(dim=(2, 3)) > 100
+            return torch.where(there, 2.0, -2.0)
+
+    card = object_card(32, architecture=SceneArchitecture(several=True))
+    table = features([shapely.Point(x, y) for x, y in ((30, 30), (96, 30), (150, 30))])
+    assert classify_features(Each(), card, halves, table, tmp_path / "out.gpkg") == {3: 2, 7: 2}
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
+    assert found["ClassLabel"].tolist() == ["Car", "Car; Roof", "Roof"] and found["Confidence"].tolist() == [0.8808] * 3
 
 
 def test_cells_cover_the_picture_and_end_with_it(tmp_path):
