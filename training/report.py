@@ -19,10 +19,12 @@ from PIL import Image
 from pyproj import Transformer
 
 from models.bundle import load_bundle
+from models.card import read_card
 from tiles.footprints import LONLAT
 from tiles.preview import overlay, picture
 from tiles.reader import read_tile
 from tiles.tile_set import IGNORE_LABEL, TileRecord
+from training.learner import Learner
 from training.loop import Tick
 from training.pixels import answers, evaluate
 from training.prepare import PixelLearner
@@ -68,22 +70,33 @@ def write_report(folder: Path, ready: PixelLearner, tick: Tick) -> None:
         ready: The run: its tiles, and what it began with.
         tick: Called after each batch; may raise to stop.
     """
-    bundle, result = load_bundle(folder / MODEL), read_result(folder)
+    bundle = load_bundle(folder / MODEL)
     ready.compute.place(bundle.network)
     by_tile = evaluate(bundle.network, ready.validation, ready.loss, ready.compute, tick).by_tile
-    names = ["Background", *ready.class_names]
+    epochs = [e for e in events(folder) if e["kind"] == "epoch"]
+    render(
+        folder,
+        ready,
+        "report.html.j2",
+        charts=charts(epochs, {name: [e["iou"].get(name) for e in epochs] for e in epochs for name in e["iou"]}, "IoU on held-out tiles"),
+        names=["Background", *ready.class_names],
+        confusion=shares(by_tile.sum(axis=0)),
+        worst=_worst_places(ready, bundle.network, by_tile, tick),
+    )
+
+
+def render(folder: Path, ready: Learner, template: str, **facts: Any) -> None:
+    """Write report.html from a template of this folder or one that extends it; what all tasks tell is added to the facts."""
+    result = read_result(folder)
     before = {(s["class"], s["on"]): s for s in result["before"]}
-    html = _templates.get_template("report.html.j2").render(
-        card=bundle.card,
+    html = _templates.get_template(template).render(
+        card=read_card(folder / MODEL),
         base=ready.base,
-        tile_set=ready.validation.tile_set,
+        tile_set=ready.tile_set,
         settings=_settings_in_words(ready.settings),
         result=result,
         scores=[(s, before.get((s["class"], s["on"]), {})) for s in result["after"]],
-        charts=_charts([e for e in events(folder) if e["kind"] == "epoch"]),
-        names=names,
-        confusion=_shares(by_tile.sum(axis=0)),
-        worst=_worst_places(ready, bundle.network, by_tile, tick),
+        **facts,
     )
     write_text(folder / REPORT, html)
 
@@ -127,14 +140,14 @@ def _worst_place(
     return WorstPlace(
         place=tile.place,
         raster=tile.raster,
-        lon_lat=_centre(tile, tile_set.record.tile_sides),
+        lon_lat=centre(tile, tile_set.record.tile_sides),
         missed=float(1 - np.trace(matrix[1:, 1:]) / labelled) if labelled else 0.0,
         wrong=float(1 - np.trace(matrix) / total),
-        pictures=(_png(rgb), _png(overlay(rgb, drawn, [*classes, ignored])), _png(overlay(rgb, seen, classes))),
+        pictures=(png(rgb), png(overlay(rgb, drawn, [*classes, ignored])), png(overlay(rgb, seen, classes))),
     )
 
 
-def _centre(tile: TileRecord, sides: tuple[int, int]) -> tuple[float, float] | None:
+def centre(tile: TileRecord, sides: tuple[int, int]) -> tuple[float, float] | None:
     """Longitude and latitude of a tile's centre; None where it has no coordinates."""
     if not tile.crs:
         return None
@@ -143,7 +156,7 @@ def _centre(tile: TileRecord, sides: tuple[int, int]) -> tuple[float, float] | N
     return float(lon), float(lat)
 
 
-def _png(rgb: NDArray[np.uint8]) -> str:
+def png(rgb: NDArray[np.uint8]) -> str:
     memory = io.BytesIO()
     Image.fromarray(rgb).save(memory, format="PNG")
     return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode("ascii")
@@ -157,20 +170,20 @@ def _settings_in_words(settings: TrainingSettings) -> list[tuple[str, str]]:
     return [(fields[name].title or name, words[value] if isinstance(value, bool) else str(value)) for name, value in values.items()]
 
 
-def _shares(matrix: NDArray[np.int64]) -> list[list[float | None]]:
+def shares(matrix: NDArray[np.int64]) -> list[list[float | None]]:
     """Rows of a confusion matrix as shares of each row; None in rows of a class that is not there."""
     return [[None if not row.sum() else float(v / row.sum()) for v in row] for row in matrix]
 
 
-def _charts(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """(title, lines) of the curves over the epochs; none for fewer than two epochs."""
+def charts(
+    history: Sequence[Mapping[str, Any]], by_class: Mapping[str, Sequence[float | None]], title: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """(title, lines) of the curves over the epochs: losses, and a score of each class; none for fewer than two epochs."""
     if len(history) < 2:
         return []
     losses = {"training": [e["loss"] for e in history], "held out": [e["validation_loss"] for e in history]}
-    classes = list(dict.fromkeys(name for e in history for name in e["iou"]))
-    ious = {name: [e["iou"].get(name) for e in history] for name in classes}
     top = max(v for line in losses.values() for v in line)
-    return [("Loss", _lines(losses, top)), ("IoU on held-out tiles", _lines(ious, 1.0))]
+    return [("Loss", _lines(losses, top)), (title, _lines(by_class, 1.0))]
 
 
 def _lines(lines: Mapping[str, Sequence[float | None]], top: float) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Learning one class, or several, for a whole tile."""
