@@ -12,6 +12,7 @@ from tiles.apart import clear_of
 from tiles.reader import require_pixels
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileRecord, TileSet
+from training.tasks import require_learnable
 
 
 def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput:
@@ -111,9 +112,9 @@ def check_enough(tile_set: TileSet) -> None:
 
     Raises:
         TooFewTilesError: with what to label.
-        TileSetFormatError: its format is for other programs; with what to export instead.
+        TileSetFormatError: it has no labels; with what to export instead.
     """
-    require_pixels(tile_set)
+    require_learnable(tile_set)
     if not tile_set.train or not tile_set.validation:
         side = "training" if not tile_set.train else "validation"
         raise TooFewTilesError(

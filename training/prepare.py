@@ -13,14 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from errors import TrainingError
+from models.architecture import AnyArchitecture
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
 from models.card import ModelInput, Score
 from models.catalogue import find_encoder, find_model
 from models.freezing import freeze
-from models.network import SegmentationNetwork
+from models.network import Network, SegmentationNetwork, build_network
+from models.transfer import take_encoder
 from models.weights import fetch_encoder
 from tiles.apart import leaks, scored_on
 from tiles.certainty import blocks_of
+from tiles.reader import require_pixels
 from tiles.tile_set import TileSet, open_tile_set
 from training.augment import varied
 from training.compute import Compute, choose_compute
@@ -35,6 +38,7 @@ from training.monitor import check_classes, f1, selection
 from training.pixels import answers, evaluate, look_seconds, pixel_loss, replay_per_batch, training_batches
 from training.settings import HELD_OUT, PLACES, TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
+from training.tasks import starting_card
 from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
 
@@ -148,8 +152,13 @@ class PixelLearner(Learner):
         write_report(folder, self, tick)
 
 
-def prepare_pixels(settings: TrainingSettings, stage: Stage) -> PixelLearner:
-    """Load, check, adapt and score. `stage(what, share done)` is called often and may raise to stop.
+def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, stage: Stage) -> PixelLearner:
+    """Load, check, adapt and score.
+
+    Args:
+        settings: What was chosen.
+        architecture: To train: the base model's own, or another over its encoder.
+        stage: `stage(what, share done)` is called often and may raise to stop.
 
     Raises:
         TerratuneError: the tile set or base model is missing, damaged, or they do not fit (TileSetError, ModelError, TooFewTilesError).
@@ -158,9 +167,10 @@ def prepare_pixels(settings: TrainingSettings, stage: Stage) -> PixelLearner:
     torch.use_deterministic_algorithms(True, warn_only=True)
     stage("Looking through the tiles", 0.0)
     tile_set = open_tile_set(Path(settings.tiles))
+    require_pixels(tile_set)
     check_enough(tile_set)
     apart = require_sound(tile_set, despite_leak=settings.train_despite_leak, tell=lambda share: stage("Looking through the tiles", share))
-    base = load_bundle(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
+    base = _started(base_folder(settings.base), architecture)
     if settings.freeze == "all_but_last_layer":
         check_quick(base.card.title, bool(base.card.classes))
     frozen = settings.freeze != "nothing"
@@ -197,7 +207,7 @@ def prepare_pixels(settings: TrainingSettings, stage: Stage) -> PixelLearner:
         settings=settings,
         base=base.card,
         tile_set=tile_set,
-        architecture=base.card.architecture,
+        architecture=architecture,
         input=model_input,
         classes=plan.classes,
         network=network,
@@ -230,6 +240,17 @@ def base_folder(name_or_folder: str, progress: Callable[[float], None] | None = 
         return find_model(name_or_folder)
     store = settings_from_environment().data_folder / "models"
     return fetch_encoder(choice, store, lambda done, total: progress(done / total if total else 0.0) if progress else None)
+
+
+def _started(folder: Path, architecture: AnyArchitecture) -> ModelBundle:
+    """The base model; where it is of another architecture, a fresh network with its encoder."""
+    base = load_bundle(folder, Network)
+    card, network = starting_card(base.card, architecture), base.network
+    if card is not base.card:
+        network = build_network(architecture, base.network.bands, card.outputs)
+        take_encoder(network, base.network, card.title)
+    assert isinstance(network, SegmentationNetwork)
+    return ModelBundle(network.eval(), card, folder)
 
 
 def _replay(
@@ -312,7 +333,7 @@ def only(found: tuple[Score, ...], outputs: tuple[int, ...], names: list[str]) -
 def _adapted(base: ModelBundle, model_input: ModelInput, plan: OutputPlan, seed: int) -> SegmentationNetwork:
     """The base network with the new model's bands and outputs."""
     torch.manual_seed(seed)
-    network = load_bundle(base.folder).network
+    network = _started(base.folder, base.card.architecture).network
     adapt_bands(network, base.card.input.band_names, model_input.band_names)
     adapt_outputs(network, [c.name for c in base.card.classes], [c.name for c in plan.classes])
     return network

@@ -36,6 +36,7 @@ def main(
     tiles: Annotated[Path | None, _option("tiles")] = None,
     base: Annotated[str, _option("base")] = _default("base"),
     freeze: Annotated[str, _option("freeze")] = _default("freeze"),
+    network: Annotated[str, _option("network")] = _default("network"),
     epochs: Annotated[int, _option("epochs")] = _default("epochs"),
     seed: Annotated[int, _option("seed")] = _default("seed"),
     name: Annotated[str, _option("name")] = _default("name"),

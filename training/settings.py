@@ -6,9 +6,25 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from models.architecture import Decoder, Detector
+
 LossName = Literal["cross_entropy_dice", "focal", "dice", "lovasz", "tversky"]
 AUTO = "auto"
 """What is typed on the command line where the form is left empty."""
+NetworkName = Literal["auto", Decoder, Detector, "scene"]
+NETWORKS: dict[NetworkName, str] = {
+    "auto": "As the tiles ask",
+    "light": "A class for each pixel: light",
+    "unet": "A class for each pixel: U-Net",
+    "fpn": "A class for each pixel: FPN",
+    "deeplabv3plus": "A class for each pixel: DeepLabV3+",
+    "fasterrcnn": "A box around each object: Faster R-CNN",
+    "retinanet": "A box around each object: RetinaNet",
+    "fcos": "A box around each object: FCOS",
+    "ssd": "A box around each object: SSD",
+    "maskrcnn": "An outline of each object: Mask R-CNN",
+    "scene": "A class for the whole tile",
+}
 LEARNING, TILES, STOPPING = "How it learns", "What it sees of the tiles", "When it stops"
 GROUPS = (LEARNING, TILES, STOPPING)
 """Headings under "More options", in order."""
@@ -49,6 +65,13 @@ class TrainingSettings(BaseModel):
         description="Quick: only the last layer is fitted, a first map within seconds. Thorough: the last layers learn too, after that; what the "
         "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Everything: takes longest and wants "
         "hundreds of tiles.",
+    )
+    network: NetworkName = Field(
+        default="auto",
+        title="What is learnt",
+        description="As the tiles ask: what the base model already does where the tiles can teach it, else what is usual for such tiles. "
+        "Another network than the base model's own starts with the base model's backbone and knows no class yet.",
+        json_schema_extra=_shown(LEARNING, choose="network", options=NETWORKS),
     )
     epochs: int = Field(
         default=20, ge=1, le=1000, title="Epochs", description="How often all tiles are gone through. More is slower, seldom worse."

@@ -1,16 +1,112 @@
-"""What a tile set asks a model to learn."""
+"""What a tile set can teach, and the run that learns it. Pages ask here, too: torch is imported only where a run is made."""
 
 from __future__ import annotations
 
-from training.learner import Learner
-from training.prepare import Stage, prepare_pixels
-from training.settings import TrainingSettings
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from errors import TileSetFormatError, TrainingError
+from models.architecture import AnyArchitecture, Architecture, Decoder, Detector, DetectorArchitecture, SceneArchitecture, task_of
+from models.card import ModelCard, read_card
+from tiles.formats import FORMATS, tile_format
+from tiles.tile_set import METADATA_FORMAT, TileSet, open_tile_set
+from training.settings import NETWORKS, NetworkName, TrainingSettings
+
+if TYPE_CHECKING:
+    from training.learner import Learner
+    from training.prepare import Stage
+
+DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+BOX_DETECTORS: tuple[Detector, ...] = tuple(d for d in get_args(Detector) if d != "maskrcnn")
+
+
+def networks_for(tile_set: TileSet) -> dict[NetworkName, str]:
+    """The networks that can learn from these tiles, the usual one first, with titles for people; empty where none can."""
+    form = tile_format(tile_set.record.metadata_format)
+    pair = tile_set.record.second is not None
+    found: list[NetworkName] = list(DECODERS) if form.has_pixels else []
+    if form.has_objects and not form.per_object and not pair:
+        found += BOX_DETECTORS
+    if form.has_instances and not pair:
+        found.append("maskrcnn")
+    if form.has_classes and (form.per_object or not (form.has_objects or form.has_pixels)) and not pair:
+        found.append("scene")
+    return {name: NETWORKS[name] for name in found}
+
+
+def require_learnable(tile_set: TileSet) -> None:
+    """Refuse tiles that no network here can learn from.
+
+    Raises:
+        TileSetFormatError: they have no labels; says what to export instead.
+    """
+    if not networks_for(tile_set):
+        raise TileSetFormatError(
+            f"The tiles '{tile_set.name}' are {tile_set.record.metadata_format}, made for other programs: they do not say what is where, "
+            "so Terratune cannot train on them.",
+            f"On the Tiles page choose '{FORMATS[METADATA_FORMAT].title}' as the kind of labels, export again, and train on that.",
+        )
+
+
+def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitecture) -> AnyArchitecture:
+    """The network to be trained: the base model's own where nothing else is wanted and the tiles serve it, else what is wanted, or what is
+    usual for the tiles, over the base model's encoder.
+
+    Raises:
+        TileSetFormatError: no network can learn from these tiles.
+        TrainingError: these tiles cannot teach what is wanted, or the base model has no encoder to build on.
+    """
+    require_learnable(tile_set)
+    fitting = networks_for(tile_set)
+    if wanted not in ("auto", *fitting):
+        raise TrainingError(
+            f"'{NETWORKS[wanted]}' cannot be learnt from the tiles '{tile_set.name}' ({tile_set.record.metadata_format}).",
+            f"Choose '{NETWORKS['auto']}', or one of: {', '.join(fitting.values())}.",
+        )
+    images = 1 if tile_set.record.second is None else 2
+    if wanted == "auto" and _serves(fitting, images, base):
+        return base
+    name = next(iter(fitting)) if wanted == "auto" else wanted
+    own = base.detector if isinstance(base, DetectorArchitecture) else base.decoder if isinstance(base, Architecture) else None
+    if name == own and (not isinstance(base, Architecture) or base.images == images):
+        return base
+    if not isinstance(base, (Architecture, DetectorArchitecture, SceneArchitecture)):
+        raise TrainingError(
+            f"The base model has no backbone on which '{NETWORKS[name]}' could be built.",
+            "Choose another base model, for example the starter.",
+        )
+    if name == "scene":
+        return base if isinstance(base, SceneArchitecture) else SceneArchitecture(encoder=base.encoder, encoder_levels=base.encoder_levels)
+    if name in DECODERS:
+        if isinstance(base, Architecture):
+            return base.model_copy(update={"decoder": base.decoder if wanted == "auto" else name, "images": images})
+        return Architecture(encoder=base.encoder, encoder_levels=base.encoder_levels, decoder=name, images=images)  # type: ignore[arg-type]
+    return DetectorArchitecture(encoder=base.encoder, encoder_levels=base.encoder_levels, detector=name)  # type: ignore[arg-type]
+
+
+def starting_card(card: ModelCard, architecture: AnyArchitecture) -> ModelCard:
+    """The base model's card as training to this architecture sees it: where only its encoder is taken, it knows no class."""
+    return card if card.architecture == architecture else card.model_copy(update={"architecture": architecture, "classes": ()})
+
+
+def _serves(fitting: dict[NetworkName, str], images: int, base: AnyArchitecture) -> bool:
+    """Can these tiles teach the base model as it is?"""
+    task = task_of(base)
+    if task in ("semantic segmentation", "change detection"):
+        return "light" in fitting and (task == "change detection") == (images == 2)
+    if isinstance(base, DetectorArchitecture):
+        return base.detector in fitting
+    return "scene" in fitting
 
 
 def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
-    """The run, ready to start: whatever its tiles ask for.
+    """The run, ready to start: what its tiles, its base model and the wish for a network come to.
 
     Raises:
         TerratuneError: the tile set or base model is missing, damaged, or they do not fit (TileSetError, ModelError, TooFewTilesError).
     """
-    return prepare_pixels(settings, stage)
+    from training.prepare import base_folder, prepare_pixels
+
+    card = read_card(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
+    architecture = architecture_for(settings.network, open_tile_set(Path(settings.tiles)), card.architecture)
+    return prepare_pixels(settings, architecture, stage)

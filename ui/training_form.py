@@ -16,11 +16,11 @@ from errors import TerratuneError
 from labeling.export.job import export_jobs
 from models.card import ModelCard
 from models.catalogue import CatalogueEntry, damaged_models, list_models
-from tiles.reader import require_pixels
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
 from training.run_folder import SETTINGS, read_settings
 from training.runs import new_run
 from training.settings import TrainingSettings
+from training.tasks import networks_for, require_learnable
 from ui.frame import settings
 from ui.problems import plain, show_problem
 from ui.settings_fields import refusals
@@ -56,7 +56,8 @@ def training_form(project: Project) -> None:
     chosen = simple_options(project, tile_sets, tiles, usual, like=bool(like))
     learnt = [] if tiles is None else [c.name for c in tiles.record.classes]
     kept = [c.name for c in base.card.classes] if base is not None and base.card is not None and chosen["keep_old_classes"] else []
-    chosen |= more_options(usual, learnt, kept, quick=chosen["freeze"] == QUICK, key=_key(""))
+    networks = {} if tiles is None else networks_for(tiles)
+    chosen |= more_options(usual, networks, learnt, kept, quick=chosen["freeze"] == QUICK, key=_key(""))
     if tiles is None or base is None:
         return
     sound, chosen["train_despite_leak"] = tile_check(tiles, usual, key=KEY)
@@ -142,7 +143,7 @@ def choose_tiles(tile_sets: Sequence[Path], wanted: str) -> TileSet | None:
     name = st.selectbox("Tiles", names, index=first, help=_FIELDS["tiles"].description, key=_key("tiles"))
     try:
         tiles = open_tile_set(tile_sets[names.index(name)])
-        require_pixels(tiles)
+        require_learnable(tiles)
     except TerratuneError as error:
         show_problem(error.fact, error.remedy)
         return None
@@ -159,7 +160,7 @@ def _newest_to_learn_from(tile_sets: Sequence[Path]) -> int:
     """Position of the newest that training can use; 0 where it can use none."""
     for position, folder in enumerate(tile_sets):
         try:
-            require_pixels(open_tile_set(folder))
+            require_learnable(open_tile_set(folder))
             return position
         except TerratuneError:
             continue

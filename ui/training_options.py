@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from training.settings import GROUPS, TrainingSettings
+from training.settings import GROUPS, NETWORKS, NetworkName, TrainingSettings
 from ui.settings_fields import Offers, extra_of, settings_field, title_of
 
 WIDTH_PX = 214
@@ -15,11 +15,14 @@ WIDTH_PX = 214
 _FIELDS = TrainingSettings.model_fields
 
 
-def more_options(usual: TrainingSettings, learnt: Sequence[str], kept: Sequence[str], *, quick: bool, key: str) -> dict[str, Any]:
+def more_options(
+    usual: TrainingSettings, networks: Mapping[NetworkName, str], learnt: Sequence[str], kept: Sequence[str], *, quick: bool, key: str
+) -> dict[str, Any]:
     """Draw the settings that have a part in this training; the others stay as in `usual`.
 
     Args:
         usual: To start from.
+        networks: That can learn from the tile set, with titles.
         learnt: Names of the tile set's classes.
         kept: Names of classes that the base model knows and keeps.
         quick: Only the last layer is fitted.
@@ -36,7 +39,7 @@ def more_options(usual: TrainingSettings, learnt: Sequence[str], kept: Sequence[
                 for name in names:
                     if _has_part(name, chosen, quick=quick):
                         classes = learnt if name == "ignore_classes" else list(dict.fromkeys([*learnt, *kept]))
-                        offers: Offers = {"class": {c: c for c in classes}}
+                        offers: Offers = {"class": {c: c for c in classes}, "network": {"auto": NETWORKS["auto"]} | dict(networks)}
                         with st.container(width=WIDTH_PX):
                             chosen[name] = settings_field(TrainingSettings, name, chosen[name], offers=offers, key=f"{key}:{name}")
     changed = [
