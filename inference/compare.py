@@ -50,6 +50,13 @@ def change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.ui
     return out
 
 
+def of_classes(before: NDArray[np.uint8], after: NDArray[np.uint8], values: Sequence[int] | None) -> NDArray[np.bool_]:
+    """Where a pixel had one of these class values before, or has one after; None: everywhere."""
+    if values is None:
+        return np.ones(before.shape, np.bool_)
+    return np.asarray(np.isin(before, values) | np.isin(after, values))
+
+
 def pixel_area_m2(grid: Grid) -> float:
     """Ground area in square metres of the pixel at the centre of `grid`: geodesic on WGS 84, for rotated and skewed grids too.
 

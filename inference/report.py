@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from errors import JobError
-from inference.compare import Comparison
+from inference.compare import Comparison, change, of_classes
 from inference.scores import Scores
 from tiles.certainty import Interval
 from workspace.classes import ClassDef
@@ -67,6 +69,13 @@ class Table(_Strict):
         """Area of each class before that became another class; background itself is 0."""
         area = np.array(self.area_m2)[1:, 1:]
         return [0.0, *(float(v) for v in area.sum(axis=1) - np.diag(area))]
+
+
+    def changed_m2(self, kind: int, classes: Sequence[int]) -> float:
+        """Area of one kind of change (`inference.compare`: GAINED, LOST, FLIPPED) from or to one of the classes with these places in the table."""
+        area = np.array(self.area_m2)
+        places: NDArray[np.uint8] = np.indices(area.shape, dtype=np.uint8)
+        return float(area[(change(places[0], places[1]) == kind) & of_classes(places[0], places[1], classes)].sum())
 
 
 class RasterReport(_Strict):

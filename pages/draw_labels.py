@@ -19,7 +19,7 @@ from server.labels import geopackage_problem
 from ui.canvas import label_map
 from ui.class_editor import class_editor
 from ui.comparison.choices import OVER, comparisons
-from ui.comparison.map import add_result
+from ui.comparison.sides import add_result
 from ui.frame import next_step_link, page_frame, tile_token
 from ui.label_coverage import coverage_button
 from ui.label_export import export_button

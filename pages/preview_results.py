@@ -7,7 +7,7 @@ import streamlit as st
 from imagery.library import Raster, list_rasters
 from ui.comparison.choices import KEY, base_models, comparison_choice, comparisons, trained_models
 from ui.comparison.form import new_comparison, nothing_yet
-from ui.comparison.map import results_map
+from ui.comparison.map import is_wide, results_map
 from ui.comparison.progress import progress_and_results
 from ui.frame import page_frame
 from ui.problems import explained
@@ -22,12 +22,13 @@ def main(project: Project) -> None:
     if not rasters or not (trained or jobs):
         nothing_yet(bool(rasters))
         return
-    left, right = st.columns([0.42, 0.58], gap="small")
+    wide = is_wide()
+    left, right = (st.container(), st.container()) if wide else st.columns([0.42, 0.58], gap="small")
     with left:
         job = comparison_choice(jobs)
         if job is None:
             new_comparison(project, rasters, trained, bases)
-        else:
+        elif not wide:
             progress_and_results(project, job)
     with right:
         results_map(project, rasters, job)

@@ -7,6 +7,7 @@ memory, and bands and stretch are the ones stored in the project: a tile never d
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
 import logging
@@ -15,6 +16,7 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -39,7 +41,7 @@ from imagery.grid import Grid
 from imagery.library import get_raster, raster_source
 from imagery.read import Scalars, alpha_band, damaged, display_name, enter_raster, gdal_environment
 from imagery.stretch import Stretch, apply_stretch, colour_table
-from inference.compare import FLIPPED, GAINED, LOST
+from inference.compare import CHANGE_COLOURS, SAME, change, of_classes
 from server.tokens import project_of_token
 from workspace.project import Project, open_project
 from workspace.settings import Settings
@@ -59,10 +61,8 @@ _MERCATOR = CRS.from_epsg(3857)
 
 _RASTER_LAYER = re.compile(r"raster\.([a-z0-9]{4,32})")
 _PREDICTION_LAYER = re.compile(
-    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|gained|lost|flipped|before_confidence|after_confidence)"
+    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|before_confidence|after_confidence|changes\.([123]{1,3})\.(all|[\d_]{1,200}))"
 )
-_ONE_CHANGE = {"gained": GAINED, "lost": LOST, "flipped": FLIPPED}
-"""Layers that show one value of change.tif."""
 _RAMP = ((0.0, (0, 0, 4)), (0.25, (81, 18, 124)), (0.5, (183, 55, 121)), (0.75, (252, 137, 97)), (1.0, (252, 253, 191)))
 """Magma (matplotlib, CC0), five stops."""
 
@@ -87,8 +87,20 @@ class Layer:
     stretch: Stretch | None
     """None for colour tables and confidence."""
     resolution_m: float
-    only: int | None = None
-    """Of a class raster: the one value shown; None: all."""
+    changes: Changes | None = None
+    """Not the class raster itself, but what changed from an earlier one to it."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Which changes are shown."""
+
+    before: str
+    """Absolute path of the class raster before, on the grid of the one after."""
+    kinds: tuple[int, ...]
+    """Values as in change.tif: 1 gained, 2 lost, 3 became another."""
+    classes: tuple[int, ...] | None
+    """Class values from which or to which a pixel changed; None: all."""
 
 
 def routes(settings: Settings) -> list[Route]:
@@ -113,7 +125,7 @@ def routes(settings: Settings) -> list[Route]:
             return Response(status_code=404)
         if layer is None:
             return Response(status_code=404)
-        key = (layer.source, layer.version, layer.only, z, x, y)
+        key = (layer.source, layer.version, layer.changes, z, x, y)
         body = cache.get(key)
         if body is None:
             try:
@@ -143,16 +155,19 @@ def find_layer(project: Project, name: str) -> Layer | None:
         stretch = None if raster.info.palette and raster.bands == (1,) else raster.stretch
         return Layer(raster_source(project, raster), raster.version, "picture", raster.bands, stretch, raster.info.resolution_m)
     if found := _PREDICTION_LAYER.fullmatch(name):
-        job, raster_id, kind = found.groups()
-        only = _ONE_CHANGE.get(kind)
-        file = f"{kind}.tif" if only is None else "change.tif"
-        path = (project.predictions_folder / job / raster_id / file).resolve()
-        if not path.is_relative_to(project.folder.resolve()) or not path.is_file():
+        job, raster_id, kind, kinds, classes = found.groups()
+        folder = project.predictions_folder / job / raster_id
+        files = [folder / "after.tif", folder / "before.tif"] if kinds else [folder / f"{kind}.tif"]
+        paths = [file.resolve() for file in files]
+        if not all(path.is_relative_to(project.folder.resolve()) and path.is_file() for path in paths):
             return None
-        state = path.stat()
+        version = "-".join(f"{state.st_mtime_ns}-{state.st_size}" for state in map(Path.stat, paths))
         style: Style = "confidence" if kind.endswith("_confidence") else "classes"
-        resolution_m = get_raster(project, raster_id).info.resolution_m
-        return Layer(str(path), f"{state.st_mtime_ns}-{state.st_size}", style, (1,), None, resolution_m, only)
+        changes = None
+        if kinds:
+            values = None if classes == "all" else tuple(int(value) for value in classes.split("_") if value)
+            changes = Changes(str(paths[1]), tuple(map(int, kinds)), values)
+        return Layer(str(paths[0]), version, style, (1,), None, 0.0, changes)
     return None
 
 
@@ -166,34 +181,62 @@ def render_tile(layer: Layer, z: int, x: int, y: int) -> bytes:
         picture = _pictures().get(layer)
         if not picture.touches(z, x, y):
             return b""
-        flat = layer.stretch is None
-        try:
-            frame = picture.frame(z, x, y)
-            image = read(
-                picture.dataset,
-                dst_crs=_MERCATOR,
-                indexes=layer.bands,
-                height=frame.rows,
-                width=frame.columns,
-                nodata=_nodata(picture.dataset),
-                vrt_options={
-                    "transform": from_bounds(*frame.bounds, frame.columns * frame.finer, frame.rows * frame.finer),
-                    "width": frame.columns * frame.finer,
-                    "height": frame.rows * frame.finer,
-                    **(_FROM_OVERVIEWS if picture.resolution else {}),
-                },
-                reproject_method=_resampling(layer, z),
-            )
-        except (RasterioError, RioTilerError) as error:
-            _pictures().forget(layer)
-            raise damaged(display_name(layer.source)) from error
-    values, valid = image.array.data, valid_pixels(image)
+        frame = picture.frame(z, x, y)
+        values, valid = _read(layer, picture, frame, z)
+        if layer.changes is not None and valid.any():
+            earlier = dataclasses.replace(layer, source=layer.changes.before)
+            before, known = _read(earlier, _pictures().get(earlier), frame, z)
+            found = change(before[0], values[0])
+            shown = np.isin(found, layer.changes.kinds) & of_classes(before[0], values[0], layer.changes.classes)
+            values, valid = np.where(shown, found, SAME)[None], valid & known
     if not valid.any():
         return b""
-    table = None if not flat else confidence_table() if layer.style == "confidence" else picture.table
+    flat = layer.stretch is None
     rgba = np.zeros((TILE_PX, TILE_PX, 4), np.uint8)
-    rgba[frame.row : frame.row + frame.rows, frame.column : frame.column + frame.columns] = colour(values, valid, layer, table)
+    rgba[frame.row : frame.row + frame.rows, frame.column : frame.column + frame.columns] = colour(values, valid, layer, _table(layer, picture))
     return encode(rgba, lossless=flat)
+
+
+def _read(layer: Layer, picture: _Picture, frame: _Frame, z: int) -> tuple[Scalars, NDArray[np.bool_]]:
+    """Values (bands, rows, columns) of the part of a tile that the raster covers, and which of them are imagery.
+
+    Raises:
+        ImageryError: the raster is damaged.
+    """
+    try:
+        image = read(
+            picture.dataset,
+            dst_crs=_MERCATOR,
+            indexes=layer.bands,
+            height=frame.rows,
+            width=frame.columns,
+            nodata=_nodata(picture.dataset),
+            vrt_options={
+                "transform": from_bounds(*frame.bounds, frame.columns * frame.finer, frame.rows * frame.finer),
+                "width": frame.columns * frame.finer,
+                "height": frame.rows * frame.finer,
+                **(_FROM_OVERVIEWS if picture.resolution else {}),
+            },
+            reproject_method=_resampling(layer, z),
+        )
+    except (RasterioError, RioTilerError) as error:
+        _pictures().forget(layer)
+        raise damaged(display_name(layer.source)) from error
+    return image.array.data, valid_pixels(image)
+
+
+def _table(layer: Layer, picture: _Picture) -> NDArray[np.uint8] | None:
+    """(n, 4) colours of the values; None where the layer has a stretch."""
+    if layer.stretch is not None:
+        return None
+    if layer.changes is not None:
+        return _change_table()
+    return confidence_table() if layer.style == "confidence" else picture.table
+
+
+@functools.cache
+def _change_table() -> NDArray[np.uint8]:
+    return np.array([(*rgb, 255) for _, rgb in sorted(CHANGE_COLOURS.items())], np.uint8)
 
 
 def tile_bounds(z: int, x: int, y: int) -> tuple[float, float, float, float]:
@@ -214,7 +257,7 @@ def colour(values: Scalars, valid: NDArray[np.bool_], layer: Layer, table: NDArr
     if table is not None:
         rgba = table[np.minimum(values[0].astype(np.int64), len(table) - 1)].copy()
         if layer.style == "classes":
-            rgba[values[0] == 0 if layer.only is None else values[0] != layer.only] = 0
+            rgba[values[0] == 0] = 0
     else:
         assert layer.stretch is not None
         rgb = apply_stretch(values, layer.stretch)

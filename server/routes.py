@@ -7,13 +7,14 @@ from pathlib import Path
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from server import downloads, labels, prompts, raster_tiles, uploads, versions
+from server import downloads, label_tiles, labels, prompts, raster_tiles, uploads, versions
 from workspace.settings import Settings
 
 
 def all_routes(settings: Settings, *, assets: Path, base_path: str = "") -> list[Route | Mount]:
     """The routes of all modules of this room; `assets` is the folder of vendored scripts and styles."""
     inside: list[Route | Mount] = [
+        *label_tiles.routes(settings),  # before the rasters', whose address would take it for one of them
         *raster_tiles.routes(settings),
         *labels.routes(settings),
         *versions.routes(settings),

@@ -47,15 +47,21 @@ _component = st.components.v2.component(
 )
 
 
-def view_map(m: leafmap.Map, *, key: str, height: int = 560) -> None:
+def view_map(m: leafmap.Map, *, key: str, height: int = 560, link: tuple[str, str] | None = None, go: Mapping[str, Any] | None = None) -> None:
     """Show `m`; nothing on it can be edited. Its view survives reruns and leaving the page.
 
     Args:
         m: From `ui.maps.new_map`.
         key: Names the map within the app; the same key keeps the view.
         height: In CSS pixels.
+        link: A name, and what this map is called: maps of the same name show the same place together.
+        go: One place to go to now, once: `{"id": unique, "bounds": (west, south, east, north)}`.
     """
-    _component(key=key, data={"mode": "view", "key": key, "version": assets_version(), "height": height, "map": map_document(m)})
+    document = map_document(m) | {"link": {"name": link[0], "label": link[1]} if link else None}
+    _component(
+        key=key,
+        data={"mode": "view", "key": key, "version": assets_version(), "height": height, "map": document, "go": dict(go) if go else None},
+    )
 
 
 def label_map(

@@ -14,6 +14,7 @@ from typing import Any
 import folium
 import leafmap.foliumap as leafmap
 import xyzservices.providers as providers
+from branca.element import MacroElement
 
 LonLatBounds = tuple[float, float, float, float]
 """(west, south, east, north) in degrees, WGS 84."""
@@ -32,7 +33,15 @@ class Swipe(leafmap.SideBySideLayers):  # type: ignore[misc]
     """A divider over the map; layers of `left` show to its left, those of `right` to its right."""
 
     def __init__(self, left: Sequence[folium.TileLayer], right: Sequence[folium.TileLayer], labels: tuple[str, str]) -> None:
-        super().__init__(layer_left=left[0], layer_right=right[0])
+        super().__init__(layer_left=[*left, *right][0], layer_right=[*right, *left][0])
+        self.left, self.right, self.labels = list(left), list(right), labels
+
+
+class Flicker(MacroElement):
+    """Layers of `left` and of `right` shown in turns at the same place."""
+
+    def __init__(self, left: Sequence[folium.TileLayer], right: Sequence[folium.TileLayer], labels: tuple[str, str]) -> None:
+        super().__init__()
         self.left, self.right, self.labels = list(left), list(right), labels
 
 
@@ -174,14 +183,24 @@ def swipe(
     right_layers: Sequence[folium.TileLayer],
     labels: tuple[str, str] = ("Before", "After"),
 ) -> None:
-    """Compare layers already on `m` with a divider that is dragged.
+    """Compare layers already on `m` with a divider that is dragged. A side without a layer shows what lies below.
 
     Raises:
-        ValueError: one side has no layer.
+        ValueError: neither side has one.
     """
-    if not left_layers or not right_layers:
-        raise ValueError("A swipe needs at least one layer on each side.")
+    if not left_layers and not right_layers:
+        raise ValueError("A swipe needs at least one layer.")
     Swipe(left_layers, right_layers, labels).add_to(m)
+
+
+def flicker(
+    m: leafmap.Map,
+    left_layers: Sequence[folium.TileLayer],
+    right_layers: Sequence[folium.TileLayer],
+    labels: tuple[str, str] = ("Before", "After"),
+) -> None:
+    """Show layers already on `m` in turns, switched by a key, by a click or by time. A side without a layer shows what lies below."""
+    Flicker(left_layers, right_layers, labels).add_to(m)
 
 
 def map_document(m: leafmap.Map) -> dict[str, Any]:
@@ -193,7 +212,7 @@ def map_document(m: leafmap.Map) -> dict[str, Any]:
         ValueError: the map holds something the canvas cannot draw.
     """
     keys: dict[str, str] = {}
-    document: dict[str, Any] = {"bounds": None, "maxZoom": MAX_ZOOM, "layers": [], "swipe": None}
+    document: dict[str, Any] = {"bounds": None, "maxZoom": MAX_ZOOM, "layers": [], "swipe": None, "flicker": None}
     for element in m._children.values():
         if isinstance(element, folium.TileLayer):
             layer = _tile_layer(element)
@@ -203,8 +222,8 @@ def map_document(m: leafmap.Map) -> dict[str, Any]:
             (south, west), (north, east) = element.bounds
             document["bounds"] = [west, south, east, north]
             continue
-        elif isinstance(element, Swipe):
-            document["swipe"] = {
+        elif isinstance(element, Swipe | Flicker):
+            document["swipe" if isinstance(element, Swipe) else "flicker"] = {
                 "left": [keys[one.get_name()] for one in element.left],
                 "right": [keys[one.get_name()] for one in element.right],
                 "labels": list(element.labels),

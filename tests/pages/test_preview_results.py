@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from imagery.library import add_copy, list_rasters
+from imagery.library import add_copy, list_rasters, raster_source, remove_raster
 from inference.report import REPORT_FILE, ScoreReport, read_report
 from inference.run import compare_models
 from inference.scores import scores_from
 from inference.settings import read_settings
 from models.catalogue import BUNDLES_FOLDER
-from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
+from tests.inference.makers import PAVED, UNPAVED, UTM, saved_bundle, write_raster
 from tiles.apart import scored_on
 from ui import frame
 from workspace.files import write_json
@@ -211,3 +211,76 @@ def test_scores_that_are_no_honest_test_say_so(project, tmp_path, monkeypatch):
         page = open_page(project)
         assert ("No honest test" in "\n".join(w.value for w in page.warning)) is not apart
         assert ("pixels the model has not learnt from" in words(page)) is apart
+
+
+@pytest.fixture
+def compared(project, tmp_path, monkeypatch) -> Path:
+    """A finished comparison: paved everywhere before, unpaved everywhere after."""
+    add_scene(project, tmp_path)
+    add_models(project)
+    press_predict(open_page(project), monkeypatch)
+    return next(project.predictions_folder.iterdir())
+
+
+def titles(page: AppTest, place: str) -> list[str]:
+    return next(box for box in page.selectbox if box.label == place).options
+
+
+def test_any_two_of_what_there_is_are_laid_left_and_right(project, compared, tmp_path):
+    copytree(compared, compared.with_name("earlier"))
+    write_json(compared.with_name("earlier") / "settings.json", read_settings(compared).model_copy(update={"title": "Last week"}).model_dump(mode="json"))
+    values = np.zeros((3, 64, 80), np.uint8) + 90
+    add_copy(project, write_raster(tmp_path / "later.tif", values), "later.tif")  # the same ground at another date
+    away = UTM @ UTM.translation(5000, 0)
+    add_copy(project, write_raster(tmp_path / "away.tif", values, transform=away), "away.tif")
+    page = open_page(project, comparison=compared.name)
+    offered = titles(page, "Left")
+    assert offered == titles(page, "Right")
+    assert [title.split(" ·")[0] for title in offered] == [
+        "Picture alone", "Before: Tiny", "After: Tiny", "How sure the model before is", "How sure the model after is",
+        "Earlier: Last week", "Other picture: later.tif",
+    ]  # fmt: skip
+
+
+def test_what_was_chosen_stays_when_the_page_runs_again(project, compared):
+    page = open_page(project)
+    next(box for box in page.selectbox if box.label == "Left").set_value("picture").run()
+    page.segmented_control(key="preview_results:view").set_value("Side by side").run()
+    page.run()
+    assert next(box for box in page.selectbox if box.label == "Left").value == "picture"
+    assert page.segmented_control(key="preview_results:view").value == "Side by side"
+    page.button(key="preview_results:widen").click().run()
+    assert not page.tabs and next(box for box in page.selectbox if box.label == "Left").value == "picture"
+    page.button(key="preview_results:narrow").click().run()
+    assert page.tabs and not page.exception
+
+
+def test_changes_are_told_by_kind_and_class_with_their_area(project, compared):
+    page = open_page(project)
+    page.segmented_control(key="preview_results:view").set_value("Changes").run()
+    assert "became another class (1,281 m²)" in html_of(page) and "gained: background before, a class now (0 m²)" in html_of(page)
+    page.multiselect[0].set_value([2]).run()
+    assert "became another class (1,281 m²)" in html_of(page)
+    page.button_group(key="preview_results:kinds").set_value([1]).run()
+    assert "became another" not in html_of(page)
+    assert not page.exception
+
+
+def test_a_comparison_is_there_without_its_picture(project, compared):
+    raster = list_rasters(project)[0]
+    Path(raster_source(project, raster)).unlink()
+    page = open_page(project)
+    assert "Not there any more: scene3.tif" in words(page) and not page.error
+    remove_raster(project, raster.id)
+    add_scene_named(project, compared.parent.parent, "other.tif")
+    page = open_page(project)
+    assert "Not there any more: scene3.tif" in words(page) and not page.error
+    assert titles(page, "Left")[:3] == ["Picture alone", "Before: Tiny", "After: Tiny"]
+
+
+def html_of(page: AppTest) -> str:
+    return "\n".join(one.proto.body for one in page.main if one.type == "html")
+
+
+def add_scene_named(project: Project, folder: Path, name: str) -> None:
+    add_copy(project, write_raster(folder / "upload.tif", np.full((3, 64, 80), 90, np.uint8)), name)

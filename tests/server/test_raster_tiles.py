@@ -16,6 +16,7 @@ from imagery.grid import Grid
 from imagery.inspect import inspect_here
 from imagery.library import Raster, _save, set_display
 from imagery.write import open_tiled_gtiff, to_cog
+from inference.compare import CHANGE_COLOURS, FLIPPED, GAINED, LOST
 from server import raster_tiles
 from server.raster_tiles import TileCache, find_layer, render_tile
 from server.tokens import issue_token
@@ -200,17 +201,36 @@ def test_predictions_show_classes_without_background(project, settings, client, 
     assert found["after_confidence"] == {(0, 0, 4, 255), (252, 253, 191, 255)}
 
 
-@pytest.mark.parametrize(("kind", "shown"), [("change", {1, 2, 3}), ("gained", {1}), ("lost", {2}), ("flipped", {3})])
-def test_one_kind_of_change_can_be_shown_alone(project, settings, client, tmp_path, kind, shown):
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("change", {GAINED, LOST, FLIPPED}),
+        ("changes.123.all", {GAINED, LOST, FLIPPED}),
+        ("changes.1.all", {GAINED}),
+        ("changes.23.all", {LOST, FLIPPED}),
+        ("changes.123.1", {GAINED, FLIPPED}),  # class 1 was gained, and became class 2
+        ("changes.12.1", {GAINED}),
+        ("changes.123.2", {LOST, FLIPPED}),
+        ("changes.12.1_2", {GAINED, LOST}),
+    ],
+)
+def test_changes_are_shown_by_kind_and_class(project, settings, client, tmp_path, asked, shown):
     raster = add(project, write_raster(tmp_path / "a.tif", rgb(100, 100)))
-    colours = {1: (10, 1, 1), 2: (20, 2, 2), 3: (30, 3, 3)}
-    with open_tiled_gtiff(tmp_path / "raw.tif", Grid(100, 100, AT, CRS.from_epsg(26911)), 1, "uint8", 255) as dataset:
-        dataset.write(np.repeat(np.arange(4, dtype=np.uint8), 25)[None].repeat(100, axis=0), 1)
-    to_cog(tmp_path / "raw.tif", project.predictions_folder / "job" / raster.id / "change.tif", overview_resampling="nearest", colours=colours)
+    before, after = np.repeat([0, 0, 2, 1], 25), np.repeat([0, 1, 0, 2], 25)  # same, gained 1, lost 2, 1 became 2
+    maps = {"before": before, "after": after, "change": np.repeat([0, 1, 2, 3], 25)}
+    for name, row in maps.items():
+        with open_tiled_gtiff(tmp_path / f"{name}.tif", Grid(100, 100, AT, CRS.from_epsg(26911)), 1, "uint8", 255) as dataset:
+            dataset.write(row.astype(np.uint8)[None].repeat(100, axis=0), 1)
+        to_cog(
+            tmp_path / f"{name}.tif",
+            project.predictions_folder / "job" / raster.id / f"{name}.tif",
+            overview_resampling="nearest",
+            colours=CHANGE_COLOURS,
+        )
     x, y = tile_at(raster, 17)
     token = issue_token(settings.data_folder, project.id, 60)
-    picture = pixels(client.get(f"/tiles/{token}/prediction.job.{raster.id}.{kind}/17/{x}/{y}").content)
-    assert {tuple(p[:3]) for p in picture[picture[..., 3] > 0]} == {colours[value] for value in shown}
+    picture = pixels(client.get(f"/tiles/{token}/prediction.job.{raster.id}.{asked}/17/{x}/{y}").content)
+    assert {tuple(p[:3]) for p in picture[picture[..., 3] > 0]} == {CHANGE_COLOURS[value] for value in shown}
 
 
 def test_a_raster_that_is_gone_gives_no_trace(project, settings, client, tmp_path):

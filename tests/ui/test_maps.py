@@ -6,7 +6,7 @@ import folium
 import leafmap.foliumap as leafmap
 import pytest
 
-from ui.maps import add_shapes, add_tiles, map_document, new_map, swipe, tile_url, zoom_to
+from ui.maps import add_shapes, add_tiles, flicker, map_document, new_map, swipe, tile_url, zoom_to
 
 BOUNDS = (-116.52, 33.85, -116.51, 33.86)
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
@@ -87,8 +87,19 @@ def test_a_swipe_names_the_layers_of_both_sides():
     assert document["swipe"]["labels"] == ["Old", "New"]
     assert len(document["swipe"]["left"]) == len(document["swipe"]["right"]) == 2
     assert {*document["swipe"]["left"], *document["swipe"]["right"]} <= keys
-    with pytest.raises(ValueError, match="each side"):
-        swipe(m, [], after)
+    with pytest.raises(ValueError, match="at least one"):
+        swipe(m, [], [])
+
+
+def test_a_side_of_a_comparison_may_be_bare_and_flicker_is_told_from_a_swipe():
+    m = new_map(BOUNDS)
+    after = add_tiles(m, tile_url("t", "prediction.j.a.after"), "After")
+    flicker(m, [], [after], ("Picture", "New"))
+    document = map_document(m)
+    assert document["flicker"] == {"left": [], "right": [document["layers"][-1]["key"]], "labels": ["Picture", "New"]}
+    assert document["swipe"] is None
+    swipe(m, [], [after])
+    assert map_document(m)["swipe"]["left"] == []
 
 
 def test_what_the_canvas_cannot_draw_is_said():

@@ -11,6 +11,7 @@ const LIBRARIES = [
 const EDIT_LIBRARIES = [['vendor/geoman/leaflet-geoman.min.js', 'vendor/geoman/leaflet-geoman.css', 'prompt.css']];
 const canvases = new Map(); // element -> MapCanvas
 const views = new Map(); // key -> {wanted, center, zoom}: survives leaving the page
+const went = new Map(); // key -> id of the last place gone to
 
 const fetched = new Map();
 function load(path) {
@@ -59,6 +60,7 @@ class MapCanvas {
     this.box = box;
     this.key = data.key;
     this.drawn = new Map(); // layer key -> {layer, described}
+    this.flickering = { shown: 0, seconds: 0 };
     this.ready = this.start(data);
   }
 
@@ -92,9 +94,11 @@ class MapCanvas {
     await this.ready;
     const { data } = this.component; // the latest, should several updates have waited
     if (this.host.style.height !== `${data.height}px`) this.host.style.height = `${data.height}px`;
+    this.viewKey = data.map.link ? data.map.link.name : data.key; // linked maps remember one view
     this.showBounds(data.map.bounds);
     this.drawLayers(data.map.layers);
-    this.drawSwipe(data.map.swipe);
+    await this.drawSides(data.map);
+    this.goTo(data.go);
     if (data.mode === 'label') await this.updateEditor();
   }
 
@@ -112,7 +116,7 @@ class MapCanvas {
     const wanted = JSON.stringify(bounds);
     if (this.wanted === wanted) return;
     this.wanted = wanted;
-    const seen = views.get(this.key);
+    const seen = views.get(this.viewKey);
     if (seen && seen.wanted === wanted) this.map.setView(seen.center, seen.zoom, { animate: false });
     else this.fit(bounds);
   }
@@ -122,7 +126,7 @@ class MapCanvas {
   }
 
   rememberView() {
-    if (this.wanted) views.set(this.key, { wanted: this.wanted, center: this.map.getCenter(), zoom: this.map.getZoom() });
+    if (this.wanted) views.set(this.viewKey, { wanted: this.wanted, center: this.map.getCenter(), zoom: this.map.getZoom() });
   }
 
   drawLayers(layers) {
@@ -178,24 +182,30 @@ class MapCanvas {
     return group;
   }
 
-  drawSwipe(swipe) {
-    const described = JSON.stringify(swipe);
-    if (this.swipeDrawn === described) return;
-    this.swipeDrawn = described;
-    const position = this.swipe && this.swipe._range ? this.swipe._range.value : 0.5;
-    if (this.swipe) this.swipe.remove();
-    this.swipe = null;
-    this.box.querySelectorAll('.tt-side').forEach((label) => label.remove());
-    if (!swipe) return;
+  // Two sides of one place: see compare_views.js.
+  async drawSides({ swipe, flicker, link }) {
+    const described = JSON.stringify([swipe, flicker, link]);
+    if (this.sidesDrawn === described) return;
+    this.sidesDrawn = described;
+    const views = swipe || flicker || link ? await import(`./compare_views.js${VERSION}`) : null;
+    if (this.sidesDrawn !== described) return; // another wish came meanwhile
+    if (this.swipe) this.dividerAt = this.swipe.position;
+    for (const name of ['swipe', 'flicker', 'link']) {
+      if (this[name]) this[name].remove();
+      this[name] = null;
+    }
     const layers = (keys) => keys.map((key) => this.drawn.get(key)).filter(Boolean).map((known) => known.layer);
-    this.swipe = new (swipeControl())(layers(swipe.left), layers(swipe.right)).addTo(this.map);
-    this.swipe._range.value = position;
-    this.swipe._range.setAttribute('aria-label', `Divider between ${swipe.labels[0]} and ${swipe.labels[1]}`);
-    this.swipe._updateClip();
-    swipe.labels.forEach((label, side) => {
-      const element = L.DomUtil.create('div', `tt-side tt-side-${side ? 'right' : 'left'}`, this.host);
-      element.textContent = label;
-    });
+    const sides = (pair) => ({ left: layers(pair.left), right: layers(pair.right), labels: pair.labels });
+    if (swipe) this.swipe = new views.Swipe(this, sides(swipe), this.dividerAt);
+    if (flicker) this.flicker = new views.Flicker(this, sides(flicker), this.flickering);
+    if (link) this.link = new views.Link(this, link.name, link.label);
+  }
+
+  // Once: a place to go to.
+  goTo(wish) {
+    if (!wish || went.get(this.key) === wish.id) return;
+    went.set(this.key, wish.id);
+    this.fit(wish.bounds);
   }
 
   addButtons() {
@@ -239,7 +249,7 @@ class MapCanvas {
     this.rememberView();
     if (this.editor) this.editor.destroy();
     this.resizing.disconnect();
-    if (this.swipe) this.swipe.remove();
+    for (const sides of [this.swipe, this.flicker, this.link]) if (sides) sides.remove();
     this.map.remove();
   }
 }
@@ -287,35 +297,4 @@ function seamlessTiles() {
     },
   });
   return SeamlessTiles;
-}
-
-// The library clips one layer a side; here all of a side's layers are clipped.
-let SwipeControl;
-function swipeControl() {
-  SwipeControl = SwipeControl || L.Control.SideBySide.extend({
-    _updateClip() {
-      const map = this._map;
-      const northWest = map.containerPointToLayerPoint([0, 0]);
-      const southEast = map.containerPointToLayerPoint(map.getSize());
-      const divider = this.getPosition();
-      const x = northWest.x + divider;
-      this._divider.style.left = `${divider}px`;
-      const clip = (layers, from, to) => layers.forEach((layer) => {
-        const element = layer.getContainer && layer.getContainer();
-        if (element) element.style.clip = `rect(${northWest.y}px,${to}px,${southEast.y}px,${from}px)`;
-      });
-      clip(this._leftLayers, northWest.x, x);
-      clip(this._rightLayers, x, southEast.x);
-    },
-    remove() {
-      if (!this._map) return this;
-      for (const layer of [...this._leftLayers, ...this._rightLayers]) {
-        const element = layer.getContainer && layer.getContainer();
-        if (element) element.style.clip = '';
-      }
-      this._leftLayer = this._rightLayer = null;
-      return L.Control.SideBySide.prototype.remove.call(this);
-    },
-  });
-  return SwipeControl;
 }

@@ -1,156 +1,275 @@
-"""The map: swipe, changes, confidence."""
+"""The map: two sides of one place by swipe, side by side or in turns; and what changed."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from errors import TerratuneError
-from imagery.library import Raster
-from inference.compare import CHANGE_COLOURS, CHANGE_NAMES, FLIPPED, GAINED, LOST
-from inference.report import REPORT_FILE, read_report
+from imagery.library import Raster, list_rasters, raster_source
+from imagery.raster import describe
+from imagery.read import open_raster
+from imagery.stretch import identity_stretch
+from inference.compare import CHANGE_COLOURS, FLIPPED, GAINED, LOST
+from inference.report import REPORT_FILE, Report, area_text, read_report
+from inference.settings import read_settings
 from ui import maps
 from ui.canvas import view_map
 from ui.comparison.choices import KEY
+from ui.comparison.sides import OPACITY, Side, add_result, add_side, shown_classes, side_choice
 from ui.frame import tile_token
-from ui.problems import explained
-from ui.scenes import add_raster, bounds_of, leaflet_bounds, native_zoom
+from ui.problems import explained, plain
+from ui.scenes import add_raster, bounds_of
 from workspace.project import Project
 
-MAP_HEIGHT_PX = 560
+MAP_HEIGHT_PX = 510
 ALL_AT_ONCE = 6
 """With more rasters than this the map shows one at a time."""
-OPACITY = 0.75
 EVERYWHERE = ""
 """Instead of a raster's id: all of them. Not None, which a box shows as nothing chosen."""
 CHANGE_TITLES = {GAINED: "Gained", LOST: "Lost", FLIPPED: "Became another"}
-SWIPE, CHANGES, CONFIDENCE = "Before | After", "Changes", "Confidence"
+SWIPE, TOGETHER, FLICKER, CHANGES = "Swipe", "Side by side", "Flicker", "Changes"
+HINTS = {
+    SWIPE: "Drag the divider, or choose it with the Tab key and move it with the arrow keys.",
+    TOGETHER: "Both maps move together; the ring shows where the pointer is on the other one.",
+    FLICKER: "Press Space or F on the map to switch, or ▶ to let it switch by itself.",
+}
 
 
-def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -> None:
-    shown = [r for r in rasters if job is not None and (job / r.id / "after.tif").exists()]
-    scene, view, kinds = map_controls(shown or rasters, job if shown else None)
-    visible = [r for r in shown or rasters if scene in (None, r.id)]
-    m = maps.new_map(bounds_of(visible))
-    token = tile_token(project)
-    for raster in visible:
-        add_raster(m, token, raster)
-    if job is not None:
-        add_results(m, token, job, visible, view, kinds)
-    view_map(m, key=f"{KEY}:map:{project.id}", height=MAP_HEIGHT_PX)
-    if job is not None:
-        legend(job, view, kinds)
+def results_map(project: Project, rasters: Sequence[Raster], job: Path | None, go: Mapping[str, Any] | None = None) -> None:
+    """The map of a comparison with its controls.
 
-
-def map_controls(shown: Sequence[Raster], job: Path | None) -> tuple[str | None, str, tuple[int, ...]]:
-    """Which picture (None: all), which view, and which changes; without results only the picture."""
-    if job is None:
-        return scene_choice(shown, None), SWIPE, ()
+    Args:
+        project: Whose.
+        rasters: Of the project.
+        job: The comparison; None: there is none yet, only pictures are shown.
+        go: A place to go to, for `ui.canvas.view_map`, with its outline as `shapes`.
+    """
+    shown = [] if job is None else [r for r in (*rasters, *forgotten_rasters(job, rasters)) if (job / r.id / "after.tif").exists()]
+    if job is None or not shown:
+        plain_map(project, rasters)
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        view = st.segmented_control(
-            "View", [SWIPE, CHANGES, CONFIDENCE], default=SWIPE, required=True, key=f"{KEY}:view", label_visibility="collapsed"
+        look = look_choice()
+        visible = scene_choice(shown, most_changed(job))
+        wide_button()
+    gone = missing_pictures(project, visible)
+    if gone:
+        st.caption(f":material/image_not_supported: Not there any more: {plain(', '.join(gone[:3]))}. The maps made from it stay.")
+    if look == CHANGES:
+        changes_map(project, job, visible, go)
+        return
+    left, right = side_choice(project, job, visible, rasters)
+    two_sides(project, rasters, job, visible, look, (left, right), go)
+    hint = HINTS[look] if left != right else "Both sides are the same."
+    if any(side.key.endswith("_confidence") for side in (left, right)):
+        hint = f"How sure: dark 0 %, bright 100 %. {hint}"
+    legend(shown_classes(job, (left, right), project), hint)
+
+
+def forgotten_rasters(job: Path, rasters: Sequence[Raster]) -> list[Raster]:
+    """Stand-ins for pictures of a comparison that were taken off the imagery list since: its maps say where they lay."""
+    known = {raster.id for raster in rasters}
+    found = []
+    for asked in read_settings(job).rasters:
+        path = job / asked.id / "after.tif"
+        if asked.id not in known and path.exists():
+            with open_raster(path) as dataset:
+                info = describe(dataset, asked.name, None)
+            found.append(Raster(id=asked.id, name=asked.name, kind="reference", source=str(path), info=info, bands=(1,), stretch=identity_stretch(1)))
+    return found
+
+
+def missing_pictures(project: Project, visible: Sequence[Raster]) -> list[str]:
+    """Names of the pictures whose file is not there any more, or that were taken off the list."""
+    known = {raster.id for raster in list_rasters(project)}
+    return [
+        r.name for r in visible if r.id not in known or (r.kind != "url" and not Path(raster_source(project, r)).exists())
+    ]
+
+
+def plain_map(project: Project, rasters: Sequence[Raster]) -> None:
+    """Pictures alone."""
+    m = _map_of(project, scene_choice(rasters, None))
+    view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX)
+
+
+def two_sides(
+    project: Project,
+    rasters: Sequence[Raster],
+    job: Path,
+    visible: Sequence[Raster],
+    look: str,
+    chosen: tuple[Side, Side],
+    go: Mapping[str, Any] | None,
+) -> None:
+    """Both sides over the pictures, looked at in one of three ways."""
+    key, names = _map_key(project), (chosen[0].short, chosen[1].short)
+    if look == TOGETHER:
+        for column, side, own_key in zip(st.columns(2, gap="small"), chosen, (key, f"{key}:right"), strict=True):
+            with column:
+                m = _map_of(project, visible, go)
+                add_side(m, project, job, side, visible, rasters)
+                view_map(m, key=own_key, height=MAP_HEIGHT_PX, link=(key, side.short), go=go)
+        return
+    m = _map_of(project, visible, go)
+    if chosen[0] == chosen[1]:
+        add_side(m, project, job, chosen[0], visible, rasters)
+    else:
+        left, right = (add_side(m, project, job, side, visible, rasters) for side in chosen)
+        if left or right:
+            (maps.swipe if look == SWIPE else maps.flicker)(m, left, right, names)
+    view_map(m, key=key, height=MAP_HEIGHT_PX, go=go)
+
+
+def changes_map(project: Project, job: Path, visible: Sequence[Raster], go: Mapping[str, Any] | None) -> None:
+    """What was gained, lost and became another class, by kind and class, with its area."""
+    report = _report(job)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        kinds = st.pills(
+            "Changes",
+            list(CHANGE_TITLES),
+            selection_mode="multi",
+            default=list(CHANGE_TITLES),
+            format_func=CHANGE_TITLES.__getitem__,
+            key=f"{KEY}:kinds",
+            label_visibility="collapsed",
         )
-        kinds: tuple[int, ...] = (GAINED, LOST, FLIPPED)
-        if view == CHANGES:
-            picked = st.pills(
-                "Changes",
-                kinds,
-                selection_mode="multi",
-                default=kinds,
-                format_func=CHANGE_TITLES.__getitem__,
-                key=f"{KEY}:kinds",
-                label_visibility="collapsed",
-            )
-            kinds = tuple(picked or ())
-        scene = scene_choice(shown, most_changed(job))
-    return scene, view or SWIPE, kinds
+        values = _class_filter(report) if report else []
+    m = _map_of(project, visible, go)
+    what = f"changes.{''.join(map(str, sorted(kinds)))}.{'_'.join(map(str, sorted(values))) or 'all'}" if kinds else ""
+    for raster in visible:
+        if what:
+            add_result(m, tile_token(project), job, raster, what, f"Changes: {raster.name}", OPACITY)
+    view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX, go=go)
+    areas = changed_areas(report, [raster.id for raster in visible], values) if report else {}
+    meanings = {
+        GAINED: "gained: background before, a class now",
+        LOST: "lost: a class before, background now",
+        FLIPPED: "became another class",
+    }
+    legend(
+        [
+            (meanings[kind] + (f" ({area_text(areas[kind])})" if kind in areas else ""), "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind]))
+            for kind in kinds
+        ]
+    )
+
+
+def changed_areas(report: Report, raster_ids: Sequence[str], values: Sequence[int]) -> dict[int, float]:
+    """Square metres of each kind of change on these rasters, of pixels that had or have one of these classes (none given: any)."""
+    wanted = [i for i, c in enumerate(report.classes, 1) if not values or c.value in values]
+    tables = [raster.table for raster in report.rasters if raster.id in raster_ids]
+    return {kind: sum(table.changed_m2(kind, wanted) for table in tables) for kind in CHANGE_TITLES}
+
+
+def _class_filter(report: Report) -> list[int]:
+    """Class values whose changes are shown; none: all."""
+    names = {c.value: c.name for c in report.classes}
+    return list(
+        st.multiselect(
+            "Classes",
+            list(names),
+            format_func=names.__getitem__,
+            placeholder="All classes",
+            key=f"{KEY}:classes:{hash(tuple(names.items()))}",
+            label_visibility="collapsed",
+        )
+    )
+
+
+def look_choice() -> str:
+    """The way of looking; kept while the tab is open."""
+    looks = [SWIPE, TOGETHER, FLICKER, CHANGES]
+    remembered = st.session_state.get(f"{KEY}:look", SWIPE)
+    picked = st.segmented_control(
+        "Way of looking",
+        looks,
+        default=remembered,
+        required=True,
+        key=f"{KEY}:view",
+        label_visibility="collapsed",
+    )
+    st.session_state[f"{KEY}:look"] = picked or SWIPE
+    return picked or SWIPE
+
+
+def is_wide() -> bool:
+    """Whether the map takes the whole width, without the numbers beside it."""
+    return bool(st.session_state.get(f"{KEY}:wide"))
+
+
+def wide_button() -> None:
+    def turn() -> None:
+        st.session_state[f"{KEY}:wide"] = not is_wide()
+
+    if is_wide():
+        st.button("Show numbers", icon=":material/left_panel_open:", key=f"{KEY}:narrow", on_click=turn)
+    else:
+        st.button("Larger map", icon=":material/open_in_full:", key=f"{KEY}:widen", on_click=turn)
 
 
 def most_changed(job: Path) -> str | None:
     """The raster with the largest new area: the one that shows most; None before the numbers are there."""
-    if not (job / REPORT_FILE).exists():
-        return None
-    with explained():
-        rasters = read_report(job).rasters
-        return max(rasters, key=lambda r: sum(r.table.gained_m2())).id if rasters else None
-    return None
+    report = _report(job)
+    return max(report.rasters, key=lambda r: sum(r.table.gained_m2())).id if report and report.rasters else None
 
 
-def scene_choice(shown: Sequence[Raster], best: str | None) -> str | None:
-    """Which raster to show; None for all. Many begin with `best`."""
+def scene_choice(shown: Sequence[Raster], best: str | None) -> list[Raster]:
+    """A box to choose which rasters to show: all, or one. Many begin with `best`."""
     if len(shown) < 2:
-        return None
+        return list(shown)
     names = {r.id: r.name for r in shown}
     options = [EVERYWHERE, *names]
     remembered = st.session_state.get(f"{KEY}:went_to")
     first = EVERYWHERE if len(shown) <= ALL_AT_ONCE else best if best in options else options[1]
+    current = remembered if remembered in options else first
     picked = st.selectbox(
         "Go to",
         options,
-        index=options.index(remembered if remembered in options else first),
+        index=options.index(current),
         format_func=lambda i: f"All {len(names)} pictures" if i == EVERYWHERE else names[i],
-        key=f"{KEY}:scene:{hash(tuple(names.items()))}",  # more pictures come as they are ready: a box keeps the words it was made with
+        key=f"{KEY}:scene:{hash(tuple(names.items()))}:{current}",  # more pictures come as they are ready, and a place in another may be gone to
         label_visibility="collapsed",
         width=175,
     )
-    st.session_state[f"{KEY}:went_to"] = picked
-    return None if picked == EVERYWHERE else picked
+    if picked != current:
+        st.session_state[f"{KEY}:went_to"] = picked
+        st.rerun()
+    return [r for r in shown if picked in (EVERYWHERE, r.id)]
 
 
-def add_results(m: Any, token: str, job: Path, visible: Sequence[Raster], view: str, kinds: Sequence[int]) -> None:
-    """The layers of the chosen view above the imagery."""
-
-    def layer(raster: Raster, what: str, name: str) -> Any:
-        return add_result(m, token, job, raster, what, f"{name}: {raster.name}", OPACITY)
-
-    if view == CHANGES:
-        wanted = ["change"] if len(kinds) == 3 else [CHANGE_NAMES[kind] for kind in kinds]
-        for raster in visible:
-            for what in wanted:
-                layer(raster, what, what.capitalize())
-        return
-    ending = "_confidence" if view == CONFIDENCE else ""
-    left = [found for r in visible if (found := layer(r, f"before{ending}", "Before"))]
-    right = [found for r in visible if (found := layer(r, f"after{ending}", "After"))]
-    if left and right:
-        maps.swipe(m, left, right, ("Before", "After"))
-
-
-def add_result(m: Any, token: str, job: Path, raster: Raster, what: str, name: str, opacity: float) -> Any:
-    """One result for one raster above the imagery; None where the job has not made it."""
-    path = job / raster.id / f"{'change' if what in CHANGE_NAMES.values() else what}.tif"
-    if not path.exists():
-        return None
-    url = maps.tile_url(token, f"prediction.{job.name}.{raster.id}.{what}", str(path.stat().st_mtime_ns))
-    return maps.add_tiles(m, url, name, opacity=opacity, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster))
-
-
-def legend(job: Path, view: str, kinds: Sequence[int]) -> None:
+def legend(entries: Sequence[tuple[str, str]], hint: str = "") -> None:
     """What the colours mean."""
-    if view == CONFIDENCE:
-        st.caption(
-            "How sure the model is of what it says, from dark (0 %) to bright (100 %). Dark streaks are where it hesitates: good places to label."
-        )
-        return
-    if view == CHANGES:
-        meanings = {
-            GAINED: "gained: background before, a class now",
-            LOST: "lost: a class before, background now",
-            FLIPPED: "became another: another class than before",
-        }
-        entries = [(meanings[kind], "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind])) for kind in kinds]
-    else:
-        try:
-            entries = [(c.name, c.colour) for c in read_report(job).classes]
-        except TerratuneError:
-            return  # not finished yet
-    st.html(
-        "&emsp;".join(
-            f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {html.escape(text)}</span>'
-            for text, colour in entries
-        )
-    )
+    shown = [
+        f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {html.escape(text)}</span>' for text, colour in entries
+    ]
+    st.html("&emsp;".join([*shown, *([f'<span style="opacity:.65;font-size:.85em">{html.escape(hint)}</span>'] if hint else [])]))
+
+
+def _map_of(project: Project, visible: Sequence[Raster], go: Mapping[str, Any] | None = None) -> Any:
+    """The pictures, and the outline of the place gone to."""
+    m = maps.new_map(bounds_of(visible))
+    known = {raster.id for raster in list_rasters(project)}
+    for raster in visible:
+        if raster.id in known:
+            add_raster(m, tile_token(project), raster)
+    if go is not None:
+        maps.add_shapes(m, go["shapes"], "Place", colour="#e63946", weight=3)
+    return m
+
+
+def _map_key(project: Project) -> str:
+    return f"{KEY}:map:{project.id}"
+
+
+def _report(job: Path) -> Report | None:
+    """None before the numbers are there."""
+    if not (job / REPORT_FILE).exists():
+        return None
+    with explained():
+        return read_report(job)
+    return None
