@@ -90,6 +90,7 @@ class UnetDecoder(nn.Module):
             self.up.append(block)
             width = block.out_channels
         self.shuffle = PixelShuffle(width, width)
+        self.bands = bands
         self.out_channels = width + bands
         self.cross = Cross(self.out_channels, self.out_channels // 2 if narrow else self.out_channels)
 
@@ -112,9 +113,10 @@ class UnetNetwork(SegmentationNetwork):
         head = self.head.get_submodule("0")
         assert isinstance(head, nn.Conv2d)
         for layer, axis in ((first, 1), (last, 0), (head, 1)):
-            layer.weight = nn.Parameter(_with_bands(layer.weight.detach(), self.bands, columns, axis))
-        last.bias = nn.Parameter(_with_bands(last.bias.detach(), self.bands, columns, 0))
-        self.decoder.out_channels += len(columns) - self.bands
+            layer.weight = nn.Parameter(_with_bands(layer.weight.detach(), self.decoder.bands, columns, axis))
+        last.bias = nn.Parameter(_with_bands(last.bias.detach(), self.decoder.bands, columns, 0))
+        self.decoder.out_channels += len(columns) - self.decoder.bands
+        self.decoder.bands = len(columns)
         first.in_channels = last.out_channels = head.in_channels = self.decoder.out_channels
 
 
