@@ -1,6 +1,6 @@
 """Results out of a project: `GET /api/{token}/files/{path}`. A folder comes as a ZIP, made while it is sent.
 
-Only what people take away can be asked for: tile sets, models, predictions, the labels, and the log of a run.
+Only what people take away can be asked for: tile sets, models, predictions, found objects, the labels, and the log of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from server.tokens import project_of_token
 from workspace.project import Project, open_project
 from workspace.settings import Settings
 
-_OFFERED = re.compile(r"(?:tiles|models|predictions)/.+|labels\.gpkg|runs/[^/]+/log\.txt")
+_OFFERED = re.compile(r"(?:tiles|models|predictions|objects)/.+|labels\.gpkg|runs/[^/]+/log\.txt")
 _PACKED = frozenset({".tif", ".png", ".webp", ".jpg", ".gif", ".safetensors", ".zip"})
 """Compressed already."""
 _CHUNK_BYTES = 1 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import streamlit as st
 
 from errors import TerratuneError
 from inference.settings import SETTINGS_FILE, read_settings
+from models.architecture import Task
 from models.card import CARD_FILE, ModelCard, read_card
 from models.catalogue import list_models
 from training.run_folder import read_settings as read_run_settings
@@ -20,6 +21,8 @@ from workspace.project import Project
 
 KEY = "preview_results"
 NEW = "new"
+MAPS: tuple[Task, ...] = ("semantic segmentation",)
+"""Tasks of the models that make a map of one picture."""
 OVER = "over"
 """In the address of the Label page: the comparison whose new map is shown there, to see where it is wrong."""
 
@@ -44,8 +47,8 @@ class Choice:
         return f"{self.card.title} · {'best so far, still training' if self.training else made}"
 
 
-def trained_models(project: Project) -> list[Choice]:
-    """Models of this project's training runs, newest first."""
+def trained_models(project: Project, tasks: Collection[Task] = MAPS) -> list[Choice]:
+    """Models of this project's training runs that are for one of these tasks, newest first."""
     found = []
     cards = sorted(project.runs_folder.glob(f"*/model/{CARD_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for run in (path.parent.parent for path in cards):
@@ -54,12 +57,14 @@ def trained_models(project: Project) -> list[Choice]:
             asked = read_run_settings(run)
         except TerratuneError:
             continue
+        if card.task not in tasks:
+            continue
         training = job_status(run).state == "running"
         found.append(Choice(run / "model", card, asked.base, asked.tiles, training=training))
     return found
 
 
-def base_models(project: Project, trained: Sequence[Choice]) -> list[Choice]:
+def base_models(project: Project, trained: Sequence[Choice], tasks: Collection[Task] = MAPS) -> list[Choice]:
     """Models that know classes already and come with Terratune, or lie in the project's models folder and are no copy of a trained one."""
     copies = {choice.card.weights_sha256 for choice in trained}
     return [
@@ -67,6 +72,7 @@ def base_models(project: Project, trained: Sequence[Choice]) -> list[Choice]:
         for e in list_models(project.models_folder, settings().data_folder / "models")
         if e.folder is not None
         and e.card is not None
+        and e.card.task in tasks
         and (e.origin == "bundled" or (e.origin == "trained" and e.card.weights_sha256 not in copies))
     ]
 
