@@ -11,6 +11,7 @@ tiles/<name>/       tile sets
 models/<name>/      model bundles trained here
 runs/<id>/          training runs: settings, status, events, log, checkpoint
 predictions/<id>/   prediction jobs and what they made
+objects/<id>/       searches for objects and what they found
 """
 
 from __future__ import annotations
@@ -103,6 +104,10 @@ class Project:
     @property
     def predictions_folder(self) -> Path:
         return self.folder / "predictions"
+
+    @property
+    def objects_folder(self) -> Path:
+        return self.folder / "objects"
 
     def classes(self) -> ClassSchema:
         """The class schema.

@@ -15,8 +15,6 @@ FINDING: tuple[Task, ...] = ("object detection", "instance segmentation")
 """Tasks of models that find objects ..."""
 NAMING: tuple[Task, ...] = ("scene classification",)
 """... and of those that say what a feature, or a cell of the picture, is."""
-FOLDER = "objects"
-"""Of the jobs, in the project's folder."""
 
 
 class ObjectSettings(BaseModel):
