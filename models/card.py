@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from errors import BundleError, InputMismatchError
 from models.architecture import AnyArchitecture, Task, task_of
 from models.bands import meanings, unnamed
+from models.provenance import Provenance
 from models.values import ONE_UNIT, SPREAD, BandStatistics, Range, unlikeness
 from workspace.classes import ClassDef
 from workspace.files import read_json, write_json
@@ -118,6 +119,7 @@ class ModelCard(BaseModel):
     parameters: int = 0
     base: BaseReference | None = None
     weights_sha256: str = ""
+    provenance: Provenance = Provenance()
 
     @model_validator(mode="before")
     @classmethod

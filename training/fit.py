@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from models.bundle import load_bundle, save_bundle
 from models.card import CARD_FILE, BaseReference, ModelCard, Score
 from models.freezing import learnable_parameters
 from models.network import Network
+from models.provenance import Provenance, code_version
+from tiles.manifest import MANIFEST_FILE
+from tiles.tile_set import TileSet
 from training.checkpoint import FILE as CHECKPOINT
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.inputs import measured_anew, warnings_on
@@ -207,7 +211,14 @@ def new_card(settings: TrainingSettings, ready: Learner, progress: Progress, fou
         made_by=f"python -m training.run; {_how(settings, progress)}, seed {settings.seed}",
         scores=found,
         base=BaseReference(name=base.name, weights_sha256=base.weights_sha256),
+        provenance=Provenance(tile_set_sha256=_tile_set_sha256(tile_set), code_version=code_version(), seed=settings.seed),
     )
+
+
+def _tile_set_sha256(tile_set: TileSet) -> str:
+    """Of its manifest, which stands for every picture and label; of its record, where it came without one."""
+    manifest = tile_set.folder / MANIFEST_FILE
+    return hashlib.sha256(manifest.read_bytes() if manifest.is_file() else tile_set.record.model_dump_json().encode()).hexdigest()
 
 
 def _how(settings: TrainingSettings, progress: Progress) -> str:
