@@ -18,20 +18,15 @@ from imagery.views import ViewReader, plan_view, view_onto
 from imagery.write import BLOCK_PX, open_tiled_gtiff
 from workspace.files import replaced_on_success
 
-LATER = "_later"
-"""What the names of the second raster's bands end with."""
 Progress = Callable[[float], None]
-
-
-def pair_names(band_names: Sequence[str], later: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Names of the bands of both; `later`: those of the second raster, where they are others."""
-    return (*band_names, *(name + LATER for name in (band_names if later is None else later)))
+PairNames = Callable[[Sequence[str], Sequence[str]], tuple[str, ...]]
 
 
 def write_pair(
     earlier: str,
     later: str,
     out: Path,
+    names: PairNames,
     *,
     band_names: Sequence[str] = (),
     later_band_names: Sequence[str] = (),
@@ -39,12 +34,13 @@ def write_pair(
 ) -> None:
     """Write both as one GeoTIFF on the grid of the earlier, block by block; the later one is fitted to its pixels (bilinear, or means).
 
-    A pixel counts where both have imagery; the file's mask says so. Bands are named as in the rasters, those of the later one with "_later".
+    A pixel counts where both have imagery; the file's mask says so.
 
     Args:
         earlier: Path or http(s) address.
         later: Likewise; in any CRS.
         out: Appears only when complete.
+        names: Band names of the pair from those of both (`models.bands.pair_names`).
         band_names: What a person says the bands of the earlier one are; none: as the file says.
         later_band_names: Likewise of the later one.
         progress: Told the share done; may raise to stop.
@@ -65,17 +61,17 @@ def write_pair(
     above = view_onto(first.grid, later, second.grid, second.image_bands)
     if above is None:
         raise NoOverlapError(f"'{display_name(earlier)}' and '{display_name(later)}' lie nowhere in the same place.", "Choose two pictures of one place.")
-    names = pair_names(*([info.band_names[b - 1] for b in info.image_bands] for info in (first, second)))
+    described = names(*([info.band_names[b - 1] for b in info.image_bands] for info in (first, second)))
     tops, lefts = range(0, first.height, BLOCK_PX), range(0, first.width, BLOCK_PX)
     with replaced_on_success(out) as unfinished, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with (
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-            open_tiled_gtiff(unfinished, first.grid, len(names), first.dtype, None) as target,
+            open_tiled_gtiff(unfinished, first.grid, len(described), first.dtype, None) as target,
             ViewReader(below) as one,
             ViewReader(above) as other,
         ):
-            target.descriptions = names
+            target.descriptions = described
             for number, top in enumerate(tops):
                 for left in lefts:
                     width, height = min(BLOCK_PX, first.width - left), min(BLOCK_PX, first.height - top)

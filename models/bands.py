@@ -34,6 +34,15 @@ def meanings(band_names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+LATER = "_later"
+"""What the names of the second image's bands end with, where a model reads two images of one place."""
+
+
+def pair_names(band_names: Sequence[str], later: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names of the bands of both images; `later`: those of the second, where they are others."""
+    return (*band_names, *(name + LATER for name in (band_names if later is None else later)))
+
+
 def unnamed(band_names: Sequence[str]) -> bool:
     """Are these only numbers, as a raster without band descriptions gets them?"""
-    return all(re.fullmatch(r"(band[_ ]?)?\d+", name.strip(), re.IGNORECASE) for name in band_names)
+    return all(re.fullmatch(rf"(band[_ ]?)?\d+({LATER})?", name.strip(), re.IGNORECASE) for name in band_names)

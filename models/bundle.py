@@ -30,7 +30,7 @@ from models.card import (
     read_card,
     write_card,
 )
-from models.network import Network, SegmentationNetwork, build_network
+from models.network import ChangeNetwork, Network, SegmentationNetwork, build_network
 from workspace.files import disk_full_explained
 
 __all__ = [
@@ -168,6 +168,9 @@ def adapt_bands(network: Network, old_names: Sequence[str], new_names: Sequence[
     columns = [old.get(meaning) for meaning in meanings(new_names)]
     if columns == list(range(network.bands)):
         return
+    network.bands = len(new_names)
+    if isinstance(network, ChangeNetwork):  # one encoder looks at both images
+        columns = columns[: len(columns) // 2]
     network.take_bands(columns)
     first = next(m for m in network.encoder.modules() if isinstance(m, nn.Conv2d))
     if first.groups != 1:
@@ -175,7 +178,7 @@ def adapt_bands(network: Network, old_names: Sequence[str], new_names: Sequence[
     mean = first.weight.detach().mean(dim=1)
     weight = torch.stack([mean if c is None else first.weight.detach()[:, c] for c in columns], dim=1)
     first.weight = nn.Parameter(weight)
-    first.in_channels = network.bands = len(new_names)
+    first.in_channels = len(columns)
 
 
 def file_sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from errors import BundleError, InputMismatchError
 from models.architecture import AnyArchitecture, Task, task_of
-from models.bands import meanings, unnamed
+from models.bands import meanings, pair_names, unnamed
 from models.provenance import Provenance
 from models.values import ONE_UNIT, SPREAD, BandStatistics, Range, unlikeness
 from workspace.classes import ClassDef
@@ -62,6 +62,12 @@ class ModelInput(BaseModel):
         if self.statistics:
             return tuple(s.range for s in self.statistics)
         return tuple((m - SPREAD * s, m + SPREAD * s) for m, s in zip(self.mean, self.std, strict=True))
+
+
+def paired(seen: ModelInput) -> ModelInput:
+    """What a model reads of two images of one place, the later one's bands after the earlier one's, from what it reads of one."""
+    twice = {name: (*value, *value) for name in ("mean", "std", "statistics") for value in [getattr(seen, name)]}
+    return seen.model_copy(update=twice | {"band_names": pair_names(seen.band_names)})
 
 
 class Score(BaseModel):

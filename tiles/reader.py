@@ -78,14 +78,16 @@ def require_pixels(tile_set: TileSet) -> None:
     """Refuse what a model that tells a class for each pixel cannot learn from.
 
     Raises:
-        TileSetFormatError: the format has boxes, or a class for each tile, or it has pairs of images; says what to export instead.
+        TileSetFormatError: the format has boxes, or a class for each tile, or pairs of images of different types; says what to export instead.
     """
-    if not tile_format(tile_set.record.metadata_format).has_pixels:
+    record = tile_set.record
+    if not tile_format(record.metadata_format).has_pixels:
         raise no_pixels(tile_set)
-    if tile_set.record.second is not None:
+    if record.second is not None and record.second.dtype != record.dtype:
         raise TileSetFormatError(
-            f"The tiles '{tile_set.name}' are pairs of images, made for programs that find what has changed: Terratune trains on single images.",
-            "On the Tiles page leave 'Second image' empty, export again, and train on that.",
+            f"The second images of the tiles '{tile_set.name}' are {record.second.dtype}, the first ones {record.dtype}: a change between them "
+            "cannot be learnt.",
+            "Save one picture with the other's type of values, and export again.",
         )
 
 

@@ -12,6 +12,7 @@ from affine import Affine
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from errors import TileSetFormatError
+from models.bands import pair_names
 from models.values import BandStatistics
 from workspace.files import write_text
 
@@ -132,6 +133,16 @@ class TileSetRecord(_Strict):
     """Steps in pixels from one tile to the next, across and down; None: as across."""
     seed: int
     tiles: tuple[TileRecord, ...]
+
+    @property
+    def seen_bands(self) -> tuple[str, ...]:
+        """Names of all bands of a tile as a model is shown them: of a pair those of both images."""
+        return self.band_names if self.second is None else pair_names(self.band_names, self.second.band_names)
+
+    @property
+    def seen_statistics(self) -> tuple[BandStatistics, ...]:
+        """Of `seen_bands`."""
+        return self.band_statistics if self.second is None else (*self.band_statistics, *self.second.band_statistics)
 
     def size_of(self, tile: TileRecord) -> tuple[int, int]:
         """(columns, rows) of a tile in pixels."""

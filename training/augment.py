@@ -46,20 +46,21 @@ def strengths_of(settings: TrainingSettings) -> Strengths | None:
     )
 
 
-def varied(batches: Iterable[Batch], settings: TrainingSettings, random: torch.Generator) -> Iterator[Batch]:
+def varied(batches: Iterable[Batch], settings: TrainingSettings, random: torch.Generator, images: int = 1) -> Iterator[Batch]:
     """Batches as they are learnt from: chips of them where that is chosen, changed at random."""
     strengths = strengths_of(settings)
     for batch in batches:
         if settings.chip_size is not None:
             batch = crop(batch, settings.chip_size, random)
-        yield batch if strengths is None else augment(batch, random, strengths)
+        yield batch if strengths is None else augment(batch, random, strengths, images)
 
 
-def augment(batch: Batch, random: torch.Generator, strengths: Strengths) -> Batch:
-    """A changed copy of the batch; pixels that come from outside a tile are invalid and ignored."""
+def augment(batch: Batch, random: torch.Generator, strengths: Strengths, images: int = 1) -> Batch:
+    """A changed copy of the batch; pixels that come from outside a tile are invalid and ignored. Of pairs (`images`: 2) each is recoloured for itself."""
     batch = _turn(batch, random) if strengths.turn else batch
     batch = _zoom(batch, random, strengths.zoom) if strengths.zoom > 1 else batch
-    return Batch(_recolour(batch.image, random, strengths) * batch.valid, batch.valid, batch.target)
+    dates = [_recolour(image, random, strengths) for image in batch.image.chunk(images, dim=1)]
+    return Batch(torch.cat(dates, dim=1) * batch.valid, batch.valid, batch.target)
 
 
 def crop(batch: Batch, side: int, random: torch.Generator) -> Batch:

@@ -102,4 +102,5 @@ class TileData:
                 f"{tile.image} is {pixels.label.shape[1]} x {pixels.label.shape[0]} pixels; the tile set's tiles are {columns} x {rows}.",
                 "Export the tiles again.",
             )
-        return pixels.image[band_order(self.input, self.tile_set.record.band_names)], pixels.valid, self.lookup[pixels.label]
+        image = pixels.image if pixels.image2 is None else np.concatenate([pixels.image, pixels.image2])
+        return image[band_order(self.input, self.tile_set.record.seen_bands)], pixels.valid, self.lookup[pixels.label]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
-from models.bands import meanings, unnamed
+from models.bands import meanings, pair_names, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import ONE_UNIT, unlikeness
 from tiles.apart import clear_of
@@ -29,21 +29,23 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
     if not measured_anew(card, tile_set):
         known = dict(zip(meanings(card.input.band_names), zip(card.input.mean, card.input.std, strict=True), strict=True))
     try:
-        order = band_order(card.input, record.band_names)
+        order = band_order(card.input, record.seen_bands)
         names = list(card.input.band_names)
-        extra = [i for i in range(len(record.band_names)) if i not in order]
+        extra = [i for i in range(len(record.seen_bands)) if i not in order]
         if not frozen:
-            names, order = names + [record.band_names[i] for i in extra], order + extra
+            names, order = names + [record.seen_bands[i] for i in extra], order + extra
     except InputMismatchError as error:
         if frozen:
             raise InputMismatchError(
                 error.fact.replace("the imagery has", "the tiles have"),
                 "Export tiles from imagery with these bands, choose another base model, or train 'Everything': then all bands are learnt anew.",
             ) from error
-        names, order = list(record.band_names), list(range(len(record.band_names)))
+        names, order = list(record.seen_bands), list(range(len(record.seen_bands)))
+    if record.second is not None:
+        names, order = _both_dates(names, order, len(record.band_names))
     mean, std = [], []
     for meaning, i in zip(meanings(names), order, strict=True):
-        statistics = record.band_statistics[i]
+        statistics = record.seen_statistics[i]
         own = known.get(meaning)
         mean.append(own[0] if own else statistics.mean)
         std.append(own[1] if own else (statistics.std if statistics.std > 0 else 1.0))
@@ -54,10 +56,27 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
         std=tuple(std),
         resolution_m=record.resolution_m or card.input.resolution_m,
         tile_size=max(record.tile_sides),
-        statistics=tuple(record.band_statistics[i] for i in order),
+        statistics=tuple(record.seen_statistics[i] for i in order),
         nodata=record.nodata,
         crs=record.crs,
     )
+
+
+def _both_dates(names: list[str], order: list[int], bands: int) -> tuple[list[str], list[int]]:
+    """Bands of pairs, those of the earlier image first, then the same ones of the later image.
+
+    Args:
+        names: Of the bands.
+        order: Where each is among all bands of a tile.
+        bands: Of the first image.
+    """
+    earlier, later = ([(name, i) for name, i in zip(names, order, strict=True) if (i >= bands) == second] for second in (False, True))
+    if pair_names([name for name, _ in earlier]) != tuple(name for name, _ in (*earlier, *later)):
+        raise InputMismatchError(
+            f"The two images of each pair have different bands: {', '.join(name for name, _ in earlier)} and {', '.join(name for name, _ in later)}.",
+            "Export pairs of pictures with the same bands, named alike on the Imagery page.",
+        )
+    return [name for name, _ in (*earlier, *later)], [i for _, i in (*earlier, *later)]
 
 
 def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
@@ -66,10 +85,10 @@ def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
     if record.dtype != card.input.dtype:
         return f"These tiles are {record.dtype}, the base model learnt from {card.input.dtype}: their brightness is measured anew."
     try:
-        order = band_order(card.input, record.band_names)
+        order = band_order(card.input, record.seen_bands)
     except InputMismatchError:
         return ""
-    unlike = None if record.dtype in ONE_UNIT else unlikeness(card.input.ranges, [record.band_statistics[i].range for i in order])
+    unlike = None if record.dtype in ONE_UNIT else unlikeness(card.input.ranges, [record.seen_statistics[i].range for i in order])
     if unlike is None:
         return ""
     return "The values of these tiles lie in another range than those that the base model learnt from: their brightness is measured anew."
@@ -78,7 +97,7 @@ def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
 def warnings_on(card: ModelCard | None, tile_set: TileSet) -> list[str]:
     """What to know about these tiles before training, each with what to do about it; with the base model's card also how far they are from it."""
     found = []
-    names, wanted = tile_set.record.band_names, card.input.band_names if card else ("red", "green", "blue")
+    names, wanted = tile_set.record.seen_bands, card.input.band_names if card else ("red", "green", "blue")
     if unnamed(names) and not unnamed(wanted):
         found.append(
             f"The tiles do not name their bands; they are taken in order as {', '.join(wanted)}. "
@@ -152,13 +171,13 @@ def check_replay(replay: TileSet, model_input: ModelInput) -> None:
         TileSetFormatError: its format is for other programs.
     """
     require_pixels(replay)
-    order = band_order(model_input, replay.record.band_names)
+    order = band_order(model_input, replay.record.seen_bands)
     if replay.record.dtype != model_input.dtype:
         raise InputMismatchError(
             f"The reminder tiles '{replay.name}' are {replay.record.dtype}, the training tiles {model_input.dtype}.",
             "Choose reminder tiles cut from the same kind of imagery, or train without.",
         )
-    there = [replay.record.band_statistics[i].range for i in order]
+    there = [replay.record.seen_statistics[i].range for i in order]
     if replay.record.dtype not in ONE_UNIT and unlikeness(model_input.ranges, there) is not None:
         raise InputMismatchError(
             f"The values of the reminder tiles '{replay.name}' lie in another range than those of the training tiles.",

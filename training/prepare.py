@@ -17,10 +17,10 @@ from models.architecture import AnyArchitecture
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
 from models.card import ModelInput, Score
 from models.catalogue import find_encoder, find_model
+from models.catalogue.fetch import fetch_model, store_of
 from models.freezing import freeze
-from models.network import Network, SegmentationNetwork, build_network
+from models.network import ChangeNetwork, Network, SegmentationNetwork, build_network
 from models.transfer import take_encoder
-from models.weights import fetch_encoder
 from tiles.apart import leaks, scored_on
 from tiles.certainty import blocks_of
 from tiles.reader import require_pixels
@@ -103,7 +103,7 @@ class PixelLearner(Learner):
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Batch]:
         plain = training_batches(self.train, self.replay, batch_size, self.settings.replay_share, random)
-        return varied(plain, self.settings, random)
+        return varied(plain, self.settings, random, 2 if isinstance(self.network, ChangeNetwork) else 1)
 
     def batch_loss(self, batch: Batch, part: slice) -> torch.Tensor:
         return pixel_loss(self.network, self.loss, self.compute)(batch, part)
@@ -235,11 +235,11 @@ def base_folder(name_or_folder: str, progress: Callable[[float], None] | None = 
     Raises:
         ModelNotFoundError, DownloadError
     """
-    choice = find_encoder(name_or_folder)
+    settings = settings_from_environment()
+    choice = find_encoder(name_or_folder, store_of(settings))
     if choice is None:
         return find_model(name_or_folder)
-    store = settings_from_environment().data_folder / "models"
-    return fetch_encoder(choice, store, lambda done, total: progress(done / total if total else 0.0) if progress else None)
+    return fetch_model(choice, settings, lambda done, total: progress(done / total if total else 0.0) if progress else None)
 
 
 def _started(folder: Path, architecture: AnyArchitecture) -> ModelBundle:
@@ -247,7 +247,7 @@ def _started(folder: Path, architecture: AnyArchitecture) -> ModelBundle:
     base = load_bundle(folder, Network)
     card, network = starting_card(base.card, architecture), base.network
     if card is not base.card:
-        network = build_network(architecture, base.network.bands, card.outputs)
+        network = build_network(architecture, len(card.input.band_names), card.outputs)
         take_encoder(network, base.network, card.title)
     assert isinstance(network, SegmentationNetwork)
     return ModelBundle(network.eval(), card, folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from errors import TileSetFormatError, TrainingError
 from models.architecture import AnyArchitecture, Architecture, Decoder, Detector, DetectorArchitecture, SceneArchitecture, task_of
-from models.card import ModelCard, read_card
+from models.card import ModelCard, paired, read_card
 from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import METADATA_FORMAT, TileSet, open_tile_set
 from training.settings import NETWORKS, NetworkName, TrainingSettings
@@ -86,7 +86,10 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
 
 def starting_card(card: ModelCard, architecture: AnyArchitecture) -> ModelCard:
     """The base model's card as training to this architecture sees it: where only its encoder is taken, it knows no class."""
-    return card if card.architecture == architecture else card.model_copy(update={"architecture": architecture, "classes": ()})
+    if card.architecture == architecture:
+        return card
+    seen = card.input if card.task == "change detection" or task_of(architecture) != "change detection" else paired(card.input)
+    return card.model_copy(update={"architecture": architecture, "classes": (), "input": seen})
 
 
 def _serves(fitting: dict[NetworkName, str], images: int, base: AnyArchitecture) -> bool:
@@ -109,4 +112,8 @@ def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
 
     card = read_card(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
     architecture = architecture_for(settings.network, open_tile_set(Path(settings.tiles)), card.architecture)
+    if isinstance(architecture, SceneArchitecture):
+        from training.scenes.learner import prepare_scenes
+
+        return prepare_scenes(settings, architecture, stage)
     return prepare_pixels(settings, architecture, stage)

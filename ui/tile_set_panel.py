@@ -70,11 +70,11 @@ def _facts(record: TileSetRecord) -> None:
     if record.made_elsewhere:
         said.append("made by another program")
     st.caption(" · ".join(said))
-    if not form.has_pixels or record.second is not None:
-        wanted = f"with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels" if not form.has_pixels else "without a second image"
+    if not form.has_classes:
+        wanted = f"with '{FORMATS[METADATA_FORMAT].title}' as the kind of labels"
         st.info(f"Made for other programs. To train here, export again {wanted}.", icon=":material/info:")
     elif record.second is not None:
-        st.info("Pairs of images, for other programs. To train here, export again without a second image.", icon=":material/info:")
+        st.caption("Pairs of images: a model can learn from them what has changed.")
 
 
 def _numbers(record: TileSetRecord) -> None:

@@ -19,7 +19,7 @@ from labeling.export.second import second_source, with_second
 from labeling.export.settings import ExportSettings, ImageSource
 from tests.labeling.export.test_make import UNPAVED, X0, Y0, table, two_tracks, write_scene
 from tiles.reader import read_labelled, read_tile, require_pixels
-from tiles.tile_set import open_tile_set
+from tiles.tile_set import TileSet, open_tile_set
 from tiles.validate import validate_tile_set
 from workspace.classes import starter_schema
 
@@ -214,11 +214,13 @@ def test_the_second_image_is_not_cut_as_a_first_one(tmp_path, scene):
         export(tmp_path, [other], "Export_Tiles", other, name="none")
 
 
-def test_terratune_says_that_it_does_not_train_on_pairs(tmp_path, scene):
+def test_pairs_can_be_trained_on_where_both_are_of_one_type(tmp_path, scene):
     made = export(tmp_path, scene, "Classified_Tiles", later(tmp_path / "later.tif"))
-    with pytest.raises(TileSetFormatError, match="pairs of images") as caught:
-        require_pixels(made)
-    assert "Second image" in caught.value.remedy
+    with pytest.raises(TileSetFormatError, match="cannot be learnt") as caught:
+        require_pixels(made)  # the later one is of 16 bits
+    assert "type of values" in caught.value.remedy
+    alike = made.record.second.model_copy(update={"dtype": "uint8"})
+    require_pixels(TileSet(made.folder, made.record.model_copy(update={"second": alike})))
 
 
 @pytest.mark.parametrize("defect", ["missing", "size", "damaged"])
