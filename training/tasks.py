@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from errors import TileSetFormatError, TrainingError
-from models.architecture import AnyArchitecture, Architecture, Decoder, Detector, DetectorArchitecture, SceneArchitecture, task_of
+from models.architecture import (
+    AnyArchitecture,
+    Architecture,
+    Decoder,
+    Detector,
+    DetectorArchitecture,
+    OnnxArchitecture,
+    SceneArchitecture,
+    task_of,
+)
 from models.card import ModelCard, paired, read_card
 from tiles.formats import FORMATS, tile_format
 from tiles.tile_set import METADATA_FORMAT, TileSet, open_tile_set
@@ -56,6 +65,10 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
         TileSetFormatError: no network can learn from these tiles.
         TrainingError: these tiles cannot teach what is wanted, or the base model has no encoder to build on.
     """
+    if isinstance(base, OnnxArchitecture):
+        raise TrainingError(
+            "The base model came as an ONNX file: such a model can predict, but not learn.", "Choose another base model, for example the starter."
+        )
     require_learnable(tile_set)
     fitting = networks_for(tile_set)
     if wanted not in ("auto", *fitting):
