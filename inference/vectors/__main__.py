@@ -1,0 +1,5 @@
+"""`python -m inference.vectors`."""
+
+from inference.vectors.command import app
+
+app(prog_name="python -m inference.vectors")
