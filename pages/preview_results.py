@@ -10,6 +10,7 @@ from ui.comparison.form import new_comparison, nothing_yet
 from ui.comparison.map import is_wide, results_map
 from ui.comparison.progress import progress_and_results
 from ui.frame import page_frame
+from ui.objects import objects_view, wants_objects
 from ui.problems import explained
 from workspace.project import Project
 
@@ -19,6 +20,9 @@ def main(project: Project) -> None:
     trained = trained_models(project)
     bases = base_models(project, trained)
     jobs = comparisons(project)
+    if wants_objects(project, maps_too=bool(trained or jobs)):
+        objects_view(project)
+        return
     if not rasters or not (trained or jobs):
         nothing_yet(bool(rasters))
         return
