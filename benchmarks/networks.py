@@ -35,8 +35,8 @@ CANDIDATES = [
         for encoder, levels in ENCODERS.items()
         for stride in (4, 2)
     ),
-    Architecture(encoder="resnet18", decoder="unet"),
-    Architecture(encoder="mobilenetv3_large_100", decoder="unet"),
+    Architecture(encoder="resnet18", encoder_levels=5, decoder="unet"),
+    Architecture(encoder="mobilenetv3_large_100", encoder_levels=5, decoder="unet"),
 ]
 
 

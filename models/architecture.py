@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 Task = Literal["semantic segmentation", "object detection", "instance segmentation", "scene classification", "change detection"]
 """What a model answers: a class for each pixel; boxes; outlines; a class for a whole tile; a class for each pixel of a pair of images."""
 
-Decoder = Literal["light", "unet", "fpn", "deeplabv3plus"]
+Decoder = Literal["light", "unet", "fpn", "deeplabv3plus", "pspnet", "upernet", "segformer", "linknet"]
 Detector = Literal["fasterrcnn", "retinanet", "fcos", "ssd", "maskrcnn"]
 
 _Encoder = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$", description="Name of the encoder in timm.")]

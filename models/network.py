@@ -5,7 +5,7 @@ What finds objects is in `models.detection`. The default was chosen by measureme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import timm
@@ -171,15 +171,34 @@ def _light(architecture: Architecture, bands: int, outputs: int, pretrained: boo
     return encoder, decoder, head, max(strides)
 
 
+_SMP_OPTIONS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "unet": lambda levels: {"decoder_channels": (256, 128, 64, 32, 16)[-levels:]},
+    "pspnet": lambda levels: {"upsampling": 2**levels},
+}
+
+
 def _from_smp(architecture: Architecture, bands: int, outputs: int, pretrained: bool) -> _Parts:
     import segmentation_models_pytorch as smp
 
-    kinds = {"unet": smp.Unet, "fpn": smp.FPN, "deeplabv3plus": smp.DeepLabV3Plus}
-    weights = "imagenet" if pretrained else None
+    kinds = {
+        "unet": smp.Unet,
+        "fpn": smp.FPN,
+        "deeplabv3plus": smp.DeepLabV3Plus,
+        "pspnet": smp.PSPNet,
+        "upernet": smp.UPerNet,
+        "segformer": smp.Segformer,
+        "linknet": smp.Linknet,
+    }
+    levels = architecture.encoder_levels
     made = kinds[architecture.decoder](
-        encoder_name=f"tu-{architecture.encoder}", encoder_weights=weights, in_channels=bands, classes=outputs
+        encoder_name=f"tu-{architecture.encoder}",
+        encoder_depth=levels,
+        encoder_weights="imagenet" if pretrained else None,
+        in_channels=bands,
+        classes=outputs,
+        **_SMP_OPTIONS.get(architecture.decoder, lambda levels: {})(levels),
     )
-    return made.encoder, made.decoder, made.segmentation_head, 32
+    return made.encoder, made.decoder, made.segmentation_head, 2**levels
 
 
 class LightDecoder(nn.Module):

@@ -7,9 +7,6 @@ from models.architecture import AnyArchitecture, Architecture, DetectorArchitect
 from models.card import ModelCard
 from models.network import Network
 
-SMP_LEVELS = 5
-"""What segmentation_models_pytorch uses of an encoder."""
-
 
 def encoder_of(card: ModelCard) -> tuple[str, int]:
     """Name in timm, and how many levels are used, of a model's encoder.
@@ -18,10 +15,8 @@ def encoder_of(card: ModelCard) -> tuple[str, int]:
         BundleError: it has none that another network could start from.
     """
     architecture: AnyArchitecture = card.architecture
-    if isinstance(architecture, (DetectorArchitecture, SceneArchitecture)):
+    if isinstance(architecture, (Architecture, DetectorArchitecture, SceneArchitecture)):
         return architecture.encoder, architecture.encoder_levels
-    if isinstance(architecture, Architecture):
-        return architecture.encoder, architecture.encoder_levels if architecture.decoder == "light" else SMP_LEVELS
     raise BundleError(
         f"'{card.title}' can only be used as it is: another kind of network cannot start from it.", "Choose another base model."
     )

@@ -1,14 +1,17 @@
+from typing import get_args
+
 import pytest
 import torch
 
-from models.architecture import Architecture, SceneArchitecture
+from models.architecture import Architecture, Decoder, SceneArchitecture
 from models.network import ChangeNetwork, SceneNetwork, build_network
 
 
-@pytest.mark.parametrize("decoder", ["light", "unet", "fpn", "deeplabv3plus"])
+@pytest.mark.parametrize("decoder", list(get_args(Decoder)))
+@pytest.mark.parametrize("levels", [4, 5])
 @pytest.mark.parametrize(("rows", "columns"), [(64, 64), (70, 45), (5, 9)])
-def test_logits_have_the_image_size_whatever_it_is(decoder, rows, columns):
-    network = build_network(Architecture(encoder="resnet10t", decoder=decoder, decoder_channels=16), 4, 3).eval()
+def test_logits_have_the_image_size_whatever_it_is(decoder, levels, rows, columns):
+    network = build_network(Architecture(encoder="resnet10t", decoder=decoder, decoder_channels=16, encoder_levels=levels), 4, 3).eval()
     with torch.no_grad():
         assert network(torch.randn(1, 4, rows, columns)).shape == (1, 3, rows, columns)
 
