@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import pyproj
+from pydantic import ValidationError
 from pyproj.exceptions import CRSError
 
 from errors import BundleError, UnsupportedModelError
@@ -21,6 +22,8 @@ from workspace.files import folder_name
 Shapes = Mapping[str, tuple[int, ...]]
 """Names of weights as ArcGIS has them, and their sizes."""
 
+CARD_KEY = "TerratuneCard"
+"""Our whole card among ArcGIS's keys, which passes over those that it does not know."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BYTE = 255.0
@@ -57,7 +60,7 @@ class Described:
 
 def describe_definition(definition: Definition) -> Described:
     """What a model definition says of its model; no weights needed."""
-    classes = ", ".join(c.name for c in definition.output_classes)
+    classes = ", ".join(c.name for c in definition.classes)
     facts = (
         ("Model", definition.model_name or "not named"),
         ("Made with", " ".join(filter(None, (definition.framework, definition.version))) or "not stated"),
@@ -101,8 +104,10 @@ def card_of(definition: Definition, architecture: ArcGISArchitecture, title: str
     """Our card of the model, and what had to be guessed or changed, a sentence each.
 
     Raises:
-        BundleError: it lists no class, or no bands.
+        BundleError: it lists no class, or no bands, or holds a card of ours that cannot be read.
     """
+    if definition.own_card is not None:
+        return _own_card(definition.own_card, architecture), []
     notes: list[str] = []
     classes = _classes(definition, notes)
     card = ModelCard(
@@ -118,6 +123,15 @@ def card_of(definition: Definition, architecture: ArcGISArchitecture, title: str
         scores=_scores(definition, classes),
     )
     return card, notes
+
+
+def _own_card(value: Mapping[str, Any], architecture: ArcGISArchitecture) -> ModelCard:
+    try:
+        return ModelCard.model_validate({**value, "architecture": architecture.model_dump()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleError(f"The card in the model definition cannot be read ({where}: {first['msg']}).", "Export the model again.") from error
 
 
 def definition_of(card: ModelCard, stem: str) -> dict[str, Any]:
@@ -159,6 +173,7 @@ def definition_of(card: ModelCard, stem: str) -> dict[str, Any]:
         "ExtractBands": list(range(len(card.input.band_names))),
         "Classes": [{"Value": c.value, "Name": c.name, "Color": list(c.rgb)} for c in card.classes],
         "ignore_mapped_class": [],
+        CARD_KEY: card.model_dump(mode="json", by_alias=True),
     }
     if card.input.resolution_m is not None:
         size = {"x": card.input.resolution_m, "y": card.input.resolution_m, "spatialReference": {"wkid": 3857, "latestWkid": 3857}}

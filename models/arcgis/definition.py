@@ -93,6 +93,9 @@ class Definition(BaseModel):
     per_class_metrics: str = ""
     """JSON inside the JSON."""
 
+    own_card: dict[str, Any] | None = Field(default=None, validation_alias="TerratuneCard")
+    """Of a package that was written here."""
+
     @property
     def backbone(self) -> str:
         found = self.parameters.get("backbone") or self.backbone_at_top

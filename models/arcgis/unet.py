@@ -71,6 +71,28 @@ class Cross(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(convolution(channels, inner), convolution(inner, channels))
 
+    @property
+    def first(self) -> nn.Conv2d:
+        return self.layers[0][0]  # type: ignore[index]
+
+    @property
+    def last(self) -> nn.Conv2d:
+        return self.layers[1][0]  # type: ignore[index]
+
+    def widen(self, inner: int) -> None:
+        """Have `inner` channels in between, in place; a further one starts as the mean of all and without a say."""
+        more = inner - self.first.out_channels
+        assert self.first.bias is not None
+        rows, bias, columns = self.first.weight.detach(), self.first.bias.detach(), self.last.weight.detach()
+        if more > 0:
+            rows = torch.cat([rows, rows.mean(0, keepdim=True).expand(more, -1, -1, -1)])
+            bias = torch.cat([bias, bias.mean().expand(more)])
+            columns = torch.cat([columns, columns.new_zeros(columns.shape[0], more, 3, 3)], dim=1)
+        self.first.weight = nn.Parameter(rows[:inner].contiguous())
+        self.first.bias = nn.Parameter(bias[:inner].contiguous())
+        self.last.weight = nn.Parameter(columns[:, :inner].contiguous())
+        self.first.out_channels = self.last.in_channels = inner
+
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
 
@@ -92,7 +114,8 @@ class UnetDecoder(nn.Module):
         self.shuffle = PixelShuffle(width, width)
         self.bands = bands
         self.out_channels = width + bands
-        self.cross = Cross(self.out_channels, self.out_channels // 2 if narrow else self.out_channels)
+        self.narrow = narrow
+        self.cross = Cross(self.out_channels, _inner(self.out_channels, narrow=narrow))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Image and features, finest first -> (n, channels, height, width)."""
@@ -107,17 +130,18 @@ class UnetNetwork(SegmentationNetwork):
     """The image joins the decoder, too, so other bands change its end as well."""
 
     def take_bands(self, columns: Sequence[int | None]) -> None:
-        """See `SegmentationNetwork.take_bands`: the channels that stand for bands are the last ones of the decoder's end; a further band starts as the mean of all."""
-        assert isinstance(self.decoder, UnetDecoder)
-        first, last = self.decoder.cross.layers[0][0], self.decoder.cross.layers[1][0]  # type: ignore[index]
-        head = self.head.get_submodule("0")
-        assert isinstance(head, nn.Conv2d)
-        for layer, axis in ((first, 1), (last, 0), (head, 1)):
-            layer.weight = nn.Parameter(_with_bands(layer.weight.detach(), self.decoder.bands, columns, axis))
-        last.bias = nn.Parameter(_with_bands(last.bias.detach(), self.decoder.bands, columns, 0))
-        self.decoder.out_channels += len(columns) - self.decoder.bands
-        self.decoder.bands = len(columns)
-        first.in_channels = last.out_channels = head.in_channels = self.decoder.out_channels
+        """See `Network.take_bands`. The last channels of the decoder's end stand for bands; a further band starts as the mean of all."""
+        decoder, head = self.decoder, self.head.get_submodule("0")
+        assert isinstance(decoder, UnetDecoder) and isinstance(head, nn.Conv2d)
+        cross = decoder.cross
+        for layer, axis in ((cross.first, 1), (cross.last, 0), (head, 1)):
+            layer.weight = nn.Parameter(_with_bands(layer.weight.detach(), decoder.bands, columns, axis))
+        assert cross.last.bias is not None
+        cross.last.bias = nn.Parameter(_with_bands(cross.last.bias.detach(), decoder.bands, columns, 0))
+        decoder.out_channels += len(columns) - decoder.bands
+        decoder.bands = len(columns)
+        cross.first.in_channels = cross.last.out_channels = head.in_channels = decoder.out_channels
+        cross.widen(_inner(decoder.out_channels, narrow=decoder.narrow))
 
 
 def build_unet(backbone: str, bands: int, outputs: int, *, narrow: bool) -> UnetNetwork:
@@ -134,6 +158,10 @@ def convolution(channels: int, out_channels: int) -> nn.Sequential:
     nn.init.kaiming_normal_(conv.weight)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.ReLU(inplace=True))
+
+
+def _inner(channels: int, *, narrow: bool) -> int:
+    return channels // 2 if narrow else channels
 
 
 def _with_bands(weight: Tensor, bands: int, columns: Sequence[int | None], axis: int) -> Tensor:

@@ -86,8 +86,8 @@ def export_model(bundle: Path, form: Format, file: Path) -> None:
 
 def cannot_be(card: ModelCard, form: Format) -> str:
     """Why a format cannot hold a model, in plain words; empty where it can, as far as the card tells."""
-    if form != "bundle" and card.task not in ("semantic segmentation", "change detection"):
-        return f"'{card.title}' is a model for {card.task}: only models that give a class for each pixel can be exported as {TITLES[form]}."
+    if form != "bundle" and card.task != "semantic segmentation":
+        return f"'{card.title}' is a model for {card.task}: only models that give a class for each pixel of one picture can become {TITLES[form]}."
     return ""
 
 

@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from errors import BundleError, UnsupportedModelError
+from models.arcgis.card import (
+    BYTE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    architecture_of,
+    card_of,
+    definition_of,
+    describe_definition,
+)
+from models.arcgis.definition import parse_definition
+from models.architecture import ArcGISArchitecture
+from tests.models.arcgis.definitions import RIVER, ROAD, ROADS, definition
+from tests.models.cards import a_card
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "arcgis_artefacts" / "models"
+UNET = ArcGISArchitecture(backbone="resnet18")
+
+
+def parsed(**changes):
+    return parse_definition(json.dumps(definition(**changes)).encode(), "model.emd")
+
+
+def card(**changes):
+    found = parsed(**changes)
+    return card_of(found, architecture_of(found, {}), "Model")
+
+
+def test_photographs_are_scaled_as_imagenet_was():
+    found, notes = card()
+    assert found.input.band_names == ("Red", "Green", "Blue")
+    assert found.input.mean == tuple(BYTE * m for m in IMAGENET_MEAN)
+    assert found.input.std == tuple(BYTE * s for s in IMAGENET_STD)
+    assert (found.input.dtype, found.input.resolution_m, found.input.tile_size) == ("uint8", 0.3, 224)
+    assert [(c.value, c.name, c.colour) for c in found.classes] == [(1, "Road", "#ff0000"), (2, "River", "#0000ff")]
+    assert [(s.class_name, s.precision, s.recall) for s in found.scores] == [("Road", 0.5, 0.25)]
+    assert notes == []
+
+
+def test_multispectral_values_are_scaled_by_the_packages_statistics():
+    """(x - min) / (max - min), then (that - scaled mean) / scaled std."""
+    stats = {
+        "band_min_values": [100, 0, 0, 200],
+        "band_max_values": [1100, 1000, 2000, 4200],
+        "scaled_mean_values": [0.5, 0.2, 0.1, 0.25],
+        "scaled_std_values": [0.1, 0.2, 0.3, 0.5],
+    }
+    found, notes = card(IsMultispectral=True, Bands=["r", "g", "b", "nir"], ExtractBands=[0, 1, 2, 3], NormalizationStats=stats)
+    assert found.input.band_names == ("r", "g", "b", "nir")
+    assert found.input.mean == pytest.approx((600, 200, 200, 1200))
+    assert found.input.std == pytest.approx((100, 200, 600, 2000))
+    assert found.input.dtype == "uint16"
+    assert "uint16" in notes[0]
+
+
+def test_statistics_of_all_bands_are_taken_for_those_the_model_reads():
+    stats = {
+        "band_min_values": [0, 0, 0, 0],
+        "band_max_values": [100, 200, 300, 400],
+        "scaled_mean_values": [0.5] * 4,
+        "scaled_std_values": [0.1] * 4,
+    }
+    found, _ = card(IsMultispectral=True, ExtractBands=[3, 1], NormalizationStats=stats)
+    assert found.input.band_names == ("band_4", "band_2")
+    assert found.input.mean == pytest.approx((200, 100))
+
+
+def test_road_models_see_raw_values():
+    found, _ = card(**ROADS)
+    assert (set(found.input.mean), set(found.input.std)) == ({0.0}, {1.0})
+    assert [c.name for c in found.classes] == ["Road"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "metres"),
+    [
+        ({"x": 0.3, "spatialReference": {"wkid": 102100, "latestWkid": 3857}}, 0.3),
+        ({"x": 1.0, "spatialReference": {"wkid": 2227}}, 1200 / 3937),
+        ({"x": 1e-5, "spatialReference": {"wkid": 4326}}, 1.1132),
+        ({"x": 1.0, "spatialReference": {"wkid": 54009}}, 1.0),
+        ({"x": 1.0, "spatialReference": {"wkid": 999999}}, None),
+        ({"x": 1.0}, None),
+        (None, None),
+    ],
+)
+def test_the_pixel_size_is_in_metres(cell, metres):
+    assert card(MinCellSize=cell)[0].input.resolution_m == (None if metres is None else pytest.approx(metres))
+
+
+def test_classes_that_cannot_keep_their_values_are_numbered():
+    found, notes = card(Classes=[ROAD | {"Value": 300}, RIVER | {"Value": 7, "Name": "road", "Color": [-1, -1, -1]}])
+    assert [(c.value, c.name) for c in found.classes] == [(1, "Road"), (2, "road 2")]
+    assert "300, 7" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ModelName": "MaskRCNN"}, "objects: reading such packages"),
+        ({"ModelName": "PSPNetClassifier"}, "not published"),
+        ({"ModelName": "Wonder"}, "not known here"),
+        ({"ModelName": None}, "does not say which network"),
+        ({"ModelName": "MyNet", "Framework": "Keras"}, "program code of its own"),
+        ({"ModelParameters": {"backbone": "densenet121"}}, "densenet121"),
+        ({"ModelName": "DeepLab", "ModelParameters": {"backbone": "resnet50", "pointrend": True}}, "PointRend"),
+    ],
+)
+def test_what_cannot_run_is_described(changes, words):
+    found = parsed(**changes)
+    with pytest.raises(UnsupportedModelError, match=words) as caught:
+        architecture_of(found, {})
+    assert "Classes: Road, River" in caught.value.fact
+    assert words.split()[0] in describe_definition(found).why_not
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"Classes": []}, "lists no class"),
+        ({"ExtractBands": None}, "which bands"),
+        ({"ExtractBands": [0, 1, 2, 3]}, "how their values are scaled"),
+        ({"TerratuneCard": {"name": ""}}, "card in the model definition"),
+    ],
+)
+def test_what_is_missing_is_said(changes, words):
+    with pytest.raises(BundleError, match=words):
+        card(**changes)
+
+
+def test_a_definition_says_what_arcgis_asks_for():
+    made = definition_of(a_card(architecture=UNET), "roads")
+    assert (made["ModelName"], made["ModelConfiguration"], made["ModelFile"]) == ("UnetClassifier", "_unet", "roads.pth")
+    assert made["Classes"] == [{"Value": 1, "Name": "Paved road", "Color": [67, 97, 238]}]
+    assert made["NormalizationStats"]["scaled_mean_values"] == [1 / 255, 2 / 255, 3 / 255]
+    found = parse_definition(json.dumps(made).encode(), "roads.emd")
+    assert card_of(found, architecture_of(found, {}), "x")[0] == a_card(architecture=UNET)
+    without = parse_definition(json.dumps({k: v for k, v in made.items() if k != "TerratuneCard"}).encode(), "roads.emd")
+    again = card_of(without, architecture_of(without, {}), "x")[0]
+    assert again.input.mean == pytest.approx((1, 2, 3))
+    assert again.classes == a_card().classes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "resnet10t"),
+        ({"architecture": UNET.model_copy(update={"model": "ConnectNet"})}, "raw values"),
+        ({"architecture": UNET.model_copy(update={"model": "ConnectNet"}), "classes": ()}, "exactly one class"),
+    ],
+)
+def test_what_arcgis_cannot_run_is_refused(changes, words):
+    with pytest.raises(UnsupportedModelError, match=words) as caught:
+        definition_of(a_card(**changes), "x")
+    assert "ONNX" in caught.value.remedy
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
+def test_definitions_that_arcgis_wrote():
+    roads = parse_definition((SHARED / "RoadsExtraction_NorthAmerica.emd").read_bytes(), "r.emd")
+    assert not describe_definition(roads).why_not
+    assert architecture_of(roads, {"hg.0.x": ()}).roads == "hourglass"
+    unet = parse_definition((SHARED / "unet_buildings_30e.emd").read_bytes(), "u.emd")
+    found, _ = card_of(unet, architecture_of(unet, {}), "Buildings")
+    assert (found.outputs, found.input.tile_size, found.architecture.backbone) == (3, 400, "resnet34")
+    others = sorted((SHARED / "esri_raster_deep_learning").glob("*.emd"))
+    assert len(others) == 8
+    assert all(describe_definition(parse_definition(file.read_bytes(), file.name)).why_not for file in others)
