@@ -85,12 +85,28 @@ class Score(BaseModel):
     """Pixels of the class in the truth."""
     tiles: int | None = None
     """Tiles of the class in the truth, of models that answer for a whole tile."""
+    objects: int | None = None
+    """Objects of the class in the truth, of models that find single ones; their precision and recall are of those found with a score of 0.5."""
+    ap50: float | None = None
+    """Average precision where half an overlap (IoU) is enough to have found an object."""
+    average_precision: float | None = None
+    """The same, the mean over overlaps of 0.5 to 0.95 (COCO)."""
     iou_range: tuple[float, float] | None = None
     """Where the IoU lies in 95 of 100 draws of the blocks of ground (`tiles.certainty`); None where too few blocks hold the class."""
     iou_gain_range: tuple[float, float] | None = None
     """The same for how much better it is than the base model's."""
     blocks: int | None = None
     """Squares of ground, about a tile each, that hold the class."""
+
+    @property
+    def measured(self) -> tuple[str, float | None]:
+        """The one number that says most, 0..1, and what it is called."""
+        if self.ap50 is not None:
+            return "AP50", self.ap50
+        if self.iou is not None or self.tiles is None:
+            return "IoU", self.iou
+        both = (self.precision or 0.0) + (self.recall or 0.0)
+        return "F1", 2 * (self.precision or 0.0) * (self.recall or 0.0) / both if both else 0.0
 
 
 class BaseReference(BaseModel):

@@ -28,7 +28,7 @@ WIDTH = 128
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
 """Pixels of the features of one object."""
-BOX_FEATURES = 1024
+BOX_FEATURES = 256
 MOST_BOXES, MOST_OUTLINES = 300, 100
 """Objects found in one image, at most."""
 LEAST_SCORE = 0.05

@@ -59,7 +59,7 @@ def augment(batch: Batch, random: torch.Generator, strengths: Strengths, images:
     """A changed copy of the batch; pixels that come from outside a tile are invalid and ignored. Of pairs (`images`: 2) each is recoloured for itself."""
     batch = _turn(batch, random) if strengths.turn else batch
     batch = _zoom(batch, random, strengths.zoom) if strengths.zoom > 1 else batch
-    dates = [_recolour(image, random, strengths) for image in batch.image.chunk(images, dim=1)]
+    dates = [recolour(image, random, strengths) for image in batch.image.chunk(images, dim=1)]
     return Batch(torch.cat(dates, dim=1) * batch.valid, batch.valid, batch.target)
 
 
@@ -107,7 +107,7 @@ def _zoom(batch: Batch, random: torch.Generator, most: float) -> Batch:
     return Batch(image, valid, torch.where(target < 0, IGNORE_LABEL, target))
 
 
-def _recolour(image: Tensor, random: torch.Generator, strengths: Strengths) -> Tensor:
+def recolour(image: Tensor, random: torch.Generator, strengths: Strengths) -> Tensor:
     """Contrast and brightness of each tile, a shift of each band, and saturation; in normalised units."""
     n, bands = image.shape[:2]
 

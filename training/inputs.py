@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
+from models.architecture import AnyArchitecture, task_of
 from models.bands import meanings, pair_names, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import ONE_UNIT, unlikeness
@@ -12,6 +13,7 @@ from tiles.apart import clear_of
 from tiles.reader import require_pixels
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileRecord, TileSet
+from training.settings import TrainingSettings
 from training.tasks import require_learnable
 
 
@@ -159,6 +161,25 @@ def check_quick(title: str, knows_classes: bool) -> None:
         raise TrainingError(
             f"'{title}' knows no class yet: a quick training fits the very last layer alone, and the layers before it have learnt nothing.",
             "Choose 'Thorough', or a base model that knows roads.",
+        )
+
+
+def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> None:
+    """Refuse what only models that tell a class for each pixel can do.
+
+    Raises:
+        TrainingError: with what to choose instead.
+    """
+    if task_of(architecture) in ("semantic segmentation", "change detection"):
+        return
+    if settings.freeze == "all_but_last_layer":
+        raise TrainingError(
+            "A quick training fits a last layer that tells a class for each pixel; this model has none.", "Choose 'Thorough'."
+        )
+    if settings.replay_tiles is not None:
+        raise TrainingError(
+            "Reminder tiles are only for models that tell a class for each pixel.",
+            "Choose no reminder tiles, and train on all tiles at once.",
         )
 
 

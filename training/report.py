@@ -124,7 +124,8 @@ def _worst_places(ready: PixelLearner, network: Any, by_tile: NDArray[np.int64],
     subset = type(data)(data.tile_set, [data.tiles[i] for i in chosen], data.input, data.lookup)
     seen = [output for output, _ in answers(network, subset, ready.compute, tick)]
     return [
-        _worst_place(ready, tile, by_tile[i], subset.raw(k)[2], seen[k]) for k, (i, tile) in enumerate(zip(chosen, subset.tiles, strict=True))
+        _worst_place(ready, tile, by_tile[i], subset.raw(k)[2], seen[k])
+        for k, (i, tile) in enumerate(zip(chosen, subset.tiles, strict=True))
     ]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from training.prepare import Stage
 
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+LEAST_LEVELS = 3
+"""Of an encoder below a detector."""
 BOX_DETECTORS: tuple[Detector, ...] = tuple(d for d in get_args(Detector) if d != "maskrcnn")
 
 
@@ -67,7 +69,8 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
     """
     if isinstance(base, OnnxArchitecture):
         raise TrainingError(
-            "The base model came as an ONNX file: such a model can predict, but not learn.", "Choose another base model, for example the starter."
+            "The base model came as an ONNX file: such a model can predict, but not learn.",
+            "Choose another base model, for example the starter.",
         )
     require_learnable(tile_set)
     fitting = networks_for(tile_set)
@@ -94,7 +97,8 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
         if isinstance(base, Architecture):
             return base.model_copy(update={"decoder": base.decoder if wanted == "auto" else name, "images": images})
         return Architecture(encoder=base.encoder, encoder_levels=base.encoder_levels, decoder=name, images=images)  # type: ignore[arg-type]
-    return DetectorArchitecture(encoder=base.encoder, encoder_levels=base.encoder_levels, detector=name)  # type: ignore[arg-type]
+    levels = max(base.encoder_levels, LEAST_LEVELS)  # fewer are refused when the encoder is taken
+    return DetectorArchitecture(encoder=base.encoder, encoder_levels=levels, detector=name)  # type: ignore[arg-type]
 
 
 def starting_card(card: ModelCard, architecture: AnyArchitecture) -> ModelCard:
@@ -121,10 +125,16 @@ def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
     Raises:
         TerratuneError: the tile set or base model is missing, damaged, or they do not fit (TileSetError, ModelError, TooFewTilesError).
     """
+    from training.inputs import check_choices
     from training.prepare import base_folder, prepare_pixels
 
     card = read_card(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
     architecture = architecture_for(settings.network, open_tile_set(Path(settings.tiles)), card.architecture)
+    check_choices(settings, architecture)
+    if isinstance(architecture, DetectorArchitecture):
+        from training.objects.learner import prepare_objects
+
+        return prepare_objects(settings, architecture, stage)
     if isinstance(architecture, SceneArchitecture):
         from training.scenes.learner import prepare_scenes
 

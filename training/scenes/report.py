@@ -56,7 +56,9 @@ def write_report(folder: Path, ready: SceneLearner, tick: Tick) -> None:
         folder,
         ready,
         "scenes.html.j2",
-        charts=charts(epochs, {name: [e["by_class"].get(name) for e in epochs] for e in epochs for name in e["by_class"]}, "F1 on held-out tiles"),
+        charts=charts(
+            epochs, {name: [e["by_class"].get(name) for e in epochs] for e in epochs for name in e["by_class"]}, "F1 on held-out tiles"
+        ),
         names=ready.class_names,
         confusion=shares(mix_ups(truth, found)),
         accuracy=accuracy(truth, found),

@@ -1,0 +1,1 @@
+"""Learning to find single objects: their boxes, or their outlines."""
