@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from errors import NoOverlapError
-from inference.objects.layer import object_file, placed
+from errors import LabelFileError, NoOverlapError
+from inference.objects.layer import Tables, in_grid, write_objects
 from inference.objects.reading import Looker, View, looker, open_view, read_ahead
 from inference.settings import Device
+from inference.vectors.ground import on_map
+from inference.vectors.write import Kind, format_of
 from models.architecture import SceneArchitecture
 from models.card import ModelCard
 
 Crop = Literal["tile", "box"]
+KINDS: dict[str, Kind] = {"Polygon": "area", "LineString": "line", "Point": "point"}
 LABEL = "ClassLabel"
 LIKELY = 0.5
 """Probability from which on a model that may say several classes says one."""
@@ -60,7 +63,7 @@ def classify_features(
         card: The model's.
         source: Path or http(s) address of the raster.
         features: Polygons, lines or points in any CRS.
-        out: What to write (see `layer.object_file`).
+        out: What to write (see `layer.write_objects`).
         crop: "tile": a square of the model's tile size about the middle of the feature. "box": the square about its bounding box, brought to the tile size.
         bands: 1-based raster bands for the model's bands; None: found by name.
         band_names: What a person says the raster's bands are.
@@ -79,22 +82,29 @@ def classify_features(
     tell = progress or (lambda stage, share: None)
     own = features.drop(columns=[c for c in (LABEL, "Classvalue", "Confidence") if c in features])
     counts = np.zeros(len(card.classes), np.int64)
-    with open_view(card, source, bands, band_names) as view, object_file(out, card.classes, _kind(features)) as file:
-        places = [_place(bounds, card.input.tile_size, crop) for bounds in _bounds_in_pixels(features, view)]
+    format_of(out)  # told before the work, not after
+    with open_view(card, source, bands, band_names) as view:
+        places = [
+            _place(bounds, card.input.tile_size, crop) for bounds in shapely.bounds(in_grid(features.geometry, view.grid)).reshape(-1, 4)
+        ]
         if not any(_touches(place, view) for place in places):
             raise NoOverlapError(
                 "None of the features lies on the picture.", "Check that both are of the same place, and their coordinate systems."
             )
         eyes = looker(network, card, device)
-        for start in range(0, len(places), FEATURES_AT_ONCE):
-            some = np.arange(start, min(start + FEATURES_AT_ONCE, len(places)))
-            answers = _answers(eyes, view, [places[i] for i in some])
-            probabilities = np.full((len(some), len(card.classes)), np.nan)
-            for done, (index, answer) in enumerate(answers, 1):
-                probabilities[index] = np.nan if answer is None else answer
-                tell("Looking at each object", (start + done) / len(places))
-            file.add(own.iloc[some].assign(**_fields(probabilities, card)))
-            counts += _chosen(probabilities, card).sum(axis=0)
+
+        def tables() -> Tables:
+            for start in range(0, len(places), FEATURES_AT_ONCE):
+                some = np.arange(start, min(start + FEATURES_AT_ONCE, len(places)))
+                probabilities = np.full((len(some), len(card.classes)), np.nan)
+                with closing(_answers(eyes, view, [places[i] for i in some])) as answers:
+                    for done, (index, answer) in enumerate(answers, 1):
+                        probabilities[index] = np.nan if answer is None else answer
+                        tell("Looking at each object", (start + done) / len(places))
+                counts[:] += _chosen(probabilities, card).sum(axis=0)
+                yield own.iloc[some].assign(**_fields(probabilities, card))
+
+        write_objects(tables(), out, card.classes, _kind(features))
     return _by_value(counts, card)
 
 
@@ -117,23 +127,25 @@ def classify_cells(
     tell = progress or (lambda stage, share: None)
     side = card.input.tile_size
     counts = np.zeros(len(card.classes), np.int64)
-    with open_view(card, source, bands, band_names) as view, object_file(out, card.classes, "Polygon") as file:
+    format_of(out)  # told before the work, not after
+    with open_view(card, source, bands, band_names) as view:
         rows, columns = range(0, view.grid.height, side), range(0, view.grid.width, side)
         eyes = looker(network, card, device)
-        for number, row in enumerate(rows):
-            places = [(column, row, side) for column in columns]
-            found: list[tuple[Place, NDArray[np.float64]]] = []
-            for index, answer in _answers(eyes, view, places):
-                if answer is not None:
-                    found.append((places[index], answer))
-                tell("Looking at each cell", (number + (index + 1) / len(columns)) / len(rows))
-            if not found:
-                continue
-            boxes = [(x, y, min(x + side, view.grid.width), min(y + side, view.grid.height)) for (x, y, _), _ in found]
-            cells = placed(shapely.box(*np.array(boxes, np.float64).T), view.grid.transform, view.grid.crs)
-            probabilities = np.array([p for _, p in found])
-            file.add(gpd.GeoDataFrame(_fields(probabilities, card), geometry=cells, crs=view.grid.crs))
-            counts += _chosen(probabilities, card).sum(axis=0)
+
+        def tables() -> Tables:
+            for number, row in enumerate(rows):
+                probabilities = np.full((len(columns), len(card.classes)), np.nan)
+                with closing(_answers(eyes, view, [(column, row, side) for column in columns])) as answers:
+                    for index, answer in answers:
+                        probabilities[index] = np.nan if answer is None else answer
+                        tell("Looking at each cell", (number + (index + 1) / len(columns)) / len(rows))
+                seen = ~np.isnan(probabilities).any(axis=1)
+                left = np.array(columns)[seen]
+                cells = shapely.box(left, row, np.minimum(left + side, view.grid.width), min(row + side, view.grid.height))
+                counts[:] += _chosen(probabilities, card).sum(axis=0)
+                yield gpd.GeoDataFrame(_fields(probabilities[seen], card), geometry=on_map(cells, view.grid), crs=view.grid.crs)
+
+        write_objects(tables(), out, card.classes)
     return _by_value(counts, card)
 
 
@@ -141,7 +153,7 @@ def _by_value(counts: NDArray[np.int64], card: ModelCard) -> dict[int, int]:
     return {c.value: int(count) for c, count in zip(card.classes, counts, strict=True)}
 
 
-def _answers(eyes: Looker, view: View, places: Sequence[Place]) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
+def _answers(eyes: Looker, view: View, places: Sequence[Place]) -> Generator[tuple[int, NDArray[np.float64] | None]]:
     """(index, probabilities of the classes) of each place, those of one size together; None where there is no imagery."""
     side = eyes.card.input.tile_size
     batch = eyes.batch(side)
@@ -195,11 +207,6 @@ def _touches(place: Place, view: View) -> bool:
     return column < view.grid.width and row < view.grid.height and column + side > 0 and row + side > 0
 
 
-def _bounds_in_pixels(features: gpd.GeoDataFrame, view: View) -> NDArray[np.float64]:
-    shapes = features.geometry.to_crs(view.grid.crs).to_numpy()
-    return shapely.bounds(shapely.transform(shapes, lambda x, y: ~view.grid.transform @ (x, y), interleaved=False)).reshape(-1, 4)
-
-
 def _chosen(probabilities: NDArray[np.float64], card: ModelCard) -> NDArray[np.bool_]:
     """(n, classes) which classes places with these probabilities have: the likeliest, or all likely ones of a model that may say several; none for NaN."""
     known = ~np.isnan(probabilities).any(axis=1, keepdims=True)
@@ -224,7 +231,13 @@ def _fields(probabilities: NDArray[np.float64], card: ModelCard) -> dict[str, An
     return {LABEL: np.array(names, object), "Classvalue": values, "Confidence": np.round(sure, 4)}
 
 
-def _kind(features: gpd.GeoDataFrame) -> str:
-    """Type of geometry that holds all of these."""
-    kinds = {str(kind).removeprefix("Multi") for kind in features.geom_type}
-    return f"Multi{kinds.pop()}" if len(kinds) == 1 else "Unknown"
+def _kind(features: gpd.GeoDataFrame) -> Kind:
+    """What the features are.
+
+    Raises:
+        LabelFileError: they are of several kinds, which no file holds in one layer.
+    """
+    kinds = {KINDS[str(kind).removeprefix("Multi")] for kind in features.geom_type if str(kind).removeprefix("Multi") in KINDS}
+    if len(kinds) != 1:
+        raise LabelFileError("The features are of several kinds (areas, lines, points).", "Save each kind in a file of its own.")
+    return kinds.pop()

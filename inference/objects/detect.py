@@ -16,10 +16,12 @@ from torch import nn
 
 from imagery.read import Pixels
 from inference.objects.candidates import candidates_of
-from inference.objects.layer import areas_m2, object_file, placed
+from inference.objects.layer import Tables, write_objects
 from inference.objects.merge import Merger, Objects
 from inference.objects.reading import Looker, View, looker, open_view, read_ahead
 from inference.settings import Device
+from inference.vectors.ground import areas_m2, on_map
+from inference.vectors.write import format_of
 from models.card import ModelCard
 from tiles.windows import tile_windows
 
@@ -60,7 +62,7 @@ def detect_raster(
             `labels` (i is `card.classes[i - 1]`), perhaps `masks` (k, 1, rows, columns) of probabilities.
         card: The model's.
         source: Path or http(s) address.
-        out: GeoPackage, GeoJSON, Shapefile or FlatGeobuf, by its ending. Appears only when complete.
+        out: GeoPackage, GeoJSON, FlatGeobuf or Shapefile (.zip), by its ending. Appears only when complete.
         bands: 1-based raster bands for the model's bands; None: found by name.
         band_names: What a person says the raster's bands are; none: as the file says.
         window_px: Side of the windows; None: the model's tile size.
@@ -76,21 +78,26 @@ def detect_raster(
 
     Raises:
         InputMismatchError: the raster lacks bands of the model, has another type of values, or is much too coarse or fine.
-        ImageryError: the raster cannot be read.
+        ImageryError: the raster cannot be read, or `out` has another ending.
         DiskFullError: there is no room; nothing was changed.
     """
     counts = Counter({c.value: 0 for c in card.classes})
     tell = progress or (lambda stage, share: None)
-    with open_view(card, source, bands, band_names) as view, object_file(out, card.classes) as file:
+    format_of(out)  # told before the work, not after
+    with open_view(card, source, bands, band_names) as view:
         side = window_px or card.input.tile_size
         shared = side // 4 if overlap_px is None else overlap_px
         if not 0 <= shared < side:
             raise ValueError(f"Windows of {side} pixels cannot share {shared}.")
-        with closing(_answers(looker(network, card, device), view, side, shared, tell)) as answers:
-            for found in _objects(answers, view, side, shared, threshold, nms_overlap, exclude_pad_detections):
-                table = _table(found, card, view)
-                counts.update(table["Classvalue"].tolist())
-                file.add(table)
+
+        def tables() -> Tables:
+            with closing(_answers(looker(network, card, device), view, side, shared, tell)) as answers:
+                for found in _objects(answers, view, side, shared, threshold, nms_overlap, exclude_pad_detections):
+                    table = _table(found, card, view)
+                    counts.update(table["Classvalue"].tolist())
+                    yield table
+
+        write_objects(tables(), out, card.classes)
     tell("Looking for objects", 1.0)
     return dict(counts)
 
@@ -151,15 +158,15 @@ def _table(found: Objects, card: ModelCard, view: View) -> gpd.GeoDataFrame:
     """Objects in the raster's CRS with the fields that other programs know."""
     simple = shapely.simplify(found.shapes, SMOOTH_PX)
     boxes = shapely.get_num_coordinates(found.shapes) == 5
-    geometry = placed(np.where(boxes | ~shapely.is_valid(simple), found.shapes, simple), view.grid.transform, view.grid.crs)
+    shapes = np.where(boxes | ~shapely.is_valid(simple), found.shapes, simple)
     classes = [card.classes[label - 1] for label in found.labels]
     return gpd.GeoDataFrame(
         {
             "Classvalue": np.array([c.value for c in classes], np.int32),
             "Classname": np.array([c.name for c in classes], object),
             "Confidence": found.scores.round(4),
-            "area_m2": np.array(areas_m2(geometry), np.float64).round(2),
+            "area_m2": areas_m2(shapes, view.grid).round(2),
         },
-        geometry=geometry,
+        geometry=on_map(shapes, view.grid),
         crs=view.grid.crs,
     )

@@ -23,6 +23,8 @@ from imagery.grid import Grid
 from imagery.raster import RasterInfo, describe
 from imagery.read import display_name, has_mask, open_raster, read_window
 from imagery.write import open_tiled_gtiff, to_cog
+from inference.objects.layer import in_grid
+from inference.vectors.ground import in_metres, in_pixels
 from workspace.files import replaced_on_success
 
 Method = Literal["pixelate", "blur"]
@@ -223,11 +225,8 @@ def _in_pixels(objects: gpd.GeoDataFrame, grid: Grid, margin_m: float) -> NDArra
         raise LabelFileError(
             "Lines and points cover nothing.", "Say how far around them the picture is to be made unrecognisable (margin)."
         )
-    across, down = grid.pixel_size_m
-    shapes = objects.geometry.to_crs(grid.crs).to_numpy()
-    metres = shapely.transform(shapes, lambda x, y: tuple(np.multiply(~grid.transform @ (x, y), [[across], [down]])), interleaved=False)
-    wide = shapely.buffer(metres, margin_m) if margin_m > 0 else metres
-    pixels = shapely.transform(wide, lambda x, y: (x / across, y / down), interleaved=False)
+    shapes = in_grid(objects.geometry, grid)
+    pixels = in_pixels(shapely.buffer(in_metres(shapes, grid), margin_m), grid) if margin_m > 0 else shapes
     return pixels[shapely.intersects(pixels, shapely.box(0, 0, grid.width, grid.height))]
 
 

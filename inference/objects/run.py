@@ -23,7 +23,7 @@ from imagery.raster import describe
 from imagery.read import open_raster
 from inference.objects.classify import classify_cells, classify_features
 from inference.objects.detect import Progress, detect_raster
-from inference.objects.layer import LAYER, read_features
+from inference.objects.layer import read_features
 from inference.objects.redact import redact_raster
 from inference.objects.report import COPY_FILE, OBJECTS_FILE, REPORT_FILE, ObjectReport, RasterObjects
 from inference.objects.settings import FINDING, NAMING, ObjectSettings, read_object_settings
@@ -189,7 +189,7 @@ def _objects(job: _Job, raster: RasterToPredict, out: Path, tell: Progress) -> d
 
 def _counted(objects: Path, card: ModelCard) -> dict[int, int]:
     """Objects of each class in a finished file."""
-    values = pyogrio.read_dataframe(objects, layer=LAYER, columns=["Classvalue"], read_geometry=False)["Classvalue"].dropna()
+    values = pyogrio.read_dataframe(objects, layer=objects.stem, columns=["Classvalue"], read_geometry=False)["Classvalue"].dropna()
     found = Counter(int(value) for value in values)
     return {c.value: found[c.value] for c in card.classes}
 

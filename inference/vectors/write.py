@@ -21,10 +21,10 @@ from errors import UnsupportedRasterError, WorkspaceError
 from workspace.files import disk_full_explained, replaced_on_success
 from workspace.layer_styles import Legend, add_layer_styles, layer_style
 
-Kind = Literal["area", "line"]
+Kind = Literal["area", "line", "point"]
 SUFFIXES = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".zip": "ESRI Shapefile", ".fgb": "FlatGeobuf"}
 """What a file can be called, and GDAL's name of its format; a Shapefile comes as a ZIP."""
-_GEOMETRY = {"area": "Polygon", "line": "LineString"}
+_GEOMETRY = {"area": "Polygon", "line": "LineString", "point": "Point"}
 _OPTIONS: dict[str, dict[str, str]] = {
     "GeoJSON": {"RFC7946": "YES", "COORDINATE_PRECISION": "9"},
     "ESRI Shapefile": {"ENCODING": "UTF-8"},
@@ -32,15 +32,18 @@ _OPTIONS: dict[str, dict[str, str]] = {
 }
 
 
-def write_shapes(tables: Iterable[gpd.GeoDataFrame], path: Path, kind: Kind, legend: Legend, *, crs: CRS | None = None) -> int:
+def write_shapes(
+    tables: Iterable[gpd.GeoDataFrame], path: Path, kind: Kind, legend: Legend, *, crs: CRS | None = None, parts: bool = False
+) -> int:
     """Write tables as one GeoPackage with the class colours for QGIS; it appears when it is complete.
 
     Args:
         tables: With the same columns, at least one, one after the other; only one is in memory.
         path: `.gpkg`.
-        kind: What the geometries are: polygons or lines.
+        kind: What the geometries are: polygons, lines or points.
         legend: Value, name and colour of the classes.
         crs: To write in; None: that of the tables.
+        parts: A shape may have several parts.
 
     Returns:
         How many shapes were written.
@@ -49,13 +52,15 @@ def write_shapes(tables: Iterable[gpd.GeoDataFrame], path: Path, kind: Kind, leg
         DiskFullError: nothing was changed.
         WorkspaceError: the file cannot be written.
     """
-    count = 0
+    count, geometry = 0, f"Multi{_GEOMETRY[kind]}" if parts else _GEOMETRY[kind]
     with replaced_on_success(path) as temporary, _explained(path):
         for table in tables:
             if len(table) or not count:
                 moved = table if crs is None else table.to_crs(crs)
                 append = temporary.exists()
-                pyogrio.write_dataframe(moved, temporary, layer=path.stem, driver="GPKG", geometry_type=_GEOMETRY[kind], append=append)
+                pyogrio.write_dataframe(
+                    moved, temporary, layer=path.stem, driver="GPKG", geometry_type=geometry, promote_to_multi=parts, append=append
+                )
                 count += len(table)
         with contextlib.closing(sqlite3.connect(temporary)) as connection, connection:
             add_layer_styles(connection, {path.stem: layer_style(kind, legend)})
@@ -81,7 +86,7 @@ def write_as(geopackage: Path, path: Path, kind: Kind, legend: Legend) -> None:
     with replaced_on_success(path) as temporary, _explained(path):
         if driver == "ESRI Shapefile":
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-                _copy(geopackage, Path(folder) / f"{path.stem}.shp", driver, kind)
+                _copy(geopackage, Path(folder) / f"{path.stem}.shp", driver)
                 (Path(folder) / f"{path.stem}.qml").write_text(layer_style(kind, legend), encoding="utf-8")
                 with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
                     for file in sorted(Path(folder).iterdir()):
@@ -89,7 +94,7 @@ def write_as(geopackage: Path, path: Path, kind: Kind, legend: Legend) -> None:
         elif driver == "GPKG":
             shutil.copyfile(geopackage, temporary)
         else:
-            _copy(geopackage, temporary, driver, kind)
+            _copy(geopackage, temporary, driver)
             with replaced_on_success(path.with_suffix(".qml")) as style:
                 style.write_text(layer_style(kind, legend), encoding="utf-8")
 
@@ -109,7 +114,7 @@ def format_of(path: Path) -> str:
     return driver
 
 
-def _copy(geopackage: Path, path: Path, driver: str, kind: Kind) -> None:
+def _copy(geopackage: Path, path: Path, driver: str) -> None:
     """Stream a layer from file to file."""
     with open_arrow(geopackage, layer=pyogrio.list_layers(geopackage)[0][0], use_pyarrow=False) as (meta, stream):
         write_arrow(
@@ -118,7 +123,7 @@ def _copy(geopackage: Path, path: Path, driver: str, kind: Kind) -> None:
             layer=path.stem.lstrip("."),
             driver=driver,
             geometry_name=meta["geometry_name"] or "wkb_geometry",
-            geometry_type=_GEOMETRY[kind],
+            geometry_type=meta["geometry_type"],
             crs=meta["crs"],
             **_OPTIONS[driver],
         )

@@ -9,7 +9,7 @@ import shapely
 import torch
 from torch import nn
 
-from errors import NoOverlapError
+from errors import LabelFileError, NoOverlapError
 from inference.objects.classify import classify_cells, classify_features
 from models.architecture import SceneArchitecture
 from tests.inference.makers import UTM, write_raster
@@ -45,7 +45,7 @@ def features(pixels, **columns) -> gpd.GeoDataFrame:
 def test_polygons_and_points_keep_their_fields_and_get_a_class(tmp_path, halves):
     table = features([shapely.box(10, 10, 20, 20), shapely.box(150, 60, 170, 90)], owner=["Ann", "Bo"], id=[7, 8]).to_crs("EPSG:4326")
     counts = classify_features(Brightest(), object_card(32), halves, table, tmp_path / "out.gpkg")
-    found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="out")
     assert found["ClassLabel"].tolist() == ["Car", "Roof"] and found["Classvalue"].tolist() == [CAR.value, ROOF.value]
     assert found["Confidence"].tolist() == [0.75, 0.75] and found["owner"].tolist() == ["Ann", "Bo"] and found["id"].tolist() == [7, 8] and counts == {3: 1, 7: 1}
     assert found.crs.to_epsg() == 4326 and shapely.equals_exact(found.geometry, table.geometry.apply(lambda g: shapely.MultiPolygon([g])), 1e-9).all()
@@ -68,10 +68,13 @@ def test_the_crop_is_a_tile_about_the_middle_or_the_box_brought_to_the_tile_size
 
 
 def test_what_lies_beside_the_imagery_gets_no_class(tmp_path, halves):
-    table = features([shapely.box(10, 10, 20, 20), shapely.box(500, 500, 520, 520), shapely.Point(30, 170)])
+    table = features([shapely.box(10, 10, 20, 20), shapely.box(500, 500, 520, 520), shapely.box(30, 170, 31, 171)])
     assert classify_features(Brightest(), object_card(16), halves, table, tmp_path / "out.gpkg") == {3: 1, 7: 0}
-    found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="out")
     assert found["ClassLabel"].fillna("").tolist() == ["Car", "", ""] and found["Confidence"].isna().tolist() == [False, True, True]
+    mixed = features([shapely.box(10, 10, 20, 20), shapely.Point(10, 10)])
+    with pytest.raises(LabelFileError, match="several kinds"):
+        classify_features(Brightest(), object_card(16), halves, mixed, tmp_path / "none.gpkg")
     with pytest.raises(NoOverlapError):
         classify_features(Brightest(), object_card(16), halves, table.iloc[1:2], tmp_path / "none.gpkg")
     assert not (tmp_path / "none.gpkg").exists()
@@ -82,7 +85,7 @@ def test_many_features_are_looked_at_in_batches_and_stay_in_order(tmp_path, halv
     columns = np.random.default_rng(0).integers(8, 184, 40)
     table = features([shapely.Point(x, 40) for x in columns], number=range(40))
     classify_features(Brightest(), object_card(4), halves, table, tmp_path / "out.gpkg")
-    found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="out")
     assert found["number"].tolist() == list(range(40)) and found["id"].tolist() == list(range(1, 41))
     assert (found["ClassLabel"] == "Car").tolist() == (columns < 96).tolist()
 
@@ -96,7 +99,7 @@ def test_a_model_that_may_say_several_classes_says_all_likely_ones(tmp_path, hal
     card = object_card(32, architecture=SceneArchitecture(several=True))
     table = features([shapely.Point(x, y) for x, y in ((30, 30), (96, 30), (150, 30))])
     assert classify_features(Each(), card, halves, table, tmp_path / "out.gpkg") == {3: 2, 7: 2}
-    found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="out")
     assert found["ClassLabel"].tolist() == ["Car", "Car; Roof", "Roof"] and found["Confidence"].tolist() == [0.8808] * 3
 
 
@@ -105,7 +108,7 @@ def test_cells_cover_the_picture_and_end_with_it(tmp_path):
     values[0, :64, :64], values[2, :64, 64:] = 200, 200  # below row 64 no imagery
     scene = write_raster(tmp_path / "scene.tif", values, nodata=0)
     counts = classify_cells(Brightest(), object_card(64), str(scene), tmp_path / "cells.gpkg")
-    found = gpd.read_file(tmp_path / "cells.gpkg", layer="objects")
+    found = gpd.read_file(tmp_path / "cells.gpkg", layer="cells")
     assert counts == {3: 1, 7: 2} and found["ClassLabel"].tolist() == ["Car", "Roof", "Roof"]
     pixels = shapely.bounds(shapely.transform(found.geometry.to_numpy(), lambda x, y: ~UTM @ (x, y), interleaved=False))
     assert pixels.round(6).tolist() == [[0, 0, 64, 64], [64, 0, 128, 64], [128, 0, 130, 64]]

@@ -51,7 +51,7 @@ def test_detect_then_accuracy_then_redact(tmp_path, finder):
     scene = squares_scene(tmp_path / "scene.tif", SQUARES)
     found = tmp_path / "found.gpkg"
     assert typed("detect", "--model", "m", "--image", scene, "--out", found, "--overlap-px", 20).strip() == str(found)
-    truth = gpd.read_file(found, layer="objects").iloc[:2]
+    truth = gpd.read_file(found, layer="found").iloc[:2]
     truth.to_file(tmp_path / "truth.geojson")
     scores = json.loads(typed("accuracy", "--found", found, "--truth", tmp_path / "truth.geojson"))
     assert (scores["total"]["recall"], scores["total"]["precision"], scores["classes"][0]["class_name"]) == (1.0, pytest.approx(2 / 3), "Car")
@@ -68,7 +68,7 @@ def test_classify_cells_and_features(tmp_path, finder):
     assert "object detection" in refused("classify", "--model", "m", "--image", scene, "--out", tmp_path / "cells.gpkg")
     finder(Brightest(), architecture=SceneArchitecture())
     typed("classify", "--model", "m", "--image", scene, "--out", tmp_path / "cells.gpkg")
-    cells = gpd.read_file(tmp_path / "cells.gpkg", layer="objects")
+    cells = gpd.read_file(tmp_path / "cells.gpkg", layer="cells")
     assert cells["ClassLabel"].tolist() == ["Car", "Roof"]
     typed("classify", "--model", "m", "--image", scene, "--features", tmp_path / "cells.gpkg", "--crop", "box", "--out", tmp_path / "again.geojson")
     assert gpd.read_file(tmp_path / "again.geojson")["ClassLabel"].tolist() == ["Car", "Roof"]

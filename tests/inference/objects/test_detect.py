@@ -12,7 +12,7 @@ import pytest
 import shapely
 from affine import Affine
 
-from errors import InputMismatchError, JobCancelled, LabelFileError
+from errors import InputMismatchError, JobCancelled, UnsupportedRasterError
 from inference.objects.detect import detect_raster
 from tests.inference.makers import UTM, write_raster
 from tests.inference.objects.finders import CAR, ROOF, BrightSquares, many_squares, object_card, squares_scene
@@ -20,7 +20,7 @@ from tests.inference.objects.finders import CAR, ROOF, BrightSquares, many_squar
 
 def boxes_in_pixels(path, transform=UTM) -> set[tuple[int, ...]]:
     """(column, row, width, height) of each object."""
-    found = gpd.read_file(path, layer="objects")
+    found = gpd.read_file(path, layer=path.stem)
     bounds = shapely.bounds(shapely.transform(found.geometry.to_numpy(), lambda x, y: ~transform @ (x, y), interleaved=False)).reshape(-1, 4)
     return {tuple(np.rint([b[0], b[1], b[2] - b[0], b[3] - b[1]]).astype(int).tolist()) for b in bounds}
 
@@ -70,14 +70,14 @@ def test_fields_confidence_area_and_style(tmp_path):
     values[2, 50:60, 50:60] = 255
     scene = write_raster(tmp_path / "scene.tif", values)
     detect_raster(BrightSquares(), object_card(), str(scene), tmp_path / "out.gpkg")
-    found = gpd.read_file(tmp_path / "out.gpkg", layer="objects")
-    assert found["Classname"].tolist() == ["Car", "Roof"] and found["Classvalue"].tolist() == [3, 7] and found["id"].tolist() == [1, 2]
+    found = gpd.read_file(tmp_path / "out.gpkg", layer="out")
+    assert found["Classname"].tolist() == ["Car", "Roof"] and found["Classvalue"].tolist() == [3, 7] and sorted(found["id"]) == [1, 2]
     assert found["Confidence"].tolist() == [0.8, 1.0]
     assert found["area_m2"].tolist() == pytest.approx([50, 25], rel=2e-3)  # UTM's scale on its middle line
     assert found.crs.to_epsg() == 32611 and found.geometry.is_valid.all()
     with closing(sqlite3.connect(tmp_path / "out.gpkg")) as connection:
         [(layer, style)] = connection.execute("SELECT f_table_name, styleQML FROM layer_styles").fetchall()
-    assert layer == "objects" and 'label="Roof"' in style and 'attr="Classvalue"' in style
+    assert layer == "out" and 'label="Roof"' in style and 'attr="Classvalue"' in style
 
 
 def test_weak_candidates_are_left_out_and_of_two_that_overlap_the_surer_stays(tmp_path):
@@ -111,25 +111,24 @@ def test_a_picture_smaller_than_a_window_and_one_without_objects(tmp_path):
     assert boxes_in_pixels(tmp_path / "out.gpkg") == {(2, 2, 20, 10)}
     empty = squares_scene(tmp_path / "empty.tif", [])
     assert detect_raster(BrightSquares(), object_card(), str(empty), tmp_path / "none.gpkg") == {3: 0, 7: 0}
-    nothing = gpd.read_file(tmp_path / "none.gpkg", layer="objects")
+    nothing = gpd.read_file(tmp_path / "none.gpkg", layer="none")
     assert len(nothing) == 0 and {"id", "Classname", "Confidence"} <= set(nothing.columns)
 
 
-@pytest.mark.parametrize("ending", ["geojson", "shp", "fgb"])
+@pytest.mark.parametrize("ending", ["geojson", "zip", "fgb"])
 def test_other_formats_by_the_ending(tmp_path, ending):
     scene = squares_scene(tmp_path / "scene.tif", [(10, 10, 10, 10), (50, 50, 12, 12)])
     out = tmp_path / "result" / f"out.{ending}"
     detect_raster(BrightSquares(), object_card(), str(scene), out)
     found = pyogrio.read_dataframe(out)
-    assert len(found) == 2 and found["Classname"].tolist() == ["Car", "Car"]
+    assert found["Classname"].tolist() == ["Car", "Car"] and sorted(found["id"]) == [1, 2]
     assert found.crs.to_epsg() == (4326 if ending == "geojson" else 32611)
-    assert 'label="Car"' in out.with_suffix(".qml").read_text()
-    assert {p.suffix for p in out.parent.iterdir()} == ({".shp", ".shx", ".dbf", ".prj", ".cpg", ".qml"} if ending == "shp" else {f".{ending}", ".qml"})
+    assert {p.name for p in out.parent.iterdir()} == ({"out.zip"} if ending == "zip" else {f"out.{ending}", "out.qml"})
 
 
 def test_what_cannot_be_is_refused_and_stopping_leaves_nothing(tmp_path):
     scene = squares_scene(tmp_path / "scene.tif", [(10, 10, 10, 10)])
-    with pytest.raises(LabelFileError, match="gpkg"):
+    with pytest.raises(UnsupportedRasterError, match="gpkg"):
         detect_raster(BrightSquares(), object_card(), str(scene), tmp_path / "out.txt")
     with pytest.raises(InputMismatchError):
         detect_raster(BrightSquares(), object_card(resolution_m=0.01), str(scene), tmp_path / "out.gpkg")
