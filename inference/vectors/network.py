@@ -67,8 +67,17 @@ class Road:
 
     def then(self, other: Road) -> Road:
         """This one and, from its end on, the other."""
-        pairs = ((self.points, other.points), (self.half, other.half), (self.confidence, other.confidence), (self.value, other.value))
-        points, half, confidence, value = (np.concatenate([one, further[1:]]) for one, further in pairs)
+        points, half, confidence, value = (
+            np.concatenate([mine, theirs[1:]])
+            for mine, theirs in (
+                (self.points, other.points),
+                (self.half, other.half),
+                (self.confidence, other.confidence),
+                (self.value, other.value),
+            )
+        )
+        if np.isnan(other.half[0]):  # what is not known there stays so
+            half[len(self.half) - 1] = confidence[len(self.half) - 1] = np.nan
         return Road(points, half, confidence, value, self.start, other.end)
 
 

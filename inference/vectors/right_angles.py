@@ -63,13 +63,17 @@ def squared(outlines: Shapes, pixel: tuple[float, float] = (1.0, 1.0), *, agreem
     on_ground = np.asarray(shapely.transform(outlines, lambda p: p * size), object)
     rings, of = shapely.get_rings(outlines, return_index=True)
     shells = np.flatnonzero(np.diff(of, prepend=-1))
-    walls = np.asarray(shapely.simplify(_middles(rings, size), SMOOTH_PX * side, preserve_topology=False), object)
+    middles = _middles(rings, size)
+    walls = np.asarray(shapely.simplify(middles, SMOOTH_PX * side, preserve_topology=False), object)
+    collapsed = shapely.get_type_id(walls) != shapely.GeometryType.LINEARRING
+    walls[collapsed] = middles[collapsed]
     plain = _mended(_polygons(walls, of, shells), on_ground)
     shapes, undecided = plain.copy(), np.arange(len(outlines))
     tried: list[tuple[Shapes, Floats]] = []
-    for rung in reversed(list(_ladder(walls, of, shells, side))):
+    for rung in reversed(list(_ladder(walls, of, shells, shapely.area(shapely.polygons(rings)) * side**2, side))):
         like = np.full(len(outlines), -1.0)
-        like[undecided] = _agreement(rung[undecided], plain[undecided])
+        simple = undecided[_corner_count(rung[undecided]) <= _corner_count(plain[undecided])]
+        like[simple] = _agreement(rung[simple], plain[simple])
         tried.append((rung, like))
         undecided = undecided[like[undecided] < GOOD]
     best = np.max([like for _, like in tried], axis=0)
@@ -131,6 +135,11 @@ def _mended(polygons: Shapes, instead: Shapes) -> Shapes:
     return np.where(shapely.is_valid(polygons) & (shapely.area(polygons) > 0), polygons, instead)
 
 
+def _corner_count(polygons: Shapes) -> Ids:
+    """Points of the rings; one that has more after it was squared is stairs instead of a slanting wall."""
+    return np.asarray(shapely.get_num_coordinates(polygons), np.int64)
+
+
 def _agreement(made: Shapes, pixels: Shapes) -> Floats:
     """Intersection over union of pairs; -1 where one is not valid."""
     valid = shapely.is_valid(made)
@@ -152,8 +161,8 @@ class _Walls:
     """How far it leads along its axis, with sign."""
 
 
-def _ladder(rings: Shapes, of: Ids, shells: Ids, side: float) -> Iterator[Shapes]:
-    """The same polygons with ever fewer walls; rings of which no walls can be made are as they came (and have no right angles)."""
+def _ladder(rings: Shapes, of: Ids, shells: Ids, areas: Floats, side: float) -> Iterator[Shapes]:
+    """Polygons with ever fewer walls that enclose as much as the pixels (`areas`, of the rings); None where a ring has fewer than four."""
     points, ring = shapely.get_coordinates(rings, return_index=True)
     within = ring[1:] == ring[:-1]
     start, step, ring = points[:-1][within], np.diff(points, axis=0)[within], ring[1:][within]
@@ -162,7 +171,7 @@ def _ladder(rings: Shapes, of: Ids, shells: Ids, side: float) -> Iterator[Shapes
     walls = _walls(_turned(start, cosine[ring], -sine[ring]), _turned(step, cosine[ring], -sine[ring]), ring)
     for shortest in SHORTEST_WALLS_PX:
         walls = _without_short(walls, shortest * side)
-        yield _polygons(_corners(walls, len(rings), cosine, sine), of, shells)
+        yield _polygons(_corners(_as_large(walls, areas, side), len(rings), cosine, sine), of, shells)
 
 
 def _main_directions(step: Floats, ring: Ids, of: Ids, shells: Ids) -> Floats:
@@ -233,6 +242,19 @@ def _without_short(walls: _Walls, shortest: float) -> _Walls:
         _Walls(*(np.concatenate([getattr(part, name) for part in settled]) for name in _Walls.__dataclass_fields__)) if settled else walls
     )
     return _some(joined, np.argsort(joined.ring, kind="stable"))
+
+
+def _as_large(walls: _Walls, areas: Floats, side: float) -> _Walls:
+    """Move all walls of a ring outwards or inwards alike, by less than a pixel, so that it encloses this area."""
+    order = _Rings(walls.ring)
+    extent = walls.place[order.next] - walls.place[order.previous]
+    # the part of the shoelace formula that walls along the first axis have
+    twice = np.where(walls.axis == 0, -2 * extent * walls.place, 0.0)
+    enclosed, around = (np.asarray(np.bincount(order.number, of, len(order.start)), np.float64) for of in (twice / 2, np.abs(extent)))
+    out = (areas[walls.ring[order.start]] - np.abs(enclosed)) / np.maximum(around, 1e-12)
+    out = np.clip(out, -side / 2, side / 2) * np.sign(enclosed)
+    right = np.where(walls.axis == 0, -1.0, 1.0) * np.sign(extent)
+    return _Walls(walls.ring, walls.axis, walls.place + right * out[order.number], walls.weight, walls.travel)
 
 
 def _corners(walls: _Walls, rings: int, cosine: Floats, sine: Floats) -> Shapes:

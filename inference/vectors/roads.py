@@ -101,6 +101,6 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _gaps(road: Road) -> float:
-    """Length of the steps with an end that the map does not show."""
+    """Length of the steps that the map does not show."""
     unknown = ~np.isfinite(road.half)
-    return float(road.steps[unknown[1:] | unknown[:-1]].sum())
+    return float(road.steps[unknown[1:] & unknown[:-1]].sum())

@@ -92,7 +92,9 @@ def make(reporter: JobReporter) -> None:
     maps = {}
     for raster, name in asked.pictures.items():
         confidence = comparison / raster / f"{asked.side}_confidence.tif"
-        maps[name if name not in maps else f"{name} ({raster})"] = read_class_map(comparison / raster / f"{asked.side}.tif", confidence if confidence.exists() else None)
+        maps[name if name not in maps else f"{name} ({raster})"] = read_class_map(
+            comparison / raster / f"{asked.side}.tif", confidence if confidence.exists() else None
+        )
     made = shapes_file(job, asked)
     count = make_shapes(maps, asked.classes, asked.shapes, made, progress=tell)
     legend = next(iter(maps.values())).legend(asked.classes)

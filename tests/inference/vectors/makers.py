@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import rasterio
 from affine import Affine
 
 from inference.legend import write_legend
@@ -13,7 +14,8 @@ from tests.inference.makers import UTM, write_raster
 
 HALF_METRE = UTM
 NAMES = {0: "Background", 1: "Paved road", 2: "Unpaved road", 3: "Building"}
-COLOURS = {0: (0, 0, 0), 1: (67, 97, 238), 2: (255, 159, 28), 3: (231, 29, 54)}
+COLOURS = {0: (0, 0, 0), 1: (60, 90, 230), 2: (255, 140, 20), 3: (231, 29, 54)}
+"""Other than what classes without a colour get."""
 
 
 def class_map(
@@ -29,6 +31,8 @@ def class_map(
     """A written map of (rows, columns) class values; pixels of half a metre unless said otherwise."""
     path = write_raster(folder / name, values.astype(np.uint8)[None], crs=crs, transform=transform, nodata=255)
     if named:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_colormap(1, COLOURS)
         write_legend(path, NAMES, COLOURS)
     sure = None
     if confidence is not None:
