@@ -1,85 +1,119 @@
-"""Fetch pretrained encoders from where timm publishes them, as model bundles."""
+"""Fetch published encoders, as model bundles: from timm, torchgeo, and the encoders inside torchvision's detectors and segmenters."""
 
 from __future__ import annotations
 
 import pickle
-import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors import SafetensorError
-from timm.models import get_pretrained_cfg
+from safetensors.torch import load_file
+from torch import Tensor
 
-from errors import DownloadError
+from errors import DownloadError, ModelNotFoundError
 from models.bundle import save_bundle
-from models.card import CARD_FILE, ModelCard, ModelInput
-from models.catalogue import EncoderChoice
-from models.download import Progress, download
+from models.card import CARD_FILE, ModelCard
+from models.catalogue.published import PublishedModel
+from models.download import Judge, Progress, download
 from models.network import SegmentationNetwork, build_network
 
+BACKBONES = ("backbone.body.", "backbone.")
+"""Where torchvision's detectors and segmenters keep their encoder."""
+_UNREADABLE = (RuntimeError, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, pickle.UnpicklingError, SafetensorError)
 
-def fetch_encoder(choice: EncoderChoice, store: Path, progress: Progress | None = None) -> Path:
-    """The bundle of a pretrained encoder (with a fresh decoder and no class yet), fetched into `store` when it is not there.
 
-    Weights come from where timm publishes them; the checksum is the one in the published file name.
+def fetch_encoder(
+    model: PublishedModel, store: Path, progress: Progress | None = None, *, mirror: str = "", judge: Judge | None = None
+) -> Path:
+    """The bundle of a published encoder (with a fresh decoder and no class yet), fetched into `store` when it is not there.
+
+    Args:
+        model: `PublishedModel.is_encoder`.
+        store: Downloaded models (`<data folder>/models`).
+        progress: Of the download.
+        mirror: A folder or address that is asked instead of the publisher's (`models.download`).
+        judge: Asked before each address.
 
     Returns:
         The bundle's folder, `store/<name>`.
 
     Raises:
+        ModelNotFoundError: it is no encoder that can be loaded.
         DownloadError: see `download`; or the file does not hold this encoder.
     """
-    folder = store / choice.name
+    folder = store / model.name
     if (folder / CARD_FILE).exists():
         return folder
-    published = get_pretrained_cfg(choice.architecture.encoder)
-    if published is None or not published.url:
-        raise DownloadError(f"timm publishes no address for {choice.architecture.encoder}.", "Choose another model.")
-    url = published.url if isinstance(published.url, str) else published.url[0]
-    name = url.rsplit("/", 1)[-1]
-    digits = re.search(r"-([0-9a-f]{8,})\.", name)
-    path = store / name
-    download(url, path, sha256=digits.group(1) if digits else "", progress=progress)
+    if not model.is_encoder or model.encoder is None or model.input is None:
+        raise ModelNotFoundError(f"'{model.title}' is no encoder that Terratune can load.", "Choose another model.")
+    path = store / model.file
+    download(model.url, path, sha256=model.sha256, mirror=mirror, progress=progress, judge=judge)
     try:
-        save_bundle(folder, _with_pretrained(choice, path), _card(choice, published.mean, published.std, published.license or "", url))
+        network = _with_encoder(model, path)
+        card = ModelCard(
+            name=model.name,
+            title=model.title,
+            summary=model.summary,
+            architecture=model.encoder,
+            input=model.input,
+            classes=(),
+            licence=model.licence,
+            training_data=f"{model.training_data or 'Not stated'} (encoder); the decoder is untrained.",
+            made_by=model.url,
+        )
+        save_bundle(folder, network, card)
     finally:
         path.unlink(missing_ok=True)
     return folder
 
 
-def _with_pretrained(choice: EncoderChoice, path: Path) -> SegmentationNetwork:
+def _with_encoder(model: PublishedModel, path: Path) -> SegmentationNetwork:
+    """The network with the file's encoder in it; nothing in the file is executed."""
+    assert model.encoder is not None
     torch.manual_seed(0)
-    network = build_network(choice.architecture, bands=3, outputs=1)
     try:
-        encoder = timm.create_model(
-            choice.architecture.encoder,
-            pretrained=True,
-            pretrained_cfg_overlay={"file": str(path)},
-            features_only=True,
-            out_indices=tuple(range(choice.architecture.encoder_levels)),
-        )
-    except (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise DownloadError(f"The downloaded file does not hold the encoder {choice.architecture.encoder}.", "Try again later.") from error
-    network.encoder.load_state_dict(encoder.state_dict())
+        network = build_network(model.encoder, bands=len(model.bands), outputs=1)
+        if model.loader == "timm":
+            network.encoder.load_state_dict(_from_timm(model, path))
+        else:
+            load_encoder(network, _state(path))
+    except _UNREADABLE as error:
+        raise DownloadError(f"The downloaded file does not hold the encoder {model.encoder.encoder}.", "Try again later.") from error
     return network
 
 
-def _card(choice: EncoderChoice, mean: tuple[float, ...], std: tuple[float, ...], licence: str, url: str) -> ModelCard:
-    return ModelCard(
-        name=choice.name,
-        title=choice.title,
-        summary=choice.summary,
-        architecture=choice.architecture,
-        input=ModelInput(
-            band_names=("red", "green", "blue"),
-            mean=tuple(255 * m for m in mean),
-            std=tuple(255 * s for s in std),
-            resolution_m=None,
-            tile_size=256,
-        ),
-        classes=(),
-        licence=licence,
-        training_data="ImageNet-1k (encoder); the decoder is untrained.",
-        made_by=url,
-    )
+def _from_timm(model: PublishedModel, path: Path) -> dict[str, Tensor]:
+    """Weights of the encoder alone, from a file that timm reads."""
+    assert model.encoder is not None
+    made: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}, "in_chans": len(model.bands)}
+    timm.create_model(model.encoder.encoder, **made)  # the whole network: what the file lacks is noticed; of an encoder it is not
+    levels = tuple(range(model.encoder.encoder_levels))
+    return dict(timm.create_model(model.encoder.encoder, **made, features_only=True, out_indices=levels).state_dict())
+
+
+def load_encoder(network: SegmentationNetwork, state: Mapping[str, Tensor]) -> None:
+    """Put weights that bear timm's names, bare or below the backbone of a torchvision network, into the encoder of `network`.
+
+    What a shortened encoder has no room for (its last levels, the old classifier) is left out; nothing it has may be missing.
+
+    Raises:
+        KeyError: a weight is missing.
+        RuntimeError: one has another shape.
+    """
+    prefix = next((prefix for prefix in BACKBONES if any(name.startswith(prefix) for name in state)), "")
+    bare = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    own = network.encoder.state_dict()
+    counters = {name for name in own if name.endswith("num_batches_tracked")}  # a frozen batch norm keeps none
+    network.encoder.load_state_dict({name: own[name] if name in counters - bare.keys() else bare[name] for name in own})
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file, or a pickle of tensors alone."""
+    if path.suffix == ".safetensors":
+        return dict(load_file(path))
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    inner = next((found[key] for key in ("state_dict", "model") if isinstance(found.get(key), dict)), found)
+    return {str(name): tensor for name, tensor in inner.items() if isinstance(tensor, Tensor)}

@@ -14,7 +14,7 @@ SEES = {
     "errors": set(),
     "workspace": {"errors"},
     "imagery": {"errors", "workspace"},
-    "models": {"errors", "workspace"},
+    "models": {"errors", "workspace", "imagery"},
     "tiles": {"errors", "workspace", "imagery", "models"},
     "demo": {"errors", "workspace", "imagery", "models", "tiles"},
 }

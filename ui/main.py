@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.steps import STEPS, start_page
+from ui.steps import STEPS, models_page, start_page
 
 st.set_page_config(page_title="Terratune", page_icon="🛰️", layout="wide", initial_sidebar_state="collapsed")
 st.html(
@@ -15,5 +15,5 @@ st.html(
     h2 {font-size: 1.15rem !important;} h3 {font-size: 1rem !important;}
     </style>"""
 )
-page = st.navigation([start_page(), *(step.page() for step in STEPS)], position="top")
+page = st.navigation([start_page(), *(step.page() for step in STEPS), models_page()], position="top")
 page.run()

@@ -81,5 +81,10 @@ def start_page() -> StreamlitPage:
     return _page("start.py", "Start", ":material/home:", "start", default=True)
 
 
+def models_page() -> StreamlitPage:
+    """The catalogue of models, outside the loop."""
+    return _page("models.py", "Models", ":material/shelves:", "models")
+
+
 def _page(file: str, title: str, icon: str, path: str, default: bool = False) -> StreamlitPage:
     return st.Page(PAGES / file, title=title, icon=icon, url_path=None if default else path, default=default)

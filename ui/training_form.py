@@ -15,7 +15,7 @@ from demo.replay import replay_folder, replay_tiles
 from errors import TerratuneError
 from labeling.export.job import export_jobs
 from models.card import ModelCard
-from models.catalogue import CatalogueEntry, damaged_models, list_models
+from models.catalogue import CatalogueEntry, PublishedModel, damaged_models, list_models
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
 from training.run_folder import SETTINGS, read_settings
 from training.runs import new_run
@@ -24,7 +24,7 @@ from training.tasks import networks_for, require_learnable
 from ui.frame import settings
 from ui.problems import plain, show_problem
 from ui.settings_fields import refusals
-from ui.steps import step
+from ui.steps import models_page, step
 from ui.tile_check import tile_check
 from ui.training_fit import check_fit
 from ui.training_options import more_options
@@ -175,9 +175,11 @@ def class_shares(tiles: TileSet) -> str:
 
 
 def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | None:
-    entries = list_models(project.models_folder, settings().data_folder / "models")
+    wanted = st.query_params.get("base") or usual.base
+    known = list_models(project.models_folder, settings().data_folder / "models")
+    entries = [e for e in known if e.usual or wanted in {e.name, str(e.folder)}]
     names = [e.name for e in entries]
-    first = next((i for i, e in enumerate(entries) if usual.base in {e.name, str(e.folder)}), 0)
+    first = next((i for i, e in enumerate(entries) if wanted in {e.name, str(e.folder)}), 0)
     name = st.selectbox(
         "Base model",
         names,
@@ -187,13 +189,21 @@ def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | N
         key=_key("base"),
     )
     entry = entries[names.index(name)]
-    st.caption(entry.summary if entry.folder else f"{entry.summary} Fetched when training starts ({entry.megabytes:.0f} MB).")
+    st.caption(entry.summary if entry.published is None or entry.folder else f"{entry.summary} {fetched_when_started(entry.published)}")
+    st.page_link(models_page(), label="All models", icon=":material/shelves:", help="Search more models, and see whether they suit your imagery.")
     if entry.card is not None:
         with st.popover("About this model", type="tertiary", icon=":material/info:"):
             about(entry.card)
     for damaged in damaged_models(project.models_folder):
         show_problem(f"The model folder '{damaged}' cannot be read.", "It is left out of the list; train it again, or copy it here again.")
     return entry
+
+
+def fetched_when_started(model: PublishedModel) -> str:
+    size = f" ({model.megabytes:.0f} MB)" if model.megabytes else ""
+    licence = plain(model.licence) if model.licence else "not stated by its publisher"
+    terms = f"[{licence}]({model.licence_url})" if model.licence_url else licence
+    return f"Training fetches it{size}; starting one accepts its licence: {terms}."
 
 
 def about(card: ModelCard) -> None:

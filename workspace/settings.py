@@ -23,7 +23,9 @@ class Settings:
     """'auto', 'cpu' or 'cuda'."""
 
     weights_mirror: str = ""
-    """A folder or an http(s) address with the published SAM checkpoints; empty: where Meta publishes them."""
+    """A folder or an http(s) address with the published files of models (SAM checkpoints, encoders), under their own names; empty: where they are published."""
+    catalogues: tuple[str, ...] = ()
+    """STAC catalogues of models, as folders or http(s) addresses, shown on the Models page besides our own."""
     embeddings_bytes: int = 4096 * 2**20
     """Most disk for what promptable models made of the pictures (<data folder>/embeddings)."""
 
@@ -33,7 +35,7 @@ class Settings:
 
 
 def settings_from_environment(environment: dict[str, str] | None = None) -> Settings:
-    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _EMBEDDINGS_MB."""
+    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _CATALOGUES (with commas between), _EMBEDDINGS_MB."""
     env = os.environ if environment is None else environment
     roots = [Path(part).expanduser().resolve() for part in env.get("TERRATUNE_IMAGERY_ROOTS", "").split(os.pathsep) if part]
     return Settings(
@@ -43,5 +45,6 @@ def settings_from_environment(environment: dict[str, str] | None = None) -> Sett
         max_upload_bytes=int(env.get("TERRATUNE_MAX_UPLOAD_MB", "4096")) * 1024 * 1024,
         device=env.get("TERRATUNE_DEVICE", "auto"),
         weights_mirror=env.get("TERRATUNE_WEIGHTS_MIRROR", ""),
+        catalogues=tuple(part.strip() for part in env.get("TERRATUNE_CATALOGUES", "").split(",") if part.strip()),
         embeddings_bytes=int(env.get("TERRATUNE_EMBEDDINGS_MB", "4096")) * 1024 * 1024,
     )

@@ -26,7 +26,7 @@ PAGE = Path(__file__).resolve().parents[2] / "pages" / "train_model.py"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("TERRATUNE_DATA", str(tmp_path))
-    monkeypatch.setattr("models.catalogue.BUNDLES_FOLDER", tmp_path / "no bundles")
+    monkeypatch.setattr("models.catalogue.choices.BUNDLES_FOLDER", tmp_path / "no bundles")
     frame.settings.cache_clear()
     made = create_project(tmp_path / "projects", "One")
     make_base(made.models_folder / "base", summary="A small test model.", licence="CC0")

@@ -4,7 +4,8 @@ import torch
 from errors import ModelNotFoundError
 from models.bundle import save_bundle
 from models.card import read_card
-from models.catalogue import ENCODERS, damaged_models, find_model, list_models
+from models.catalogue.choices import USUAL, damaged_models, find_encoder, find_model, list_models
+from models.catalogue.published import published_models
 from models.network import build_network
 from tests.models.cards import SMALL, a_card
 
@@ -19,8 +20,11 @@ def mine(tmp_path):
 def test_the_list_names_trained_models_and_encoders(mine):
     entries = list_models(mine)
     assert [e.title for e in entries if e.origin == "trained"] == ["Dirt roads"]
-    assert {e.name for e in entries if e.origin == "encoder"} == {c.name for c in ENCODERS}
-    assert all(e.folder is None for e in entries if e.origin == "encoder")
+    encoders = [e for e in entries if e.origin == "encoder"]
+    assert {e.name for e in encoders} == {m.name for m in published_models() if m.is_encoder}
+    assert len(encoders) > 40
+    assert all(e.folder is None for e in encoders)
+    assert [e.name for e in encoders if e.usual] == list(USUAL), "few are offered at once, in this order"
 
 
 def test_a_damaged_model_is_left_out_and_named(mine):
@@ -47,3 +51,8 @@ def test_an_unknown_name_lists_the_known(mine):
 def test_an_encoder_must_be_fetched_first():
     with pytest.raises(ModelNotFoundError, match="not been downloaded"):
         find_model("imagenet-resnet18d")
+
+
+def test_encoders_are_found_by_name():
+    assert find_encoder("sentinel2-all-resnet18-moco").bands[:4] == ("coastal", "blue", "green", "red")
+    assert find_encoder("sam-vit-b") is None

@@ -1,4 +1,4 @@
-"""What can be chosen as a base model, in plain words. Reads cards only: no torch here."""
+"""What can be chosen as a base model: those that come with Terratune, the project's own, and published encoders. No torch here."""
 
 from __future__ import annotations
 
@@ -7,24 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from errors import BundleError, ModelNotFoundError
-from models.architecture import Architecture
 from models.card import CARD_FILE, ModelCard, bundle_folder, read_card
+from models.catalogue.foreign import all_models
+from models.catalogue.published import PublishedModel
 
-BUNDLES_FOLDER = Path(__file__).resolve().parent / "bundles"
+BUNDLES_FOLDER = Path(__file__).resolve().parent.parent / "bundles"
+USUAL = ("imagenet-resnet18d", "imagenet-mobilenetv3-large", "imagenet-efficientnet-b0", "dinov3-convnext-tiny")
+"""Encoders that are offered without having been fetched; the others are found on the Models page."""
 
 Origin = Literal["bundled", "trained", "encoder"]
-
-
-@dataclass(frozen=True)
-class EncoderChoice:
-    """An encoder pretrained on photographs (ImageNet), published by timm, that is fetched on demand."""
-
-    name: str
-    title: str
-    summary: str
-    architecture: Architecture
-    megabytes: float
-    """Size of the download."""
 
 
 @dataclass(frozen=True)
@@ -38,28 +29,17 @@ class CatalogueEntry:
     folder: Path | None
     """None: to be fetched first (`models.weights.fetch_encoder`)."""
     card: ModelCard | None
-    megabytes: float = 0.0
+    published: PublishedModel | None = None
+    """Of an encoder: its card in the catalogue."""
 
-
-_ABOUT = "Knows shapes and textures from everyday photographs, but no class yet: needs more labels than a model that knows roads."
-ENCODERS = (
-    EncoderChoice("imagenet-resnet18d", "Photographs: ResNet-18-D", _ABOUT, Architecture(encoder="resnet18d"), 47),
-    EncoderChoice("imagenet-resnet26d", "Photographs: ResNet-26-D", _ABOUT, Architecture(encoder="resnet26d"), 64),
-    EncoderChoice(
-        "imagenet-mobilenetv3-large",
-        "Photographs: MobileNetV3 Large",
-        _ABOUT,
-        Architecture(encoder="mobilenetv3_large_100", encoder_levels=5),
-        22,
-    ),
-    EncoderChoice(
-        "imagenet-efficientnet-b0", "Photographs: EfficientNet-B0", _ABOUT, Architecture(encoder="efficientnet_b0", encoder_levels=5), 21
-    ),
-)
+    @property
+    def usual(self) -> bool:
+        """Offered at once: it is here already, or one of the few encoders for everybody."""
+        return self.folder is not None or self.name in USUAL
 
 
 def list_models(project_models_folder: Path | None = None, store: Path | None = None) -> list[CatalogueEntry]:
-    """All models that can be chosen: bundled ones, those trained in the project (newest first), pretrained encoders.
+    """All models that can be chosen: bundled ones, those trained in the project (newest first), published encoders.
 
     Args:
         project_models_folder: `Project.models_folder`.
@@ -71,7 +51,9 @@ def list_models(project_models_folder: Path | None = None, store: Path | None = 
     if project_models_folder is not None:
         folders = sorted(_bundles(project_models_folder), key=lambda f: (f / CARD_FILE).stat().st_mtime, reverse=True)
         found += [_entry(folder, "trained") for folder in folders]
-    return [entry for entry in found if entry is not None] + [_encoder_entry(choice, store) for choice in ENCODERS]
+    encoders = [_encoder_entry(model, store) for model in all_models(store) if model.is_encoder]
+    encoders.sort(key=lambda entry: (USUAL.index(entry.name) if entry.name in USUAL else len(USUAL), entry.title))
+    return [entry for entry in found if entry is not None] + encoders
 
 
 def damaged_models(project_models_folder: Path) -> list[str]:
@@ -91,19 +73,21 @@ def find_model(name_or_folder: str | Path, project_models_folder: Path | None = 
     entries = list_models(project_models_folder, store)
     entry = next((e for e in entries if e.name == str(name_or_folder)), None)
     if entry is None:
-        names = ", ".join(e.name for e in entries)
-        raise ModelNotFoundError(f"There is no model '{name_or_folder}'.", f"Give the folder of a model, or one of these names: {names}.")
+        names = ", ".join(e.name for e in entries if e.usual)
+        raise ModelNotFoundError(
+            f"There is no model '{name_or_folder}'.", f"Give the folder of a model, or a name: {names}, or another of the catalogue."
+        )
     if entry.folder is None:
         raise ModelNotFoundError(
             f"The model '{entry.title}' has not been downloaded yet.",
-            "Start a training with it (that fetches it), or choose another model.",
+            "Start a training with it (that fetches it), download it on the Models page, or choose another model.",
         )
     return entry.folder
 
 
-def find_encoder(name: str) -> EncoderChoice | None:
-    """The pretrained encoder with this name; None when there is none."""
-    return next((choice for choice in ENCODERS if choice.name == name), None)
+def find_encoder(name: str, store: Path | None = None) -> PublishedModel | None:
+    """The published encoder with this name; None when there is none."""
+    return next((model for model in all_models(store) if model.is_encoder and model.name == name), None)
 
 
 def _bundles(parent: Path) -> list[Path]:
@@ -118,10 +102,9 @@ def _entry(folder: Path, origin: Origin) -> CatalogueEntry | None:
     return CatalogueEntry(folder.name, card.title, card.summary, origin, folder, card)
 
 
-def _encoder_entry(choice: EncoderChoice, store: Path | None) -> CatalogueEntry:
-    folder = None if store is None else store / choice.name
-    if folder is not None and (folder / CARD_FILE).exists():
-        entry = _entry(folder, "encoder")
-        if entry is not None:
-            return entry
-    return CatalogueEntry(choice.name, choice.title, choice.summary, "encoder", None, None, choice.megabytes)
+def _encoder_entry(model: PublishedModel, store: Path | None) -> CatalogueEntry:
+    folder = None if store is None else store / model.name
+    entry = _entry(folder, "encoder") if folder is not None and (folder / CARD_FILE).exists() else None
+    if entry is None:
+        return CatalogueEntry(model.name, model.title, model.summary, "encoder", None, None, model)
+    return CatalogueEntry(entry.name, entry.title, entry.summary, "encoder", entry.folder, entry.card, model)

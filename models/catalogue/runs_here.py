@@ -1,0 +1,84 @@
+"""Can Terratune use a published model on this machine? Decided from what the code can load, told in plain words. No torch here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.card import CARD_FILE
+from models.catalogue.published import ENCODER_LOADERS, PublishedModel
+from models.download import is_address
+
+State = Literal["yes", "import", "no"]
+SAM_MEMORY_GB = {"sam-vit-h": 6.0}
+"""What a checkpoint needs; the smaller ones run wherever Terratune does."""
+SAM_FOLDER = "sam"
+
+
+@dataclass(frozen=True)
+class RunsHere:
+    """Whether, and why."""
+
+    state: State
+    """"import": once the file that its publisher gives out was brought in."""
+    why: str
+
+    @property
+    def yes(self) -> bool:
+        return self.state == "yes"
+
+
+def runs_here(model: PublishedModel) -> RunsHere:
+    """What can be done with `model` on this machine today."""
+    if model.loader == "bundle":
+        return RunsHere("yes", "Comes with Terratune: makes maps as it is, and is a base model to train on.")
+    if model.is_encoder:
+        what = "Its encoder is a base model to train on" if model.loader == "torchvision-backbone" else "A base model to train on"
+        return RunsHere("yes", f"{what}; it knows no class until then.")
+    if model.loader in ENCODER_LOADERS:
+        return RunsHere("no", "Its card does not say how its numbers are scaled or which network they belong to, so they cannot be loaded.")
+    if model.loader == "arcgis":
+        return RunsHere(
+            "import",
+            "Download its .dlpk from its page (an ArcGIS account is needed), then import it here; networks that Terratune knows run.",
+        )
+    if model.loader in {"sam", "sam2"}:
+        return _promptable(model)
+    return RunsHere("no", f"Terratune cannot build its network yet ({model.architecture or 'not stated'}).")
+
+
+def held(model: PublishedModel, store: Path, mirror: str = "") -> Path | None:
+    """Where it lies on this machine, ready for use; None where it was not fetched.
+
+    Args:
+        model: Which.
+        store: Downloaded models (`<data folder>/models`).
+        mirror: `Settings.weights_mirror`; a SAM checkpoint is used where it lies in a mirror folder.
+    """
+    if model.loader == "bundle":
+        return Path(model.url).parent
+    if model.is_encoder:
+        return store / model.name if (store / model.name / CARD_FILE).exists() else None
+    if model.loader == "sam":
+        folders = [store / SAM_FOLDER, *([Path(mirror)] if mirror and not is_address(mirror) else [])]
+        return next((folder / model.file for folder in folders if (folder / model.file).is_file()), None)
+    return None
+
+
+def _promptable(model: PublishedModel) -> RunsHere:
+    if model.loader == "sam2":
+        missing = "" if importlib.util.find_spec("sam2") else "; its library (sam2) is not installed here either"
+        return RunsHere("no", f"The magic wand reads the checkpoints of the first SAM only{missing}.")
+    if not importlib.util.find_spec("segment_anything"):
+        return RunsHere("no", "The library segment-anything is not installed here.")
+    needs, has = SAM_MEMORY_GB.get(model.name, 0.0), _memory_gb()
+    if has < needs:
+        return RunsHere("no", f"It needs about {needs:.0f} GB of memory; this machine has {has:.0f} GB.")
+    return RunsHere("yes", "Answers clicks and boxes on the Label page (magic wand).")
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
