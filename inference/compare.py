@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from imagery.grid import Grid
 from imagery.write import open_tiled_gtiff, to_cog
 from inference.legend import write_legend
-from inference.scores import Counts, confusion, values_of
+from inference.scores import Counts, confusion, confusion_weighted, values_of
 from workspace.classes import BACKGROUND_VALUE, ClassDef
 from workspace.files import replaced_on_success
 
@@ -57,19 +57,26 @@ def of_classes(before: NDArray[np.uint8], after: NDArray[np.uint8], values: Sequ
     return np.asarray(np.isin(before, values) | np.isin(after, values))
 
 
-def pixel_area_m2(grid: Grid) -> float:
-    """Ground area in square metres of the pixel at the centre of `grid`: geodesic on WGS 84, for rotated and skewed grids too.
+def row_areas_m2(grid: Grid) -> NDArray[np.float64]:
+    """(rows,) ground area in square metres of the pixel in the middle of each row: geodesic on WGS 84, for rotated and skewed grids too.
 
-    The two sides are measured as geodesics (length and azimuth); the area is that of the parallelogram they span.
+    A pixel's two middle lines are measured as geodesics (length and azimuth); its area is that of the parallelogram they span. Along a row the area
+    is the same in geographic coordinates and Mercator projections; in others it hardly changes within a block of some hundred pixels.
     """
-    to_lonlat = _to_lonlat(grid.crs.to_wkt())
-    column, row = (grid.width - 1) / 2, (grid.height - 1) / 2
-    corners = [grid.transform @ p for p in ((column, row), (column + 1, row), (column, row + 1))]
-    (lon0, lat0), (lon1, lat1), (lon2, lat2) = [to_lonlat.transform(*p) for p in corners]
+    row = np.arange(grid.height) + 0.5
+    column = np.full(grid.height, grid.width / 2)
+    ends = [(column - 0.5, row), (column + 0.5, row), (column, row - 0.5), (column, row + 0.5)]
+    t, to_lonlat = grid.transform, _to_lonlat(grid.crs.to_wkt())
+    west, east, north, south = (to_lonlat.transform(t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f) for x, y in ends)
     geod = Geod(ellps="WGS84")
-    across_azimuth, _, across = geod.inv(lon0, lat0, lon1, lat1)
-    down_azimuth, _, down = geod.inv(lon0, lat0, lon2, lat2)
-    return float(abs(across * down * np.sin(np.radians(down_azimuth - across_azimuth))))
+    across_azimuth, _, across = geod.inv(*west, *east)
+    down_azimuth, _, down = geod.inv(*north, *south)
+    return np.asarray(np.abs(across * down * np.sin(np.radians(down_azimuth - across_azimuth))), np.float64)
+
+
+def pixel_area_m2(grid: Grid) -> float:
+    """Ground area in square metres of the pixel at the centre of `grid`; see `row_areas_m2`."""
+    return float(row_areas_m2(grid.window(0, (grid.height - 1) // 2, grid.width, 1))[0])
 
 
 @cache
@@ -125,9 +132,9 @@ def compare_rasters(
                     window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
                     old, new = first.read(1, window=window), second.read(1, window=window)
                     target.write(change(old, new), 1, window=window)
-                    pixels = confusion(old, new, values)
-                    area = pixel_area_m2(grid.window(column, row, int(window.width), int(window.height)))
-                    total = total + Comparison(pixels, (pixels * area).astype(np.float64))
+                    rows_m2 = row_areas_m2(grid.window(column, row, int(window.width), int(window.height)))
+                    area = np.broadcast_to(rows_m2[:, None], old.shape)
+                    total = total + Comparison(confusion(old, new, values), confusion_weighted(old, new, values, area))
         to_cog(plain, temporary, overview_resampling="mode", colours=CHANGE_COLOURS)
     write_legend(out_change, CHANGE_NAMES, CHANGE_COLOURS)
     return total

@@ -22,8 +22,9 @@ from rasterio.windows import Window
 
 from imagery.grid import Grid
 from imagery.resample import scaled_grid
-from inference.report import ClassCertainty, PlaceReport, ScoreReport
+from inference.report import ClassArea, ClassCertainty, PlaceReport, ScoreReport
 from inference.scores import Counts, confusion, scores_from, translation, values_of
+from inference.true_area import true_areas
 from inference.truth import IGNORE, open_truth
 from tiles.apart import leaks, scored_on
 from tiles.certainty import class_counts, iou_intervals
@@ -79,6 +80,7 @@ def on_held_out_places(
     maps: Sequence[MapPair],
     classes: Sequence[ClassDef],
     *,
+    mapped_m2: Sequence[float] = (),
     progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[ScoreReport | None, int]:
     """Score both maps where the tile set keeps places aside. A pixel in several overlapping tiles counts once.
@@ -87,6 +89,7 @@ def on_held_out_places(
         tile_set: Its classes are matched with `classes` by name; a class that is not among them is left out.
         maps: The class maps; a tile is looked for on each, by coordinates.
         classes: Classes of the maps.
+        mapped_m2: Area of background and of each class on all maps after; given, their true areas are estimated where the places allow it.
         progress: Told the share done; may raise to stop.
 
     Returns:
@@ -117,8 +120,9 @@ def on_held_out_places(
             tally.add(inside, before.read(1, window=window), after.read(1, window=window), values, pair.name, block)
     if not places:
         return None, elsewhere
-    on = scored_on(f"the places held out in the tile set '{tile_set.name}'", apart=not leaks(tile_set, lambda: progress(1.0)))
-    return _report(on, places, classes), elsewhere
+    apart = not leaks(tile_set, lambda: progress(1.0))
+    on = scored_on(f"the places held out in the tile set '{tile_set.name}'", apart=apart)
+    return _report(on, places, classes, mapped_m2 if apart else ()), elsewhere
 
 
 def held_out_tiles(tile_set: TileSet) -> list[TileRecord]:
@@ -202,15 +206,17 @@ def _only_fresh(label: NDArray[np.uint8], column: int, row: int, counted: list[t
     return fresh
 
 
-def _report(on: str, places: Mapping[str, _Tally], classes: Sequence[ClassDef]) -> ScoreReport:
+def _report(on: str, places: Mapping[str, _Tally], classes: Sequence[ClassDef], mapped_m2: Sequence[float] = ()) -> ScoreReport:
     before, after = np.sum([tally.total for tally in places.values()], axis=0)
     blocks = np.stack([counts for tally in places.values() for counts in tally.blocks.values()])
+    areas = true_areas(blocks[:, 1], mapped_m2)[1:] if mapped_m2 else []
     return ScoreReport(
         on=on,
         before=scores_from(before, classes),
         after=scores_from(after, classes),
         places=tuple(_place(place, tally, classes) for place, tally in sorted(places.items())),
         certainty=tuple(_certainty(c, index, blocks) for index, c in enumerate(classes, start=1)),
+        areas=tuple(ClassArea(value=c.value, area=area) for c, area in zip(classes, areas, strict=False)),
     )
 
 

@@ -8,16 +8,18 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import Transformer
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
+from errors import ImageryError
 from imagery.grid import Grid
 from imagery.read import open_raster, read_decimated
 from imagery.stretch import apply_stretch, identity_stretch
 from inference.compare import FLIPPED, GAINED, LOST
 from inference.render import LARGEST_SIDE_PX, BeforeAfter, animated_before_after, fitting_shape
-from inference.settings import PredictionSettings, source_of
+from inference.settings import PredictionSettings, RasterToPredict, source_of
 from workspace.classes import ClassDef
 from workspace.files import replaced_on_success
 
@@ -38,21 +40,37 @@ def make_picture(job: Path, settings: PredictionSettings, raster_id: str, classe
         names: Titles of the model before and after.
 
     Raises:
-        ImageryError: the raster cannot be read any more.
         DiskFullError: no room.
     """
     folder = job / raster_id
+    what = part_of(job, settings, raster_id, busiest_window(folder / "change.tif"), LARGEST_SIDE_PX, names)
+    with replaced_on_success(folder / PICTURE_FILE) as temporary:
+        temporary.write_bytes(animated_before_after(what, classes))
+    return folder / PICTURE_FILE
+
+
+def part_of(
+    job: Path, settings: PredictionSettings, raster_id: str, window: Window, side_px: int, names: tuple[str, str] = ("", "")
+) -> BeforeAfter:
+    """A part of a raster with both maps, shrunk or enlarged to fit into a square. A raster that cannot be read any more is left white.
+
+    Args:
+        job: Folder of the comparison.
+        settings: The comparison's.
+        raster_id: Which raster.
+        window: In its pixels.
+        side_px: Of the square, pixels.
+        names: Titles of the model before and after.
+    """
+    folder = job / raster_id
     raster = next(r for r in settings.rasters if r.id == raster_id)
-    window = _busiest_window(folder / "change.tif")
-    shape = fitting_shape(int(window.height), int(window.width), LARGEST_SIDE_PX)
+    shape = fitting_shape(int(window.height), int(window.width), side_px)
     native = (min(shape[0], int(window.height)), min(shape[1], int(window.width)))
-    with open_raster(source_of(job, raster)) as dataset:
-        pixels = read_decimated(dataset, window, native, raster.shown_bands)
-        grid = Grid(int(window.width), int(window.height), window_transform(window, dataset.transform), dataset.crs)
-    colour = apply_stretch(pixels.values, raster.stretch or identity_stretch(len(raster.shown_bands)))
-    picture = np.where(pixels.valid[..., None], np.moveaxis(np.broadcast_to(colour, (3, *native)), 0, -1), 255).astype(np.uint8)
+    with rasterio.open(folder / "after.tif") as file:
+        grid = Grid(int(window.width), int(window.height), window_transform(window, file.transform), file.crs)
+    picture = _read_picture(source_of(job, raster), window, native, raster)
     maps = [_read_classes(folder / f"{side}.tif", window, native) for side in ("before", "after")]
-    what = BeforeAfter(
+    return BeforeAfter(
         title=raster.name,
         picture=np.asarray(Image.fromarray(picture).resize(shape[::-1], Image.Resampling.BICUBIC)) if shape != native else picture,
         before=_enlarged(maps[0], shape),
@@ -60,13 +78,33 @@ def make_picture(job: Path, settings: PredictionSettings, raster_id: str, classe
         pixel_m=grid.pixel_size_m[0] * window.width / shape[1],
         before_name=names[0],
         after_name=names[1],
+        north=north_of(grid),
     )
-    with replaced_on_success(folder / PICTURE_FILE) as temporary:
-        temporary.write_bytes(animated_before_after(what, classes))
-    return folder / PICTURE_FILE
 
 
-def _busiest_window(change: Path) -> Window:
+def north_of(grid: Grid) -> float:
+    """Where north is in the picture of a grid: degrees clockwise from up, in its middle."""
+    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    x, y = grid.transform @ (grid.width / 2, grid.height / 2)
+    lon, lat = to_lonlat.transform(x, y)
+    north = to_lonlat.transform(lon, min(lat + 1e-4, 90), direction="INVERSE")
+    column, row = np.subtract(~grid.transform @ north, (grid.width / 2, grid.height / 2))
+    return float(np.degrees(np.arctan2(column, -row)))
+
+
+def _read_picture(source: str, window: Window, shape: tuple[int, int], raster: RasterToPredict) -> NDArray[np.uint8]:
+    """(rows, columns, 3) as it is displayed, white without imagery."""
+    try:
+        with open_raster(source) as dataset:
+            pixels = read_decimated(dataset, window, shape, raster.shown_bands)
+    except ImageryError:
+        return np.full((*shape, 3), 255, np.uint8)
+    colour = apply_stretch(pixels.values, raster.stretch or identity_stretch(len(raster.shown_bands)))
+    rgb = np.moveaxis(np.broadcast_to(colour, (3, *shape)), 0, -1)
+    return np.where(pixels.valid[..., None], rgb, 255).astype(np.uint8)
+
+
+def busiest_window(change: Path) -> Window:
     """The whole raster, or the square of VIEW_PX in which most pixels changed (looked for on a shrunk copy)."""
     with rasterio.open(change) as file:
         if max(file.width, file.height) <= VIEW_PX:

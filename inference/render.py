@@ -62,6 +62,18 @@ class BeforeAfter:
     before_name: str = ""
     """What made the first map; shown beside the caption."""
     after_name: str = ""
+    north: float = 0.0
+    """Where north is: degrees clockwise from up."""
+
+
+def side_by_side(what: BeforeAfter, classes: Sequence[ClassDef], gap_px: int = 4) -> Image.Image:
+    """The map before and the map after over the picture, left and right, without words."""
+    colours = {c.value: c.rgb for c in classes}
+    rows, columns = what.before.shape
+    sheet = Image.new("RGB", (2 * columns + gap_px, rows), _PAPER)
+    for left, values in ((0, what.before), (columns + gap_px, what.after)):
+        sheet.paste(Image.fromarray(over(what.picture, overlay(values, colours, OVERLAY_OPACITY))), (left, 0))
+    return sheet
 
 
 def fitting_shape(height: int, width: int, largest: int = LARGEST_SIDE_PX) -> tuple[int, int]:

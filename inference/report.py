@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from errors import JobError
 from inference.compare import Comparison, change, of_classes
 from inference.scores import Scores
+from inference.true_area import TrueArea
 from tiles.certainty import Interval
 from workspace.classes import ClassDef
 
@@ -109,6 +110,13 @@ class ClassCertainty(_Strict):
     """Of the difference, both models on the same draws."""
 
 
+class ClassArea(_Strict):
+    """How much ground a class truly covers on all rasters, as far as these places tell; None where they are too few."""
+
+    value: int
+    area: TrueArea | None
+
+
 class ScoreReport(_Strict):
     """Both models against what is known to be there."""
 
@@ -119,6 +127,8 @@ class ScoreReport(_Strict):
     places: tuple[PlaceReport, ...] = ()
     certainty: tuple[ClassCertainty, ...] = ()
     """For each class; none in the reports of older releases."""
+    areas: tuple[ClassArea, ...] = ()
+    """For each class, from the map after; none where the places were not kept apart from training, and in the reports of older releases."""
 
     def certainty_of(self, value: int) -> ClassCertainty | None:
         """How sure the scores of the class with this value are."""
@@ -180,11 +190,12 @@ def old_classes(report: Report, scores: ScoreReport) -> list[ClassChange]:
     ]
 
 
-def area_text(square_metres: float) -> str:
-    """'850 m²', '3.2 ha', '1.45 km²'."""
-    if square_metres < 10_000:
+def area_text(square_metres: float, like: float | None = None) -> str:
+    """'850 m²', '3.2 ha', '1.45 km²'; in the unit that suits `like`, where given."""
+    size = square_metres if like is None else like
+    if size < 10_000:
         return f"{square_metres:,.0f} m²"
-    return f"{square_metres / 1e4:,.1f} ha" if square_metres < 1e6 else f"{square_metres / 1e6:,.2f} km²"
+    return f"{square_metres / 1e4:,.1f} ha" if size < 1e6 else f"{square_metres / 1e6:,.2f} km²"
 
 
 def read_report(job: Path) -> Report:

@@ -22,6 +22,7 @@ from imagery.raster import describe
 from imagery.read import open_raster
 from inference.base_input import look_at
 from inference.compare import compare_rasters
+from inference.differences import find_differences
 from inference.held_out import MapPair, held_out_tiles, on_held_out_places, on_truth_rasters
 from inference.picture import make_picture
 from inference.predict import predict_raster, ranges_of
@@ -133,7 +134,10 @@ def compare_models(reporter: JobReporter) -> None:
     write_text(job.folder / REPORT_FILE, report.model_dump_json(indent=1) + "\n")
     reporter.event(kind="report")
     reporter.progress("Looking for places to label next", 1.0)
-    suggest(job.folder, {raster.id: job.squares[raster.id] for raster in rasters}, reporter.stop_if_cancelled)
+    sides = {raster.id: job.squares[raster.id] for raster in rasters}
+    suggest(job.folder, sides, reporter.stop_if_cancelled)
+    reporter.progress("Looking for the places that differ most", 1.0)
+    find_differences(job.folder, sides, reporter.stop_if_cancelled)
     if len(rasters) <= PICTURES_AT_ONCE:
         for one in rasters:
             reporter.progress(f"Drawing the picture for reports: {one.name}", 1.0)
@@ -292,7 +296,8 @@ def _held_out(job: _Job, rasters: Sequence[RasterReport], tile_set: TileSet) -> 
     for missing in (c.name for c in tile_set.record.classes if c.name.casefold() not in names):
         job.notes.append(Problem(raster="", fact=f"Neither model knows the class '{missing}' of the tile set: it is not scored."))
     try:
-        scores, elsewhere = on_held_out_places(tile_set, _maps(job, rasters), job.classes, progress=_listening(job))
+        mapped_m2 = _total(rasters).after_m2()
+        scores, elsewhere = on_held_out_places(tile_set, _maps(job, rasters), job.classes, mapped_m2=mapped_m2, progress=_listening(job))
     except TerratuneError as error:
         job.notes.append(Problem(raster="", fact=f"No scores: {error.fact}", remedy=error.remedy))
         return None
@@ -322,9 +327,6 @@ def _listening(job: _Job) -> Callable[[float], None]:
 
 
 def _report(job: _Job, rasters: Sequence[RasterReport], held_out: ScoreReport | None, truth: ScoreReport | None) -> Report:
-    total = rasters[0].table
-    for raster in rasters[1:]:
-        total = total + raster.table
     return Report(
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         title=job.settings.title,
@@ -332,12 +334,19 @@ def _report(job: _Job, rasters: Sequence[RasterReport], held_out: ScoreReport | 
         before=_used(job, "before"),
         after=_used(job, "after"),
         rasters=tuple(rasters),
-        total=total,
+        total=_total(rasters),
         held_out=held_out,
         truth=truth,
         failed=tuple(job.problems),
         notes=tuple(job.notes),
     )
+
+
+def _total(rasters: Sequence[RasterReport]) -> Table:
+    total = rasters[0].table
+    for raster in rasters[1:]:
+        total = total + raster.table
+    return total
 
 
 def _used(job: _Job, side: str) -> ModelUsed:

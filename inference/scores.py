@@ -64,12 +64,26 @@ def confusion(rows: NDArray[np.uint8], columns: NDArray[np.uint8], values: Seque
     Returns:
         (len(values), len(values)) counts.
     """
+    pairs, _ = _pairs(rows, columns, values)
+    return np.bincount(pairs, minlength=len(values) ** 2).reshape(len(values), len(values))
+
+
+def confusion_weighted(
+    rows: NDArray[np.uint8], columns: NDArray[np.uint8], values: Sequence[int], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """As `confusion`, each pixel counting as much as its weight says (its ground area, for example)."""
+    pairs, counted = _pairs(rows, columns, values)
+    sums: NDArray[np.float64] = np.bincount(pairs, weights=weights[counted], minlength=len(values) ** 2).astype(np.float64)
+    return sums.reshape(len(values), len(values))
+
+
+def _pairs(rows: NDArray[np.uint8], columns: NDArray[np.uint8], values: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The numbered pair of values of each pixel that is counted, and which are."""
     index = np.full(256, -1, np.int64)
     index[list(values)] = np.arange(len(values))
     first, second = index[rows], index[columns]
     counted = (first >= 0) & (second >= 0)
-    pairs = first[counted] * len(values) + second[counted]
-    return np.bincount(pairs, minlength=len(values) ** 2).reshape(len(values), len(values))
+    return first[counted] * len(values) + second[counted], counted
 
 
 def scores_from(counts: Counts, classes: Sequence[ClassDef]) -> Scores:

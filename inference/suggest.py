@@ -45,6 +45,8 @@ class Square(BaseModel):
     """Share of its pixels that the model is not sure of, 0 to 1."""
     corners: tuple[tuple[float, float], ...]
     """Longitude and latitude of its outline, closed."""
+    differ: float = 0.0
+    """Share of its pixels on which the two models differ, where that is why it was chosen."""
 
 
 class Suggestions(BaseModel):

@@ -1,4 +1,4 @@
-"""Who comes from a comparison is led from square to square of ground where the new model is least sure."""
+"""Who comes from a comparison is led to the place chosen there, then from square to square of ground where the new model is least sure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import shapely
 import streamlit as st
 
+from inference.differences import read_differences
 from inference.suggest import UNSURE, Square, read_suggestions
+from ui.comparison.choices import PLACE
 from ui.maps import LonLatBounds, add_shapes
 from ui.problems import plain
 from workspace.classes import FULLY_LABELLED_VALUE
@@ -33,10 +35,14 @@ def label_next(job: Path, labels: gpd.GeoDataFrame, names: dict[str, str]) -> Sq
     Returns:
         The square to show; None where there is none (any more), or the bar was put away.
     """
-    key = f"label_next:{job.name}"
+    wanted = st.query_params.get(PLACE, "")
+    key = f"label_next:{job.name}:{wanted}"
     if st.session_state.get(f"{key}:away"):
         return None
-    squares: list[Square] = st.session_state.get(key) or open_squares(read_suggestions(job), labels, set(names))[:OFFERED]
+    squares: list[Square] = st.session_state.get(key) or [
+        *chosen_place(job, wanted, set(names)),
+        *open_squares(read_suggestions(job), labels, set(names))[:OFFERED],
+    ]
     if not squares:  # perhaps not yet: they are written a moment after the report
         return None
     st.session_state[key] = squares  # the same for the whole visit, so that none goes while it is being labelled
@@ -55,14 +61,27 @@ def label_next(job: Path, labels: gpd.GeoDataFrame, names: dict[str, str]) -> Sq
         square = squares[at]
         tick = ":green[:material/check_circle: labelled.] " if done[at] else ""
         st.markdown(
-            f"**Label here next, {at + 1} of {len(squares)}** ({plain(names[square.raster])}): {tick}The new model is not sure of "
-            f"{square.unsure * 100:.0f} % of the red square.",
+            f"**Label here next, {at + 1} of {len(squares)}** ({plain(names[square.raster])}): {tick}{why(square)}",
             width="stretch",
-            help=f"Less than {UNSURE} % sure, pixel by pixel. Draw what is there, or mark the square as fully labelled where there is nothing. "
+            help=f"Not sure: less than {UNSURE} % sure, pixel by pixel. Draw what is there, or mark the square as fully labelled where there is nothing. "
             "These squares lie apart from each other, and nothing was labelled in them yet.",
         )
         st.button("", icon=":material/close:", help="Put this away", key=f"{key}:close", on_click=away)
     return square
+
+
+def why(square: Square) -> str:
+    """What makes it worth labelling."""
+    if square.differ:
+        return f"The two models differ on {max(square.differ * 100, 1):.0f} % of the red square."
+    return f"The new model is not sure of {square.unsure * 100:.0f} % of the red square."
+
+
+def chosen_place(job: Path, name: str, rasters: set[str]) -> list[Square]:
+    """The place of the Compare page's list with this name, where it lies on one of these pictures; none without a name."""
+    found = read_differences(job) if name else None
+    place = found.place(name) if found else None
+    return [place.square()] if place and place.raster in rasters else []
 
 
 def open_squares(squares: Sequence[Square], labels: gpd.GeoDataFrame, rasters: set[str]) -> list[Square]:
@@ -83,14 +102,14 @@ def touched(squares: Sequence[Square], labels: gpd.GeoDataFrame) -> list[bool]:
 
 
 def square_bounds(square: Square) -> LonLatBounds:
-    """What the map shows of it: a little more than itself."""
+    """What a map shows of it: a little more than itself."""
     west, south, east, north = shapely.Polygon(square.corners).bounds
     dx, dy = AROUND * (east - west), AROUND * (north - south)
     return west - dx, south - dy, east + dx, north + dy
 
 
-def add_square(m: Any, square: Square) -> None:
-    """Outline it on the map."""
+def add_square(m: Any, square: Square, name: str = "Label here next") -> None:
+    """Outline it on a map."""
     ring = [list(corner) for corner in square.corners]
     feature = {"type": "Feature", "properties": {}, "geometry": {"type": "LineString", "coordinates": ring}}
-    add_shapes(m, {"type": "FeatureCollection", "features": [feature]}, "Label here next", colour=COLOUR, weight=3)
+    add_shapes(m, {"type": "FeatureCollection", "features": [feature]}, name, colour=COLOUR, weight=3)

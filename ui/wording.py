@@ -46,6 +46,19 @@ def doubt(class_name: str, blocks: int, gain: tuple[float, float] | None) -> str
     return None
 
 
+def chance(class_name: str, blocks: int, gain: tuple[float, float] | None) -> str:
+    """Whether the difference between two models in the IoU of a class is more than chance, in a sentence. Arguments as `doubt`."""
+    doubtful = doubt(class_name, blocks, gain)
+    if doubtful is not None:
+        return doubtful
+    if gain is None:
+        return f"**{class_name}** was not there to be measured before."
+    if gain[0] <= 0 <= gain[1]:
+        return f"**{class_name}**: no difference to speak of ({signed(gain[0])} to {signed(gain[1])})."
+    better = "better" if gain[0] > 0 else "worse"
+    return f"**{class_name}**: the new model is {better}, by more than chance (IoU {signed(gain[0])} to {signed(gain[1])} in 95 of 100 cases)."
+
+
 def signed(difference: float) -> str:
     """'+0.12', '−0.03'."""
     return f"{'−' if difference < 0 else '+'}{abs(difference):.2f}"

@@ -11,10 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from imagery.library import add_copy, list_rasters, raster_source, remove_raster
-from inference.report import REPORT_FILE, ScoreReport, read_report
+from inference.report import REPORT_FILE, ClassArea, ClassCertainty, ScoreReport, read_report
 from inference.run import compare_models
 from inference.scores import scores_from
 from inference.settings import read_settings
+from inference.true_area import TrueArea
 from models.catalogue import BUNDLES_FOLDER
 from tests.inference.makers import PAVED, UNPAVED, UTM, saved_bundle, write_raster
 from tiles.apart import scored_on
@@ -284,3 +285,61 @@ def html_of(page: AppTest) -> str:
 
 def add_scene_named(project: Project, folder: Path, name: str) -> None:
     add_copy(project, write_raster(folder / "upload.tif", np.full((3, 64, 80), 90, np.uint8)), name)
+
+
+def test_the_places_that_differ_most_are_gone_to_and_labelled(project, compared):
+    page = open_page(project)
+    assert "**1** · 100 % of the square: 1,025 m² became another" in words(page)  # 64 x 64 pixels, a tile of the model
+    page.button(key="preview_results:go:by_area.0").click().run()
+    assert not page.exception
+    gone = page.session_state[f"preview_results:gone:{compared.name}"]
+    assert gone["bounds"][0] < gone["bounds"][2] and gone["name"] == "by_area.0"
+
+    label = AppTest.from_file(str(PAGE.with_name("draw_labels.py")), default_timeout=120)
+    label.query_params.update({"project": project.id, "over": compared.name, "place": "by_area.0"})
+    label.run()
+    assert not label.exception
+    assert "The two models differ on 100 % of the red square" in words(label)
+
+
+def test_an_older_comparison_is_searched_when_asked_for(project, compared, monkeypatch):
+    (compared / "differences.json").unlink()
+    page = open_page(project)
+    monkeypatch.setattr("ui.comparison.places.start_job", lambda job, module: run_job(job, compare_models))
+    page.button(key=f"preview_results:look_for:{compared.name}").click().run()
+    assert not page.exception and "1,025 m² became another" in words(page)
+
+
+def test_areas_are_corrected_by_the_held_out_places_where_these_allow_it(project, compared):
+    report = read_report(compared)
+    none = scores_from(np.zeros((3, 3), np.int64), report.classes)
+    known = ClassArea(value=2, area=TrueArea(30_000.0, 20_000.0, 41_000.0))
+    for areas, said in (
+        ((known, ClassArea(value=1, area=None)), "**Unpaved road**: 3.0 ha, likely between 2.0 ha and 4.1 ha (the map says 1,281 m²)"),
+        ((ClassArea(value=2, area=None),), "cannot be told from the held-out places"),
+        ((), None),
+    ):
+        scores = ScoreReport(on="the held-out places", before=none, after=none, areas=areas)
+        write_json(compared / REPORT_FILE, report.model_copy(update={"held_out": scores}).model_dump(mode="json"))
+        page = open_page(project)
+        assert said in words(page) if said else "truly" not in words(page)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "gain", "said"),
+    [
+        (3, None, "too few to tell"),
+        (20, (0.1, 0.3), "the new model is better, by more than chance (IoU +0.10 to +0.30"),
+        (20, (-0.3, -0.1), "the new model is worse, by more than chance"),
+        (20, (-0.1, 0.2), "could be chance"),
+        (20, (-0.003, 0.004), "no difference to speak of"),
+    ],
+)
+def test_each_class_is_said_to_differ_by_more_than_chance_or_not(project, compared, blocks, gain, said):
+    report = read_report(compared)
+    counts = np.array([[90, 0, 10], [0, 0, 0], [5, 0, 50]])  # unpaved road (2) comes last
+    scores = scores_from(counts, report.classes)
+    sure = tuple(ClassCertainty(value=c.value, blocks=blocks, before=gain, after=gain, gain=gain) for c in report.classes)
+    held_out = ScoreReport(on="the held-out places", before=scores, after=scores, certainty=sure)
+    write_json(compared / REPORT_FILE, report.model_copy(update={"held_out": held_out}).model_dump(mode="json"))
+    assert said in words(open_page(project))

@@ -25,6 +25,8 @@ MAPS: tuple[Task, ...] = ("semantic segmentation",)
 """Tasks of the models that make a map of one picture."""
 OVER = "over"
 """In the address of the Label page: the comparison whose new map is shown there, to see where it is wrong."""
+PLACE = "place"
+"""In the address of the Label page: a place of that comparison to begin with, as `inference.differences` names it."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ from inference.settings import read_settings
 from ui import maps
 from ui.canvas import view_map
 from ui.comparison.choices import KEY
+from ui.comparison.places import gone_to
 from ui.comparison.sides import OPACITY, Side, add_result, add_side, shown_classes, side_choice
 from ui.frame import tile_token
+from ui.label_next import add_square
 from ui.problems import explained, plain
 from ui.scenes import add_raster, bounds_of
 from workspace.project import Project
@@ -39,14 +41,13 @@ HINTS = {
 }
 
 
-def results_map(project: Project, rasters: Sequence[Raster], job: Path | None, go: Mapping[str, Any] | None = None) -> None:
+def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -> None:
     """The map of a comparison with its controls.
 
     Args:
         project: Whose.
         rasters: Of the project.
         job: The comparison; None: there is none yet, only pictures are shown.
-        go: A place to go to, for `ui.canvas.view_map`, with its outline as `shapes`.
     """
     shown = [] if job is None else [r for r in (*rasters, *forgotten_rasters(job, rasters)) if (job / r.id / "after.tif").exists()]
     if job is None or not shown:
@@ -59,6 +60,7 @@ def results_map(project: Project, rasters: Sequence[Raster], job: Path | None, g
     gone = missing_pictures(project, visible)
     if gone:
         st.caption(f":material/image_not_supported: Not there any more: {plain(', '.join(gone[:3]))}. The maps made from it stay.")
+    go = gone_to(job)
     if look == CHANGES:
         changes_map(project, job, visible, go)
         return
@@ -113,7 +115,7 @@ def two_sides(
             with column:
                 m = _map_of(project, visible, go)
                 add_side(m, project, job, side, visible, rasters)
-                view_map(m, key=own_key, height=MAP_HEIGHT_PX, link=(key, side.short), go=go)
+                view_map(m, key=own_key, height=MAP_HEIGHT_PX, link=(key, side.short), go=_wish(go))
         return
     m = _map_of(project, visible, go)
     if chosen[0] == chosen[1]:
@@ -122,7 +124,7 @@ def two_sides(
         left, right = (add_side(m, project, job, side, visible, rasters) for side in chosen)
         if left or right:
             (maps.swipe if look == SWIPE else maps.flicker)(m, left, right, names)
-    view_map(m, key=key, height=MAP_HEIGHT_PX, go=go)
+    view_map(m, key=key, height=MAP_HEIGHT_PX, go=_wish(go))
 
 
 def changes_map(project: Project, job: Path, visible: Sequence[Raster], go: Mapping[str, Any] | None) -> None:
@@ -144,7 +146,7 @@ def changes_map(project: Project, job: Path, visible: Sequence[Raster], go: Mapp
     for raster in visible:
         if what:
             add_result(m, tile_token(project), job, raster, what, f"Changes: {raster.name}", OPACITY)
-    view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX, go=go)
+    view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX, go=_wish(go))
     areas = changed_areas(report, [raster.id for raster in visible], values) if report else {}
     meanings = {
         GAINED: "gained: background before, a class now",
@@ -258,8 +260,13 @@ def _map_of(project: Project, visible: Sequence[Raster], go: Mapping[str, Any] |
         if raster.id in known:
             add_raster(m, tile_token(project), raster)
     if go is not None:
-        maps.add_shapes(m, go["shapes"], "Place", colour="#e63946", weight=3)
+        add_square(m, go["square"], "Place")
     return m
+
+
+def _wish(go: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the map is told."""
+    return {"id": go["id"], "bounds": go["bounds"]} if go else None
 
 
 def _map_key(project: Project) -> str:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from inference.report import REPORT_FILE, Report, read_report
 from ui.comparison.choices import KEY, OVER
+from ui.comparison.places import places_tab
 from ui.comparison.scores import areas_tab, scores_tab
 from ui.comparison.take_away import delete_button, take_away_tab
 from ui.job_panel import seconds_in_words
@@ -82,11 +83,15 @@ def stopped(job: Path, status: JobStatus) -> None:
 def numbers(project: Project, job: Path, report: Report) -> None:
     for problem in report.failed:
         show_problem(f"{problem.raster} was left out: {problem.fact}", problem.remedy)
-    scores, areas, take = st.tabs([":material/target: Scores", ":material/square_foot: Areas", ":material/download: Take away"])
+    scores, areas, places, take = st.tabs(
+        [":material/target: Scores", ":material/square_foot: Areas", ":material/pin_drop: Places", ":material/download: Take away"]
+    )
     with scores:
         scores_tab(report)
     with areas:
         areas_tab(report)
+    with places:
+        places_tab(project, job, report, MODULE)
     with take:
         take_away_tab(project, job, report)
         delete_button(job)
