@@ -29,6 +29,10 @@ class Progress:
     best_epoch: int = 0
     best_score: tuple[float, float] = (-math.inf, -math.inf)
     """See `training.monitor.selection`."""
+    rung: int = 0
+    """Of the ladder (`training.ladder`), from 0."""
+    rung_began: int = 0
+    """Epochs finished before this rung."""
     pieces: int = 1
     """Into how many a batch is cut: see `training.memory`."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -77,6 +81,12 @@ def save_checkpoint(
         temporary.write_bytes(buffer.getvalue())
 
 
+def read_progress(folder: Path, fingerprint: str) -> Progress:
+    """What this very run has reached; a fresh `Progress` when there is no checkpoint of it."""
+    saved = _read(folder, fingerprint)
+    return Progress() if saved is None else _progress(saved)
+
+
 def load_checkpoint(
     folder: Path,
     fingerprint: str,
@@ -86,17 +96,27 @@ def load_checkpoint(
     random: torch.Generator,
 ) -> Progress:
     """Put everything back as it was; a fresh `Progress` when there is no checkpoint of this very run."""
-    try:
-        saved = torch.load(folder / FILE, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return Progress()
-    if saved.get("fingerprint") != fingerprint:
+    saved = _read(folder, fingerprint)
+    if saved is None:
         return Progress()
     load_learnt(network, saved["network"])
     optimiser.load_state_dict(saved["optimiser"])
     schedule.load_state_dict(saved["schedule"])
     random.set_state(saved["random"])
     torch.set_rng_state(saved["torch_random"])
+    return _progress(saved)
+
+
+def _read(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The checkpoint, where there is one of this very run."""
+    try:
+        saved: dict[str, Any] = torch.load(folder / FILE, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None
+    return saved if saved.get("fingerprint") == fingerprint else None
+
+
+def _progress(saved: dict[str, Any]) -> Progress:
     progress = Progress(**saved["progress"])
     score, loss = progress.best_score
     progress.best_score = score, loss

@@ -42,7 +42,7 @@ PLACES = ("tiles", "base", "replay_tiles", "publish_to")
 def _shown(group: str, **more: Any) -> dict[str, Any]:
     """How the form shows a field under "More options": see `ui.settings_fields`.
 
-    `quick`: a quick training heeds it, too. `typed`: a number that may be left empty. `only_with`: (field, value) without which it has no part.
+    `quick`: a quick training heeds it, too. `kinds`: only models that learn one of these heed it (see `training.tasks.Kind`). `typed`: a number that may be left empty. `only_with`: (field, value) without which it has no part.
     """
     return {"group": group} | more
 
@@ -62,20 +62,20 @@ class TrainingSettings(BaseModel):
         title="Base model",
         description="What training starts from: a name in the list, or a folder.",
     )
-    freeze: Literal["all_but_last_layer", "backbone", "nothing"] = Field(
+    freeze: Literal["all_but_last_layer", "backbone", "ladder", "nothing"] = Field(
         default="backbone",
         title="How thoroughly",
-        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "nothing": "Everything"}},
+        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "ladder": "Step by step", "nothing": "Everything"}},
         description="Quick: only the last layer is fitted, a first map within seconds. Thorough: the last layers learn too, after that; what the "
-        "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Everything: takes longest and wants "
-        "hundreds of tiles.",
+        "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Step by step: quick, then thorough, then the "
+        "backbone's last stage, then everything, each from the best so far; stop when you like, the best is kept. Everything: wants hundreds of tiles.",
     )
     network: NetworkName = Field(
         default="auto",
         title="What is learnt",
         description="As the tiles ask: what the base model already does where the tiles can teach it, else what is usual for such tiles. "
         "Another network than the base model's own starts with the base model's backbone and knows no class yet.",
-        json_schema_extra=_shown(LEARNING, choose="network", options=NETWORKS),
+        json_schema_extra=_shown(LEARNING, quick=True, choose="network", options=NETWORKS),
     )
     epochs: int = Field(
         default=20, ge=1, le=1000, title="Epochs", description="How often all tiles are gone through. More is slower, seldom worse."
@@ -196,6 +196,7 @@ class TrainingSettings(BaseModel):
         "most. Dice, Lovász: the overlap alone. Tversky: what is missed costs more than a false alarm.",
         json_schema_extra=_shown(
             LEARNING,
+            kinds=("pixels",),
             options={
                 "cross_entropy_dice": "Usual",
                 "focal": "Focal",
@@ -209,7 +210,7 @@ class TrainingSettings(BaseModel):
         default=True,
         title="Balance classes",
         description="Rare classes weigh more, up to a limit. Not with the Lovász loss.",
-        json_schema_extra=_shown(LEARNING, quick=True),
+        json_schema_extra=_shown(LEARNING, quick=True, kinds=("pixels", "scene")),
     )
     seed: int = Field(
         default=0,
@@ -222,16 +223,17 @@ class TrainingSettings(BaseModel):
     monitor: Literal["mean_iou", "class_iou", "f1", "loss"] = Field(
         default="mean_iou",
         title="Best epoch by",
-        description="Which number on the held-out tiles says which epoch is the best and kept, and when to stop early: mean IoU over the "
-        "classes, IoU of one class, mean F1, or the loss.",
+        description="Which number on the held-out tiles says which epoch is the best and kept, and when to stop early: the mean over the "
+        "classes (of the IoU; of objects the AP50, of whole tiles the F1), the score of one class, the mean F1, or the loss.",
         json_schema_extra=_shown(
-            STOPPING, options={"mean_iou": "Mean IoU", "class_iou": "IoU of one class", "f1": "Mean F1", "loss": "Loss (the lowest)"}
+            STOPPING,
+            options={"mean_iou": "Mean of the classes", "class_iou": "One class", "f1": "Mean F1", "loss": "Loss (the lowest)"},
         ),
     )
     monitor_class: str = Field(
         default="",
         title="Class to watch",
-        description="With 'IoU of one class': its name.",
+        description="With 'One class': its name.",
         json_schema_extra=_shown(STOPPING, choose="class", only_with=("monitor", "class_iou")),
     )
     stop_early_after: int = Field(

@@ -277,9 +277,9 @@ def test_a_killed_job_goes_on_and_a_cancelled_one_stops(place):
 
 def test_a_full_disk_keeps_the_best_so_far(place, monkeypatch):
     folder = a_run(place)
-    from training import fit
+    from training import course
 
-    saved = fit.save_checkpoint
+    saved = course.save_checkpoint
 
     def full(folder, fingerprint, progress, *rest):
         if progress.epoch == 2:
@@ -292,7 +292,7 @@ def test_a_full_disk_keeps_the_best_so_far(place, monkeypatch):
         with disk_full_explained(folder / "checkpoint.pt"):
             full(*arguments)
 
-    monkeypatch.setattr(fit, "save_checkpoint", as_written)
+    monkeypatch.setattr(course, "save_checkpoint", as_written)
     assert run(folder) == 1
     status = job_status(folder)
     assert status.state == "failed"
