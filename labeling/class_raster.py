@@ -47,12 +47,13 @@ class ClassRaster:
     """Likewise, from its attribute table or colour table."""
 
 
-def read_class_raster(path: Path, crs: str | None = None) -> ClassRaster:
+def read_class_raster(path: Path, crs: str | None = None, *, may_be_empty: bool = False) -> ClassRaster:
     """Labels from a raster of class values: one band of whole numbers, 0 background, 1 to 254 classes, 255 and nodata not known.
 
     Args:
         path: Any raster that can be imagery.
         crs: Of a raster that does not say its own.
+        may_be_empty: A raster without any class is not refused.
 
     Raises:
         LabelFileError: it holds something other than class values, none at all, or too many areas.
@@ -66,7 +67,7 @@ def read_class_raster(path: Path, crs: str | None = None) -> ClassRaster:
         colours = _colour_table(dataset)
     classes = (values != BACKGROUND_VALUE) & (values != UNCERTAIN_VALUE)
     found = [int(v) for v in np.unique(values[classes])]
-    if not found:
+    if not found and not may_be_empty:
         raise LabelFileError(f"{path.name} holds no class: nothing but background, 255 and 'no data'.", "Choose another raster.")
     names, table_colours = _attributes(path)
     areas = _polygons(values, classes, path.name)

@@ -129,6 +129,30 @@ def read_sources(
     return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs), schema, notes
 
 
+def labels_of_rasters(paths: Sequence[Path], known: ClassSchema) -> tuple[gpd.GeoDataFrame, ClassSchema]:
+    """Labels from rasters of class values, and their classes.
+
+    Args:
+        paths: Of the rasters. Some may hold nothing but background.
+        known: Names and colours of values, for rasters without names.
+
+    Returns:
+        The labels in EPSG:4326, and the classes found.
+
+    Raises:
+        LabelFileError: a raster holds something other than class values, or none of them any class.
+        ImageryError: a raster cannot be read, or lies nowhere.
+    """
+    names, colours = {c.value: c.name for c in known.learnt}, {c.value: c.rgb for c in known.learnt}
+    read = [read_class_raster(path, may_be_empty=True) for path in paths]
+    if not any(raster.values for raster in read):
+        raise LabelFileError("Nowhere in these maps is any class: nothing but background, 255 and 'no data'.", "Choose other labels.")
+    named = [raster if raster.names else replace(raster, names=names, colours=raster.colours | colours) for raster in read]
+    schema, _ = derived_schema([], named)
+    labels = pd.concat([raster.labels.to_crs("EPSG:4326") for raster in read], ignore_index=True)
+    return gpd.GeoDataFrame(labels, crs="EPSG:4326"), schema
+
+
 def derived_schema(values: Sequence[str], rasters: Iterable[ClassRaster] = ()) -> tuple[ClassSchema, dict[str, int | None]]:
     """Classes from the values of a field, and from rasters of class values.
 

@@ -51,7 +51,7 @@ def main(project: Project) -> None:
     if form is not None:  # last: counting must not keep anything else from being shown
         choice, place = form
         with place, explained():
-            if choice.settings is not None and not lacks_labels(choice.settings, labels):
+            if choice.settings is not None and not lacks_labels(choice, labels):
                 estimate_line(project, labels, choice)
 
 
@@ -82,7 +82,7 @@ def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDat
     choice = export_form(project, rasters, last_settings(jobs))
     estimate = st.container()
     running = bool(jobs) and job_status(jobs[0]).state == "running"
-    unlabelled = choice.settings is not None and lacks_labels(choice.settings, labels)
+    unlabelled = lacks_labels(choice, labels)
     if unlabelled:
         ask_for("Nothing is labelled yet. Draw some roads first, in at least two different parts of the imagery.", "draw_labels")
     impossible = running or unlabelled or choice.settings is None or not choice.rasters
@@ -91,7 +91,9 @@ def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDat
             target = unused_folder(project.tiles_folder, choice.name or "tiles")
             named = zip(distinct_names(choice.rasters), choice.rasters, strict=True)
             sources = [ImageSource(name=name, source=raster_source(project, r), band_names=r.info.band_names) for name, r in named]
-            start_export(project, target.name, sources, labels, schema, choice.settings, mask=choice.mask)
+            others = choice.label_rasters
+            classes, paths = (schema, ()) if others is None else (others.classes, others.paths)
+            start_export(project, target.name, sources, labels, classes, choice.settings, mask=choice.mask, label_rasters=paths)
             st.rerun()
     if running:
         watch(jobs[0])
@@ -100,9 +102,10 @@ def export_panel(project: Project, rasters: Sequence[Raster], labels: gpd.GeoDat
     return choice, estimate
 
 
-def lacks_labels(settings: ExportSettings, labels: gpd.GeoDataFrame) -> bool:
+def lacks_labels(choice: ExportChoice, labels: gpd.GeoDataFrame) -> bool:
     """Are there none for tiles that need some?"""
-    return len(labels) == 0 and FORMATS[settings.metadata_format].has_classes
+    needed = choice.settings is not None and FORMATS[choice.settings.metadata_format].has_classes
+    return needed and len(labels) == 0 and choice.label_rasters is None
 
 
 def last_settings(jobs: Sequence[Path]) -> ExportSettings | None:

@@ -13,8 +13,12 @@ import geopandas as gpd
 import streamlit as st
 
 from imagery.library import list_rasters, raster_source
+from imagery.raster import RasterInfo
 from labeling.export import TileEstimate, estimate_tiles
+from labeling.export.plan import no_labels
+from labeling.export.settings import ExportSettings
 from labeling.journal import open_journal
+from tiles.formats import FORMATS
 from ui.export_form import ExportChoice
 from ui.problems import plain
 from ui.wording import many
@@ -39,10 +43,11 @@ def estimate_line(project: Project, labels: gpd.GeoDataFrame, choice: ExportChoi
     """How many tiles and bytes, or why there would be none. Errors as those of the export."""
     if choice.settings is None or not choice.rasters:
         return
+    if choice.label_rasters is not None:
+        _tell_most(project, choice)
+        return
     schema, journal = project.classes(), open_journal(project.journal_file)
-    sources = {r.id: raster_source(project, r) for r in list_rasters(project)}
-    infos = [r.info for r in choice.rasters if sources[r.id] != choice.settings.second_raster]
-    second = next((r.info for r in list_rasters(project) if sources[r.id] == choice.settings.second_raster), None)
+    infos, second = _infos(project, choice, choice.settings)
     areas = "" if choice.mask is None else "".join(choice.mask.geometry.to_wkb(hex=True))
     key = (
         str(project.folder),
@@ -59,6 +64,23 @@ def estimate_line(project: Project, labels: gpd.GeoDataFrame, choice: ExportChoi
         st.fragment(_wait, run_every=1.0)(key)
     else:
         _tell(estimate, labels, schema, choice)
+
+
+def _infos(project: Project, choice: ExportChoice, settings: ExportSettings) -> tuple[list[RasterInfo], RasterInfo | None]:
+    """Of the rasters to cut, and of the second one."""
+    sources = {r.id: raster_source(project, r) for r in list_rasters(project)}
+    second = next((r.info for r in list_rasters(project) if sources[r.id] == settings.second_raster), None)
+    return [r.info for r in choice.rasters if sources[r.id] != settings.second_raster], second
+
+
+def _tell_most(project: Project, choice: ExportChoice) -> None:
+    """Where labels come from rasters, which are not read for this: no more tiles than all of the imagery gives."""
+    if choice.settings is None or FORMATS[choice.settings.metadata_format].per_object:
+        return
+    everywhere = choice.settings.model_copy(update={"tiles": "all", "inside_fully_labelled": False})
+    infos, second = _infos(project, choice, everywhere)
+    most = estimate_tiles(infos, no_labels(), ClassSchema(), everywhere, mask=choice.mask, second=second)
+    st.caption(f"At most **{many(most.tiles, 'tile')}**, {size_in_words(max(most.bytes, 10**6))}.")
 
 
 def counted(key: Key, count: Callable[[], TileEstimate]) -> TileEstimate | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import geopandas as gpd
 import streamlit as st
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from imagery.library import Raster, raster_source
 from labeling.export.settings import ExportSettings, fields_for
 from tiles.formats import FORMATS
+from ui.export_labels import LabelRasters, label_rasters, labels_from
 from ui.export_mask import mask_upload
 from ui.problems import explained, plain
 from ui.settings_fields import Offers, extra_of, refusals, settings_field, title_of
@@ -20,9 +23,11 @@ from ui.wording import distinct_names
 from workspace.project import Project
 
 TILE_SIZES = (64, 128, 256, 512)
-TILES, IMAGERY = "Tiles", "Imagery"
-GROUPS = (TILES, "Labels", IMAGERY, "Training and validation")
-"""Headings under "More choices", in order."""
+TILES, LABELS, IMAGERY = "Tiles", "Labels", "Imagery"
+GROUPS = (TILES, LABELS, IMAGERY, "Validation")
+"""Tabs under "More choices", in order."""
+NARROW_PX = 173
+"""Of a number: two side by side."""
 _FIELDS = ExportSettings.model_fields
 
 
@@ -37,6 +42,8 @@ class ExportChoice:
     """Of the tile set; empty for the usual one."""
     mask: gpd.GeoDataFrame | None = None
     """Polygons in which alone tiles are cut."""
+    label_rasters: LabelRasters | None = None
+    """Where the labels come from instead of the project."""
 
 
 def export_form(project: Project, rasters: Sequence[Raster], last: ExportSettings | None) -> ExportChoice:
@@ -53,28 +60,68 @@ def export_form(project: Project, rasters: Sequence[Raster], last: ExportSetting
         "class": {c.value: c.name for c in project.classes().learnt},
     }
     form = FORMATS[settings_field(ExportSettings, "metadata_format", start["metadata_format"])]
-    st.caption(form.description if form.has_pixels else f"{form.description} Terratune itself cannot train on it.")
+    st.caption(form.description if form.has_classes else f"{form.description} Terratune itself cannot train on it.")
     asked = [name for name in fields_for(form.name) if name != "metadata_format"]
     simple = [name for name in asked if extra_of(_FIELDS[name]).get("section") == "simple" or (name == "second_raster" and form.parts)]
     chosen: dict[str, Any] = {"metadata_format": form.name} | _simple_fields(simple, start, offers)
-    mask: gpd.GeoDataFrame | None = None
-    usable = False
     with st.expander("More choices", icon=":material/tune:"):
         further = [name for name in asked if name not in simple]
-        for group in GROUPS:
-            own = [name for name in further if extra_of(_FIELDS[name]).get("group", GROUPS[0]) == group]
-            if own or group == IMAGERY:
-                st.markdown(f"**{group}**")
-            if group == IMAGERY:
-                images = _which_images(project, rasters)
-            for name in own:
-                if _applies(name, chosen):
-                    chosen[name] = settings_field(ExportSettings, name, start[name], offers=offers)
-            if group == TILES:
-                with explained():
-                    mask, usable = mask_upload(f"mask:{project.id}"), True
+        more = _MoreChoices(project, rasters, start, offers)
+        more.draw(further, chosen)
         title = st.text_input("Name of the tile set", placeholder="tiles", max_chars=40, key="tile_set_name")
-    return ExportChoice(_checked(chosen) if usable else None, images, title, mask)
+    changed = [title_of(ExportSettings, name) for name in further if name in chosen and chosen[name] != _FIELDS[name].default]
+    if changed:
+        st.caption(f"Not as usual: {', '.join(changed)}.")
+    return ExportChoice(_checked(chosen) if more.usable else None, more.images, title, more.mask, more.label_rasters)
+
+
+class _MoreChoices:
+    """What few people need, in a tab for each group."""
+
+    def __init__(self, project: Project, rasters: Sequence[Raster], start: Mapping[str, Any], offers: Offers) -> None:
+        self.images: tuple[Raster, ...] = tuple(rasters)
+        self.mask: gpd.GeoDataFrame | None = None
+        self.usable = False
+        """The mask, if there is one, could be read."""
+        self.label_rasters: LabelRasters | None = None
+        self._project = project
+        self._rasters = rasters
+        self._start = start
+        self._offers = offers
+        self._label_rasters = label_rasters(project, rasters)
+
+    def draw(self, names: Sequence[str], chosen: dict[str, Any]) -> None:
+        """Draw these fields and put what they say into `chosen`."""
+        groups = {group: [name for name in names if extra_of(_FIELDS[name]).get("group") == group] for group in GROUPS}
+        other_labels = self._label_rasters if FORMATS[chosen["metadata_format"]].has_classes else []
+        shown = [group for group in GROUPS if groups[group] or group == IMAGERY or (group == LABELS and other_labels)]
+        for group, tab in zip(shown, st.tabs(shown), strict=True):
+            with tab:
+                if group == LABELS and other_labels:
+                    self.label_rasters = labels_from(other_labels, f"labels_from:{self._project.id}")
+                if group == IMAGERY:
+                    self.images = _which_images(self._project, self._rasters)
+                self._fields(groups[group], chosen)
+                if group == TILES:
+                    with explained():
+                        self.mask, self.usable = mask_upload(f"mask:{self._project.id}"), True
+        if self.label_rasters is not None:  # what the labels are made of is not cut
+            self.images = tuple(r for r in self.images if Path(raster_source(self._project, r)) not in self.label_rasters.paths)
+
+    def _fields(self, names: Sequence[str], chosen: dict[str, Any]) -> None:
+        """Numbers two by two, the others each in a line of its own."""
+        for numbers, group in itertools.groupby(names, key=_is_number):
+            together = list(group)
+            by_two = numbers and len(together) > 1
+            with st.container(horizontal=by_two):
+                for name in together:
+                    if _applies(name, chosen):
+                        with st.container(width=NARROW_PX if by_two else "stretch"):
+                            chosen[name] = settings_field(ExportSettings, name, self._start[name], offers=self._offers)
+
+
+def _is_number(name: str) -> bool:
+    return any(kind in (int, float) for kind in (_FIELDS[name].annotation, *get_args(_FIELDS[name].annotation)))
 
 
 def first_settings() -> ExportSettings:

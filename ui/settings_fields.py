@@ -46,11 +46,11 @@ def settings_field(model: type[BaseModel], name: str, value: Any, *, offers: Off
         return _choice(options, value, extra.get("empty", "None") if may_be_empty else None, said)
     if kind is bool:
         return st.checkbox(value=bool(value), **said)
-    if extra.get("typed"):  # a number box cannot be emptied once it holds a number
+    if extra.get("typed"):  # a number box shows two decimals
         text = st.text_input(value="" if value is None else str(value), placeholder=extra.get("empty"), **said).strip()
         return text or None
     if kind in (int, float):
-        return _number(field, kind, value, extra.get("empty"), may_be_empty, said)
+        return _emptied_number(field, kind, value, extra.get("empty"), said) if may_be_empty else _number(field, kind, value, said)
     if kind is str:
         text = st.text_input(value=value or "", placeholder=extra.get("empty"), **said).strip()
         return None if may_be_empty and not text else text
@@ -102,11 +102,34 @@ def _choice(options: Mapping[Any, str], value: Any, empty: str | None, said: Map
     return None if chosen == NOTHING else chosen
 
 
-def _number(field: FieldInfo, kind: type, value: Any, empty: str | None, may_be_empty: bool, said: Mapping[str, Any]) -> Any:
+def _number(field: FieldInfo, kind: type, value: Any, said: Mapping[str, Any]) -> Any:
+    low, high = _bounds(field, kind)
+    if kind is float and low is not None and high is not None and high - low <= 1:
+        return st.slider(min_value=low, max_value=high, value=value, step=0.05, **said)
+    return st.number_input(min_value=low, max_value=high, value=kind(value), step=_step(field, kind), format=_format(kind), **said)
+
+
+def _emptied_number(field: FieldInfo, kind: type, value: Any, empty: str | None, said: Mapping[str, Any]) -> Any:
+    """A number that may be left empty. A box made with a number cannot be emptied any more, so it is made empty and the number put in."""
+    low, high = _bounds(field, kind)
+    if value is not None:
+        st.session_state.setdefault(said["key"], kind(value))
+    return st.number_input(
+        min_value=low, max_value=high, value=None, step=_step(field, kind), format=_format(kind), placeholder=empty, **said
+    )
+
+
+def _bounds(field: FieldInfo, kind: type) -> tuple[Any, Any]:
+    """The least and the greatest value; None where there is none."""
     low = next((kind(m.ge if isinstance(m, Ge) else m.gt) for m in field.metadata if isinstance(m, Ge | Gt)), None)
     high = next((kind(m.le if isinstance(m, Le) else m.lt) for m in field.metadata if isinstance(m, Le | Lt)), None)
-    if kind is float and not may_be_empty and low is not None and high is not None and high - low <= 1:
-        return st.slider(min_value=low, max_value=high, value=value, step=0.05, **said)
-    step = next((kind(m.multiple_of) for m in field.metadata if isinstance(m, MultipleOf)), kind(1) if kind is int else 0.5)
-    start = None if value is None else kind(value)
-    return st.number_input(min_value=low, max_value=high, value=start, step=step, placeholder=empty if may_be_empty else None, **said)
+    return low, high
+
+
+def _step(field: FieldInfo, kind: type) -> Any:
+    return next((kind(m.multiple_of) for m in field.metadata if isinstance(m, MultipleOf)), kind(1) if kind is int else 0.5)
+
+
+def _format(kind: type) -> str:
+    """All digits that there are: 0.125, but 2 for 2.00."""
+    return "%d" if kind is int else "%g"

@@ -22,6 +22,7 @@ from errors import JobError, TerratuneError
 from labeling.export import export_tiles
 from labeling.export.plan import no_labels
 from labeling.export.settings import ExportSettings, ImageSource
+from labeling.label_sources import labels_of_rasters
 from workspace.classes import ClassSchema
 from workspace.files import disk_full_explained, write_json, write_text
 from workspace.jobs import JobReporter, job_status, process_alive, run_job, start_job
@@ -45,6 +46,8 @@ class ExportJob(BaseModel):
     settings: ExportSettings
     out: str
     """The tile set's folder, relative to the job's."""
+    label_rasters: tuple[str, ...] = ()
+    """Absolute paths of rasters of class values that are the labels; none: labels.geojson."""
 
 
 def start_export(
@@ -56,6 +59,7 @@ def start_export(
     settings: ExportSettings,
     *,
     mask: gpd.GeoDataFrame | None = None,
+    label_rasters: Sequence[Path] = (),
 ) -> Path:
     """Note what to export and start the process.
 
@@ -67,6 +71,7 @@ def start_export(
         schema: Classes in drawing order.
         settings: As chosen.
         mask: Polygons in which tiles must lie; a copy is kept with the job.
+        label_rasters: Rasters of class values to be read instead of `labels`; `schema` then names values that they do not name themselves.
 
     Returns:
         The job folder.
@@ -75,7 +80,9 @@ def start_export(
         DiskFullError: no room for the note.
     """
     folder = project.tiles_folder / JOBS_FOLDER / f"{int(time.time())}-{secrets.token_hex(3)}"
-    job = ExportJob(images=tuple(images), classes=schema, settings=settings, out=f"../../{name}")
+    rasters = tuple(str(path.absolute()) for path in label_rasters)
+    job = ExportJob(images=tuple(images), classes=schema, settings=settings, out=f"../../{name}", label_rasters=rasters)
+    labels = no_labels() if rasters else labels
     try:
         with disk_full_explained(folder):
             folder.mkdir(parents=True)
@@ -119,12 +126,15 @@ def forget_job(folder: Path) -> None:
 def work(reporter: JobReporter) -> None:
     """Do the export of a job folder."""
     job = read_job(reporter.folder)
-    labels = pyogrio.read_dataframe(reporter.folder / LABELS_FILE)
-    labels = labels if len(labels) else no_labels()  # GeoJSON of nothing has no columns
     progress = _Progress(reporter)
+    labels, classes = pyogrio.read_dataframe(reporter.folder / LABELS_FILE), job.classes
+    if job.label_rasters:
+        progress("Reading the labels", 0.0)
+        labels, classes = labels_of_rasters([Path(path) for path in job.label_rasters], classes)
+    labels = labels if len(labels) else no_labels()  # GeoJSON of nothing has no columns
     mask_file = reporter.folder / MASK_FILE
     mask = pyogrio.read_dataframe(mask_file) if mask_file.exists() else None
-    export_tiles(job.images, labels, job.classes, job.settings, (reporter.folder / job.out).resolve(), progress, mask=mask)
+    export_tiles(job.images, labels, classes, job.settings, (reporter.folder / job.out).resolve(), progress, mask=mask)
 
 
 class _Progress:

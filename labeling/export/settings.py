@@ -22,7 +22,7 @@ class ExportSettings(BaseModel):
     The form (`ui.settings_fields`) draws a field from its title, description, type and bounds. `json_schema_extra` may say more:
 
     * `section`: "simple" for what everybody sees; else the field stands under "More choices".
-    * `group`: the heading there: "Tiles", "Labels", "Imagery" or "Training and validation".
+    * `group`: the tab there: "Tiles", "Labels", "Imagery" or "Validation".
     * `options`: {value: plain words}, for a choice among a few; in the order shown.
     * `empty`: what an optional number, text or choice means when it is left empty ("as the imagery").
     * `only_with`: {field: values}: shown only where that field, which stands before it, has one of these values (True: any at all).
@@ -37,7 +37,7 @@ class ExportSettings(BaseModel):
     metadata_format: str = Field(
         default=METADATA_FORMAT,
         title="Kind of labels",
-        description="A class for each pixel is what Terratune trains on. Boxes and outlines of single objects are for other programs.",
+        description="A class for each pixel suits roads, fields and water; boxes and outlines tell single things apart, such as houses and trees.",
         json_schema_extra={"section": "simple", "options": {form.name: form.title for form in FORMATS.values()}},
     )
     tile_size: int = Field(
@@ -73,8 +73,8 @@ class ExportSettings(BaseModel):
         ge=16,
         le=1024,
         title="Step downwards (pixels)",
-        description="Where tiles are to overlap more, or less, from top to bottom than from left to right.",
-        json_schema_extra={"group": "Tiles", "empty": "the same overlap as across"},
+        description="Where tiles are to overlap more, or less, from top to bottom than from left to right. Left empty: the same overlap.",
+        json_schema_extra={"group": "Tiles", "empty": "as across"},
     )
     inside_fully_labelled: bool = Field(
         default=False,
@@ -86,7 +86,7 @@ class ExportSettings(BaseModel):
         default=0.0,
         ge=0,
         le=180,
-        title="Turn each tile by (degrees)",
+        title="Turn by (degrees)",
         description="Each tile is cut again, turned, at every multiple of this angle: 90 makes four of one, 45 eight. 0: as it lies. "
         "Training here turns tiles by itself, so this is for other programs.",
         json_schema_extra={"group": "Tiles"},
@@ -172,14 +172,14 @@ class ExportSettings(BaseModel):
         title="Share kept for validation",
         description="Part of the squares that the model is tested on and never learns from. They are taken from places of their own, "
         "with a gap around them, so that the test is honest.",
-        json_schema_extra={"group": "Training and validation"},
+        json_schema_extra={"group": "Validation"},
     )
     seed: int = Field(
         default=0,
         ge=0,
         title="Seed",
         description="Another number draws other places for validation.",
-        json_schema_extra={"group": "Training and validation"},
+        json_schema_extra={"group": "Validation"},
     )
     image_format: Literal["TIFF", "PNG", "JPEG"] = Field(
         default="TIFF",
@@ -200,7 +200,7 @@ class ExportSettings(BaseModel):
         default=None,
         title="Second image",
         description="Another picture of the same place, of another time or kind: each tile then comes as a pair, for programs that find what has "
-        "changed or make one kind of picture of another. For CycleGAN: the pictures of the other kind, of any place. Terratune itself trains on single images.",
+        "changed or make one kind of picture of another. For CycleGAN: the pictures of the other kind, of any place. Terratune learns from pairs what has changed.",
         json_schema_extra={"group": "Imagery", "empty": "none", "choose": "raster"},
     )
     second_resampling: Literal["smooth", "nearest"] = Field(

@@ -10,7 +10,7 @@ import pytest
 from shapely.geometry import box
 
 from errors import LabelFileError
-from labeling.label_sources import LabelSource, derived_schema, label_sources, read_sources
+from labeling.label_sources import LabelSource, derived_schema, label_sources, labels_of_rasters, read_sources
 from tests.labeling.test_class_raster import write_classes
 from workspace.classes import ClassDef, ClassSchema
 
@@ -111,3 +111,19 @@ def test_a_raster_has_no_layers_and_no_field():
     assert label_sources(["a.tif", "b.gpkg"], ["kind"]) == [LabelSource(Path("a.tif")), LabelSource(Path("b.gpkg"), class_field="kind")]
     with pytest.raises(LabelFileError, match="has no layers"):
         read("a.tif::roads")
+
+
+def test_maps_of_classes_take_names_from_those_that_are_known(tmp_path):
+    known = ClassSchema(classes=(ClassDef(value=1, name="Paved road", colour="#112233"), ClassDef(value=4, name="Water", colour="#445566")))
+    one = write_classes(tmp_path / "one.tif", [[1, 0], [3, 255]])
+    two = write_classes(tmp_path / "two.tif", [[1, 5], [5, 5]], names={1: "Forest", 5: "Field"}, colours={1: (1, 2, 3), 5: (7, 8, 9)})
+    nothing = write_classes(tmp_path / "nothing.tif", np.zeros((2, 2)))
+    labels, schema = labels_of_rasters([one, nothing], known)
+    assert [(c.value, c.name) for c in schema.learnt] == [(1, "Paved road"), (3, "3")]
+    assert schema.by_value(1).colour == "#112233"
+    assert sorted(labels["class_value"].tolist()) == [0, 0, 1, 3], "what they say is background is fully labelled"
+    assert labels.crs == "EPSG:4326"
+    _, schema = labels_of_rasters([two], known)
+    assert [(c.value, c.name, c.colour) for c in schema.learnt] == [(1, "Forest", "#010203"), (5, "Field", "#070809")], "its own names win"
+    with pytest.raises(LabelFileError, match="nothing but background"):
+        labels_of_rasters([nothing], known)

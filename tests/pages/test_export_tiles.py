@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from imagery.library import add_copy, list_rasters, raster_source
 from labeling.export.job import export_jobs
 from labeling.journal import Label, Operation, open_journal
+from tests.labeling.test_class_raster import write_classes
 from tests.tiles.conftest import write_tile_set
 from tiles.bring_in import bring_in_jobs, start_bring_in
 from tiles.tile_set import list_tile_sets, open_tile_set
@@ -91,6 +92,7 @@ def test_without_imagery_or_labels_it_says_where_to_go(project, tmp_path):
     assert "Nothing is labelled yet" in text_of(page.info)
     assert page.button(key="export").disabled
     page.selectbox(key="metadata_format").set_value("Export_Tiles").run()
+    assert "Terratune itself cannot train on it" in text_of(page.caption)
     assert "Nothing is labelled yet" not in text_of(page.info), "images alone need no labels"
     click(page, "export")
     assert wait(project) == "done"
@@ -223,12 +225,12 @@ def test_a_tile_around_each_object(project, tmp_path):
     assert not page.error
 
 
-def test_boxes_for_other_programs(project, tmp_path):
+def test_boxes_of_objects(project, tmp_path):
     add_scene(project, tmp_path)
     add_lines(project, 0, 1900)
     page = open_page(project)
     page.selectbox(key="metadata_format").set_value("PASCAL_VOC_rectangles").run()
-    assert "Terratune itself cannot train on it" in text_of(page.caption)
+    assert "cannot train on it" not in text_of(page.caption)
     page.slider(key="min_polygon_overlap_ratio").set_value(0.25).run()
     click(page, "export")
     assert wait(project) == "done"
@@ -237,7 +239,7 @@ def test_boxes_for_other_programs(project, tmp_path):
     assert tile_set.record.settings["min_polygon_overlap_ratio"] == 0.25
     page = open_page(project)
     assert page.selectbox(key="metadata_format").value == "PASCAL_VOC_rectangles", "the last choice is on disk"
-    assert "Made for other programs" in text_of(page.info)
+    assert "Made for other programs" not in text_of(page.info)
     assert "Does each object have its own box?" in text_of(page.caption)
     assert page.dataframe[0].value["Training objects"].tolist() == [tile_set.record.class_objects("train")[2], 0]
 
@@ -366,3 +368,26 @@ def test_more_is_asked_only_where_it_means_something(project, tmp_path):
     assert "second_resampling" in asked()
     assert "About **6 tiles**" in text_of(page.caption), "the second image is not cut by itself"
     assert not page.error
+
+
+def test_a_map_of_classes_as_labels(project, tmp_path):
+    add_scene(project, tmp_path)
+    values = np.zeros((320, 2048))
+    values[40:90, 100:220], values[100:300, 1700:2000] = 2, 7
+    add_copy(project, write_classes(tmp_path / "classes.tif", values, colours={7: (10, 20, 30)}), "classes.tif")
+    page = open_page(project)
+    assert "Nothing is labelled yet" in text_of(page.info)
+    page.selectbox(key=f"labels_from:{project.id}:1").set_value(0).run()
+    assert not page.exception
+    assert "Nothing is labelled yet" not in text_of(page.info)
+    assert "At most **" in text_of(page.caption)
+    click(page, "export")
+    assert wait(project) == "done", (export_jobs(project)[0] / "log.txt").read_text()
+    made = open_tile_set(list_tile_sets(project.tiles_folder)[0])
+    assert {tile.raster for tile in made.record.tiles} == {"scene.tif"}, "what the labels are made of is not cut"
+    assert [(c.value, c.name, c.colour) for c in made.record.classes] == [(2, "Unpaved road", "#ff9f1c"), (7, "7", "#0a141e")]
+    for tile in made.record.tiles:
+        here = np.zeros((256, 256))
+        cut = values[tile.row : tile.row + 256, tile.column : tile.column + 256]
+        here[: cut.shape[0], : cut.shape[1]] = cut
+        assert np.array_equal(rasterio.open(made.folder / tile.label).read(1), here)

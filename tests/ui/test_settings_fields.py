@@ -23,6 +23,7 @@ def all_kinds() -> None:
         whole: int = Field(default=3, ge=1, le=9, title="A whole number", description="Help for it.")
         share: float = Field(default=0.25, ge=0, le=1)
         free: float | None = Field(default=None, gt=0, le=50, json_schema_extra={"empty": "as the imagery"})
+        given: int | None = Field(default=64, ge=32, multiple_of=32, json_schema_extra={"empty": "square"})
         yes: bool = Field(default=True)
         word: str = Field(default="a")
         no_word: str | None = Field(default=None)
@@ -53,6 +54,7 @@ def test_what_nobody_touches_stays_as_it_is(page):
         "whole": 3,
         "share": 0.25,
         "free": None,
+        "given": 64,
         "yes": True,
         "word": "a",
         "no_word": None,
@@ -82,6 +84,15 @@ def test_what_is_chosen_comes_back_in_the_type_of_the_field(page):
     assert (got["free"], got["few"], got["second"], got["classes"], got["no_word"]) == (0.5, "x", "/b.tif", (), "EPSG:4326")
     page.selectbox(key="second").set_value("").run()
     assert chosen(page)["second"] is None
+
+
+def test_an_optional_number_can_be_emptied_again(page):
+    box = page.number_input(key="given")
+    assert (box.value, box.step, box.placeholder, box.proto.HasField("default")) == (64, 32, "square", False)
+    box.set_value(None).run()
+    assert chosen(page)["given"] is None
+    page.run()
+    assert chosen(page)["given"] is None, "the number that it began with does not come back"
 
 
 def every_export_field(metadata_format: str) -> None:

@@ -34,7 +34,7 @@ class ClassifiedTiles(TileFormat):
 
     name = "Classified_Tiles"
     title = "A class for each pixel"
-    description = "What Terratune trains on: for roads, fields, water, any area."
+    description = "For roads, fields, water, any area."
     has_objects = False
     has_pixels = True
     pairs = True

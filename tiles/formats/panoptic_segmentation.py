@@ -25,7 +25,7 @@ class PanopticSegmentation(TileFormat):
 
     name = "Panoptic_Segmentation"
     title = "A class for each pixel and an outline of each object (panoptic)"
-    description = "For programs that map areas and tell single objects apart at once. Terratune can train on it, too."
+    description = "For programs that map areas and tell single objects apart at once."
     has_pixels = True
     has_outlines = True
     has_instances = True

@@ -31,7 +31,7 @@ class RcnnMasks(TileFormat):
 
     name = "RCNN_Masks"
     title = "An outline of each object (RCNN masks)"
-    description = "For programs that find and outline single things, such as ArcGIS MaskRCNN. Terratune can train on it, too."
+    description = "For programs that find and outline single things, such as ArcGIS MaskRCNN."
     has_outlines = True
     has_instances = True
     has_pixels = True
