@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from inference.settings import Device
+from inference.fuse import fused
+from inference.settings import Device, MergePolicy
 from models.normalise import normalised
 
-POSITIONS = 8
-"""Of a square: four turns, each also mirrored."""
+MERGES: dict[MergePolicy, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "mean": torch.add,
+    "max": torch.maximum,
+    "min": torch.minimum,
+}
+"""Of two answers; a sum will do for the mean, as all outputs are made to add up to 1."""
+TINY = 1e-12
+"""The lowest of eight answers may be 0 for every class."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Classifier:
         std: Likewise.
         device: Where it runs.
         odds: Per output, the factor by which its odds are raised.
-        test_time_augmentation: Answer with the mean over the eight positions of a square (turned, mirrored) in which the network looks at a window.
+        test_time_augmentation: Look at a window in the eight positions of a square (turned, mirrored).
+        merge_policy: What counts of the eight answers, for each class: their mean, or the highest or lowest probability.
     """
 
     network: nn.Module
@@ -37,6 +45,7 @@ class Classifier:
     device: torch.device
     odds: torch.Tensor
     test_time_augmentation: bool = False
+    merge_policy: MergePolicy = "mean"
 
     def probabilities(self, values: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
         """Softmax over the outputs.
@@ -51,22 +60,24 @@ class Classifier:
         windows = [normalised(v, seen, self.mean, self.std) for v, seen in zip(values, valid, strict=True)]
         image = torch.from_numpy(np.stack(windows)).to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
-            found = self._mean_of_positions(image) if self.test_time_augmentation else self._softmax(image)
+            found = self._merged_positions(image) if self.test_time_augmentation else self._softmax(image)
             found = found * self.odds
-            return (found / found.sum(dim=1, keepdim=True)).cpu().numpy()
+            return (found / found.sum(dim=1, keepdim=True).clamp_min(TINY)).cpu().numpy()
 
     def _softmax(self, image: torch.Tensor) -> torch.Tensor:
         return torch.softmax(self.network(image.contiguous(memory_format=torch.channels_last)).float(), dim=1)
 
-    def _mean_of_positions(self, image: torch.Tensor) -> torch.Tensor:
+    def _merged_positions(self, image: torch.Tensor) -> torch.Tensor:
         """One position after another: all at once would take eight times the memory."""
-        total = torch.zeros((), device=image.device)
+        merge = MERGES[self.merge_policy]
+        merged: torch.Tensor | None = None
         for turns in range(4):
             turned = torch.rot90(image, turns, (-2, -1))
-            straight = self._softmax(turned)
-            mirrored = self._softmax(turned.flip(-1)).flip(-1)
-            total = total + torch.rot90(straight + mirrored, -turns, (-2, -1))
-        return total / POSITIONS
+            pair = merge(self._softmax(turned), self._softmax(turned.flip(-1)).flip(-1))
+            back = torch.rot90(pair, -turns, (-2, -1))
+            merged = back if merged is None else merge(merged, back)
+        assert merged is not None
+        return merged
 
 
 def fast_bfloat16(device: torch.device) -> bool:
@@ -85,6 +96,7 @@ def make_classifier(
     odds: Sequence[float] = (1.0,),
     *,
     test_time_augmentation: bool = False,
+    merge_policy: MergePolicy = "mean",
 ) -> Classifier:
     """Put a network on its device, in evaluation mode and in the memory layout that convolutions like best.
 
@@ -94,10 +106,11 @@ def make_classifier(
     place = torch.device(name)
     network = network.to(place).to(memory_format=torch.channels_last).eval()
     return Classifier(
-        network=network,
+        network=fused(network, len(mean)),
         mean=tuple(mean),
         std=tuple(std),
         device=place,
         odds=torch.tensor(odds, dtype=torch.float32, device=place).reshape(1, -1, 1, 1),
         test_time_augmentation=test_time_augmentation,
+        merge_policy=merge_policy,
     )

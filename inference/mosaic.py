@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tiles.windows import Windows
+
 NODATA = 255
 PIECE_ROWS = 64
 """Rows that are handed on at once."""
@@ -21,7 +23,7 @@ PIECE_ROWS = 64
 
 @dataclass(frozen=True)
 class Blend:
-    """Blended probabilities of some rows."""
+    """Blended probabilities of some rows; good until more rows are asked for."""
 
     probabilities: NDArray[np.float32]
     """(outputs, rows, columns), summing to 1 over outputs where seen."""
@@ -29,20 +31,44 @@ class Blend:
     """(rows, columns): there is imagery, and a window saw it."""
 
 
-def decide(blend: Blend, values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The most likely class of each pixel.
+@dataclass(frozen=True)
+class Rule:
+    """How a class is chosen for a pixel: the likeliest of those that reach their threshold, background where none does."""
 
-    Args:
-        blend: Some rows.
-        values: (outputs,) class value of each output.
+    values: NDArray[np.uint8]
+    """(outputs,) class value of each output; output 0 is background."""
+    thresholds: NDArray[np.float32]
+    """(outputs,) least probability, 0 to 1; above 1 for what is never chosen for being likely."""
+
+    def choose(self, probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
+        """(outputs, rows, columns) -> (rows, columns): the output that is given."""
+        if self.thresholds.any():
+            reached = probabilities >= self.thresholds[:, None, None]
+            probabilities = np.where(reached, probabilities, np.float32(-1))  # none: all are -1, and the first of them is background
+        return np.asarray(probabilities.argmax(axis=0))
+
+
+def decide(blend: Blend, rule: Rule) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The class of each pixel.
 
     Returns:
         (rows, columns) class values, and confidence (the blended probability of that class) in percent; 255 without imagery.
     """
-    best = blend.probabilities.argmax(axis=0)
-    most = np.take_along_axis(blend.probabilities, best[None], axis=0)[0]
-    classes = np.where(blend.seen, values[best], NODATA).astype(np.uint8)
-    return classes, np.where(blend.seen, np.rint(most * 100), NODATA).astype(np.uint8)
+    if not blend.seen.any():
+        nothing = np.full(blend.seen.shape, NODATA, np.uint8)
+        return nothing, nothing
+    chosen = rule.choose(blend.probabilities)
+    probability = np.take_along_axis(blend.probabilities, chosen[None], axis=0)[0]
+    return np.where(blend.seen, rule.values[chosen], NODATA).astype(np.uint8), _percent(probability, blend.seen)
+
+
+def percentages(blend: Blend) -> NDArray[np.uint8]:
+    """(outputs, rows, columns): the probability of each output in percent; 255 without imagery."""
+    return _percent(blend.probabilities, blend.seen)
+
+
+def _percent(probabilities: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.where(seen, np.rint(probabilities * 100), NODATA).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -55,21 +81,14 @@ class Lattice:
     """First column after it."""
     columns: tuple[int, ...]
     """Left edges of the windows that touch the strip."""
-    rows: tuple[int, ...]
-    """Top edges of the windows, from top to bottom."""
-
-    @property
-    def windows(self) -> int:
-        return len(self.columns) * len(self.rows)
 
 
-def lattice(windows: list[tuple[int, int]], left: int, right: int, window_px: int) -> Lattice:
-    """The windows (column, row) that touch the columns from `left` up to `right`.
+def lattice(windows: Windows, left: int, right: int) -> Lattice:
+    """The windows that touch the columns from `left` up to `right`.
 
     One that reaches over the edge of a strip is in both: it is computed twice, and both sides blend to the same values.
     """
-    columns = tuple(c for c in sorted({column for column, _ in windows}) if c < right and c + window_px > left)
-    return Lattice(left, right, columns, tuple(sorted({row for _, row in windows})))
+    return Lattice(left, right, tuple(c for c in windows.starts if c < right and c + windows.size > left))
 
 
 @dataclass
@@ -80,32 +99,32 @@ class StripMosaic:
         outputs: Probabilities per pixel.
         left: First column of the strip.
         width: Columns of the strip.
-        window_px: Height of the sums: rows of a window.
+        height: Rows of the sums: those of a window.
+        top: Row of the first row of the sums.
+        first: Rows above this one are not handed on.
     """
 
     outputs: int
     left: int
     width: int
-    window_px: int
+    height: int
     top: int = 0
-    """Row of the first row of the sums."""
+    first: int = 0
     _sums: NDArray[np.float32] = field(init=False, repr=False)
-    _weights: NDArray[np.float32] = field(init=False, repr=False)
     _valid: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._sums = np.zeros((self.outputs, self.window_px, self.width), np.float32)
-        self._weights = np.zeros((self.window_px, self.width), np.float32)
-        self._valid = np.zeros((self.window_px, self.width), bool)
+        self._sums = np.zeros((self.outputs, self.height, self.width), np.float32)
+        self._valid = np.zeros((self.height, self.width), bool)
 
-    def add(self, column: int, row: int, probabilities: NDArray[np.float32], weights: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+    def add(self, column: int, row: int, probabilities: NDArray[np.float32], share: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Blend in one window.
 
         Args:
             column: Left edge; the part outside the strip is left out.
             row: Top edge, at or below `top`.
             probabilities: (outputs, rows, columns).
-            weights: (rows, columns), above zero.
+            share: (rows, columns) of what the window has to say; over all windows these come to 1 at every pixel.
             valid: (rows, columns), False where there is no imagery.
         """
         rows, columns = valid.shape
@@ -114,8 +133,7 @@ class StripMosaic:
             return
         here = np.s_[row - self.top : row - self.top + rows, start - self.left : stop - self.left]
         there = np.s_[:, start - column : stop - column]
-        self._sums[(slice(None), *here)] += probabilities[(slice(None), *there)] * weights[there]
-        self._weights[here] += weights[there]
+        self._sums[(slice(None), *here)] += probabilities[(slice(None), *there)] * share[there]
         self._valid[here] |= valid[there]
 
     def take(self, until: int) -> Iterator[Blend]:
@@ -125,42 +143,14 @@ class StripMosaic:
             until: First row that later windows still touch.
         """
         count = until - self.top
-        for start in range(0, count, PIECE_ROWS):
+        for start in range(max(0, self.first - self.top), count, PIECE_ROWS):
             here = np.s_[start : min(start + PIECE_ROWS, count)]
-            weights = self._weights[here]
-            some = weights > 0
-            sums = self._sums[:, here]
-            yield Blend(np.divide(sums, weights, out=np.zeros_like(sums), where=some), self._valid[here] & some)
+            yield Blend(self._sums[:, here], self._valid[here])
         self._move_up(count)
         self.top = until
 
     def _move_up(self, count: int) -> None:
-        kept = self.window_px - count
-        for array in (self._sums, self._weights, self._valid):
+        kept = self.height - count
+        for array in (self._sums, self._valid):
             array[..., :kept, :] = array[..., count:, :]
             array[..., kept:, :] = 0
-
-
-@dataclass
-class BlockRows:
-    """Gathers finished rows until whole blocks of a tiled file are full, so that no block is written twice.
-
-    Args:
-        block_px: Height of a block.
-    """
-
-    block_px: int
-    top: int = 0
-    """Raster row of the first row waiting."""
-    _waiting: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
-
-    def add(self, rows: NDArray[np.uint8], *, last: bool = False) -> tuple[int, NDArray[np.uint8]] | None:
-        """Add finished rows (rows, width); get (raster row, rows) ready to be written, or None while a block is not full."""
-        self._waiting.append(rows)
-        together = np.concatenate(self._waiting) if len(self._waiting) > 1 else rows
-        ready = len(together) if last else len(together) // self.block_px * self.block_px
-        self._waiting = [together[ready:].copy()] if ready < len(together) else []
-        if not ready:
-            return None
-        start, self.top = self.top, self.top + ready
-        return start, together[:ready]

@@ -18,6 +18,7 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from inference.mosaic import Blend, Lattice, lattice
+from tiles.windows import Windows
 
 MARGIN = 2
 """Working pixels around what is given out that have a say in it."""
@@ -36,14 +37,13 @@ class Strip:
     lattice: Lattice
 
 
-def strips_onto(windows: list[tuple[int, int]], work: tuple[int, int], raster: tuple[int, int], window_px: int, strip_px: int) -> list[Strip]:
-    """Share out a lattice of windows over strips of the raster.
+def strips_onto(columns: Windows, work: tuple[int, int], raster: tuple[int, int], strip_px: int) -> list[Strip]:
+    """Share out windows over strips of the raster.
 
     Args:
-        windows: (column, row) of each, in working pixels.
+        columns: Windows along the working grid's columns.
         work: (rows, columns) of the working grid.
         raster: (rows, columns) of the raster, on the same place.
-        window_px: Side of a window, working pixels.
         strip_px: Columns of the raster given out by a strip.
     """
     size = raster[1] / work[1]
@@ -52,8 +52,13 @@ def strips_onto(windows: list[tuple[int, int]], work: tuple[int, int], raster: t
     for left in range(0, raster[1], strip_px):
         right = min(left + strip_px, raster[1])
         first, last = max(0, math.floor(left / size) - margin), min(work[1], math.ceil(right / size) + margin)
-        found.append(Strip(left, right, lattice(windows, first, last, window_px)))
+        found.append(Strip(left, right, lattice(columns, first, last)))
     return found
+
+
+def row_needed(work: tuple[int, int], raster: tuple[int, int], top: int) -> int:
+    """The first working row that has a say in the raster's rows from `top` on."""
+    return top if work == raster else max(0, math.floor(top / (raster[0] / work[0])) - MARGIN)
 
 
 @dataclass
@@ -64,20 +69,23 @@ class RowsOntoRaster:
         work: (rows, columns) of the working grid.
         raster: (rows, columns) of the raster.
         strip: Which columns.
+        top: First row of the raster to give back, and then the first not given back yet.
     """
 
     work: tuple[int, int]
     raster: tuple[int, int]
     strip: Strip
     top: int = 0
-    """First row of the raster not given back yet."""
-    _first: int = field(default=0, repr=False)
+    _first: int = field(init=False, repr=False)
     """Working row of the first row held."""
     _held: NDArray[np.float32] | None = field(default=None, repr=False)
     """(outputs, rows, columns); NaN where not seen."""
 
+    def __post_init__(self) -> None:
+        self._first = row_needed(self.work, self.raster, self.top)
+
     def add(self, blend: Blend) -> Iterator[Blend]:
-        """Take the next rows; get those of the raster that are complete, a few at a time."""
+        """Take the next rows, the first of all being `row_needed` for `top`; get those of the raster that are complete, a few at a time."""
         if self.work == self.raster:
             self.top += len(blend.seen)
             yield blend
@@ -93,7 +101,7 @@ class RowsOntoRaster:
             bottom = min(self.top + step, until)
             yield self._resampled(held, bottom)
             self.top = bottom
-        spent = max(0, math.floor(until / size) - MARGIN - self._first)
+        spent = row_needed(self.work, self.raster, until) - self._first
         self._held, self._first = held[:, spent:], self._first + spent
 
     def _resampled(self, held: NDArray[np.float32], bottom: int) -> Blend:

@@ -19,9 +19,9 @@ from models.card import ModelCard
 from workspace.classes import ClassDef
 from workspace.files import replaced_on_success, write_text
 
-METHOD = 1
+METHOD = 2
 """To be raised whenever the same model makes another map of the same raster than it did in an earlier release."""
-_PARTS = ("{}.tif", "{}.tif.aux.xml", "{}.qml", "{}_confidence.tif")
+_PARTS = ("{}.tif", "{}.tif.aux.xml", "{}.qml", "{}_confidence.tif", "{}_probabilities.tif")
 """Files of a map; the first comes last, as it says that the map is there."""
 
 
@@ -35,9 +35,9 @@ def map_key(card: ModelCard, source: str, classes: Sequence[ClassDef], **setting
         settings: Whatever else was chosen; plain values.
 
     Returns:
-        Hexadecimal digits; None for a raster at an address, which may change without a sign.
+        Hexadecimal digits; None for a raster at an address, which may change without a sign, and for weights that were never saved.
     """
-    if is_url(source):
+    if is_url(source) or not card.weights_sha256:
         return None
     file = Path(source).stat()
     facts = {

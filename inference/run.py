@@ -6,6 +6,7 @@ Results appear raster by raster; a rerun (after a cancel, a kill or a full disk)
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import os
 import shutil
 import sys
@@ -13,11 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from errors import DiskFullError, ImageryError, InputMismatchError, TerratuneError
+from errors import DiskFullError, ImageryError, InputMismatchError, NoOverlapError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
 from inference.base_input import look_at
@@ -230,7 +231,7 @@ def _one_raster(job: _Job, raster: RasterToPredict) -> list[RasterReport]:
             folder / "change.tif",
             progress=lambda share: job.clock.tell(f"Comparing: {raster.name}", pixels * SHARE_OF_COMPARING, share),
         )
-    except (ImageryError, InputMismatchError) as error:
+    except (ImageryError, InputMismatchError, NoOverlapError) as error:
         _failed(job, raster, error)
         job.clock.done = done_before
         job.clock.finished(pixels * (len(SIDES) + SHARE_OF_COMPARING))
@@ -250,11 +251,15 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         return
     name = "new" if side == "after" else "old"
     source, classes = source_of(job.folder, raster), outputs_as(job.cards[side], job.classes)
-    find_more = job.settings.find_more if side == "after" else {}
-    looks = job.settings.test_time_augmentation
-    key = map_key(
-        job.card(side, raster.id), source, classes, band_names=raster.band_names, find_more=find_more, test_time_augmentation=looks
-    )
+    asked = job.settings
+    how: dict[str, Any] = {
+        "find_more": asked.find_more if side == "after" else {},
+        "band_names": raster.band_names,
+        **asked.model_dump(include={"thresholds", "predict_background", "test_time_augmentation", "merge_policy"}),
+    }
+    area = None if asked.area is None else place_of(job.folder, asked.area)
+    drawn = area and hashlib.sha256(area.read_bytes()).hexdigest()
+    key = map_key(job.card(side, raster.id), source, classes, **how, area=drawn, probabilities=asked.probabilities)
     if take_over(folder, side, key):
         job.clock.finished(pixels, before=True)
         job.reporter.event(kind="map", raster=raster.id, side=side)
@@ -264,11 +269,11 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         source,
         out,
         folder / f"{side}_confidence.tif",
-        band_names=raster.band_names,
-        device=job.settings.device,
+        folder / f"{side}_probabilities.tif" if asked.probabilities else None,
+        device=asked.device,
         classes=classes,
-        find_more=find_more,
-        test_time_augmentation=looks,
+        area=area,
+        **how,
         progress=lambda stage, share: job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share),
     )
     note_key(folder, side, key)
@@ -306,7 +311,9 @@ def _held_out(job: _Job, rasters: Sequence[RasterReport], tile_set: TileSet) -> 
         fact = f"None of the {total} held-out tiles of '{tile_set.name}' lies on the rasters that were predicted: there are no scores."
         job.notes.append(Problem(raster="", fact=fact, remedy="Predict the rasters that these tiles were cut from as well."))
     elif elsewhere:
-        job.notes.append(Problem(raster="", fact=f"{elsewhere} of {total} held-out tiles lie on rasters that were not predicted, and are not scored."))
+        job.notes.append(
+            Problem(raster="", fact=f"{elsewhere} of {total} held-out tiles lie on rasters that were not predicted, and are not scored.")
+        )
     return scores
 
 

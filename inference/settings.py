@@ -15,6 +15,7 @@ from workspace.places import place_of
 
 SETTINGS_FILE = "settings.json"
 Device = Literal["auto", "cpu", "cuda"]
+MergePolicy = Literal["mean", "max", "min"]
 
 
 class _Strict(BaseModel):
@@ -27,7 +28,9 @@ class RasterToPredict(_Strict):
     id: str = Field(pattern=r"^[a-z0-9]{4,32}$", description="Its id in the imagery list; names its folder in the results.")
     name: str = Field(description="Shown to people.")
     source: str = Field(description="Path (relative ones count from the project folder) or http(s) address.")
-    band_names: tuple[str, ...] = Field(default=(), description="What its bands are, where that is known better than the file does; none: as the file says.")
+    band_names: tuple[str, ...] = Field(
+        default=(), description="What its bands are, where that is known better than the file does; none: as the file says."
+    )
     shown_bands: tuple[int, ...] = Field(default=(1, 2, 3), description="Bands of the pictures for reports, 1-based: one or three.")
     stretch: Stretch | None = Field(default=None, description="Display stretch of these bands; none: 8-bit values as they are.")
 
@@ -50,12 +53,29 @@ class PredictionSettings(_Strict):
     tile_set: str | None = Field(default=None, description="Folder of the tile set whose held-out places both models are scored on.")
     truths: tuple[TruthRaster, ...] = ()
     find_more: dict[int, Annotated[float, Field(gt=0)]] = Field(
-        default={}, description="Factor on the odds of a class of the new model, by class value: above 1 finds more of it, below 1 is surer."
+        default={},
+        description="Factor on the odds of a class of the new model, by class value: above 1 finds more of it, below 1 is surer.",
     )
     test_time_augmentation: bool = Field(
         default=False,
         title="Look at every place eight times",
         description="Both models see each piece turned and mirrored, and the mean of the eight answers counts: steadier maps, eight times the time.",
+    )
+    merge_policy: MergePolicy = Field(
+        default="mean", description="What counts of the eight answers: mean, or the highest (max) or lowest (min) of each class."
+    )
+    thresholds: dict[int, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default={},
+        description="Least probability of a class, by class value, for both models: where no class reaches its own, it is background.",
+    )
+    predict_background: bool = Field(default=True, description="Background may be the answer; if not, each pixel gets the likeliest class.")
+    probabilities: bool = Field(
+        default=False,
+        title="Also keep how likely each class is",
+        description="A further file for each map, with a layer for each class: its probability in percent. It takes room on the disk.",
+    )
+    area: str | None = Field(
+        default=None, description="Vector file: nothing outside its polygons is predicted. Relative paths count from the project folder."
     )
     device: Device = "auto"
 

@@ -62,6 +62,8 @@ def card_for(tile_set: TileSet, bands: tuple[str, ...]) -> ModelCard:
 class Listening(nn.Module):
     """Says background everywhere and keeps what it was shown."""
 
+    stride = 1
+
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[np.ndarray] = []

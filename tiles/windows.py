@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-
-LEAST_WEIGHT = 0.01
 
 
 def tile_windows(width: int, height: int, tile_size: int, stride: int) -> list[tuple[int, int]]:
@@ -33,11 +33,52 @@ def starts(length: int, tile_size: int, stride: int) -> list[int]:
     return found if found[-1] == last else [*found, last]
 
 
-def blend_weights(tile_size: int) -> NDArray[np.float32]:
-    """(tile_size, tile_size) weights for averaging overlapping predictions: 1 in the middle, smoothly falling, never zero.
+@dataclass(frozen=True)
+class Windows:
+    """Evenly spread windows along one side of an image."""
 
-    The raised cosine sin^2(pi (i + 1/2) / n) in each direction (with half-overlapping windows these add up to one everywhere
-    inside), not below 0.01 so that pixels under a single window's edge are kept.
+    length: int
+    """Of the side, pixels."""
+    size: int
+    """Of each window, pixels."""
+    starts: tuple[int, ...]
+    """Ascending, each once; the first is 0, the last window ends where the side does."""
+
+    def shares(self) -> NDArray[np.float32]:
+        """(windows, size): what each window has to say at each of its pixels, from 0 to 1; together 1 at every pixel of the side.
+
+        Where two windows overlap, the quarter of the overlap at the rim of each is left to the other, as a network knows least there; between
+        these the share changes linearly. At the ends of the side, where there is no other window, it is 1.
+        """
+        starts, middle = np.array(self.starts), np.arange(self.size) + 0.5
+        common = self.size - np.diff(starts)
+        before, after = np.append(1, common), np.append(common, 1)
+        rising = (middle - before[:, None] / 4) / np.maximum(before[:, None] / 2, 1)
+        falling = (self.size - middle - after[:, None] / 4) / np.maximum(after[:, None] / 2, 1)
+        rising[0], falling[-1] = 1, 1
+        raw = np.clip(np.minimum(rising, falling), 0, 1)
+        total = np.zeros(self.length)
+        for start, shares in zip(self.starts, raw, strict=True):
+            total[start : start + self.size] += shares
+        return np.stack([shares / total[start : start + self.size] for start, shares in zip(self.starts, raw, strict=True)]).astype(
+            np.float32
+        )
+
+
+def even_windows(length: int, largest: int, overlap: int, multiple: int = 1) -> Windows:
+    """As few windows as cover a side, all of one size, evenly spread.
+
+    Args:
+        length: Of the side, pixels.
+        largest: No window is larger.
+        overlap: Neighbours share at least so many pixels; below `largest`.
+        multiple: Windows are this or a multiple of it, unless a single one, or `largest`, does.
     """
-    ramp = np.sin(np.pi * (np.arange(tile_size) + 0.5) / tile_size) ** 2
-    return np.maximum(np.outer(ramp, ramp), LEAST_WEIGHT).astype(np.float32)
+    if length < 1 or not 0 <= overlap < largest:
+        raise ValueError(f"No windows of {largest} that share {overlap} over {length} pixels.")
+    if length <= largest:
+        return Windows(length, length, (0,))
+    count = -(-(length - overlap) // (largest - overlap))
+    size = min(largest, -(-(length + (count - 1) * overlap) // (count * multiple)) * multiple)
+    starts = np.rint(np.linspace(0, length - size, count)).astype(int)
+    return Windows(length, size, tuple(sorted(set(starts.tolist()))))

@@ -44,6 +44,8 @@ def card(classes: tuple[ClassDef, ...], bands: tuple[str, ...] = ("red", "green"
 class BrightAbove(nn.Module):
     """Class 1 where red is above the threshold, class 2 where blue is; logits by a 1x1 convolution, so no pixel sees another."""
 
+    stride = 1
+
     def __init__(self, threshold: float, classes: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, classes + 1, 1)

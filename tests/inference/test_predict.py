@@ -34,7 +34,7 @@ def test_a_brightness_threshold_gives_exactly_the_bright_pixels(tmp_path, shape)
 
 
 def test_strips_blocks_and_windows_leave_no_seam(tmp_path, monkeypatch):
-    monkeypatch.setattr("inference.predict.STRIP_BYTES", 1)  # strips as narrow as they get: 512 columns
+    monkeypatch.setattr("inference.scan.STRIP_BYTES", 1)  # strips as narrow as they get: 512 columns
     values = picture(700, 1300)
     source = write_raster(tmp_path / "in.tif", values)
     predict_raster(bright_bundle(), str(source), tmp_path / "out.tif", window_px=256, overlap_px=32)
@@ -177,7 +177,7 @@ def blocks_of(shape: tuple[int, int], side: int) -> np.ndarray:
 @pytest.mark.parametrize("strip_bytes", [1, 64 * 2**20])
 def test_a_much_finer_raster_is_shown_at_the_models_resolution_and_drawn_back(tmp_path, monkeypatch, strip_bytes):
     """Squares of 2.5 m in pixels of 0.1 m, for a model of 0.5 m: each working pixel lies within one square."""
-    monkeypatch.setattr("inference.predict.STRIP_BYTES", strip_bytes)
+    monkeypatch.setattr("inference.scan.STRIP_BYTES", strip_bytes)
     fine = Affine(0.1, 0, 500_000, 0, -0.1, 3_700_000)
     values = blocks_of((700, 1900), 25)
     values[:, 300:303, 700:705] = 0
@@ -211,7 +211,7 @@ def test_strips_of_a_resampled_raster_leave_no_seam(tmp_path, monkeypatch):
     bundle = load_bundle(saved_bundle(tmp_path / "model", (PAVED, UNPAVED)))
     source = write_raster(tmp_path / "in.tif", picture(300, 1400), transform=Affine(0.2, 0, 500_000, 0, -0.2, 3_700_000))
     predict_raster(bundle, str(source), tmp_path / "a.tif", tmp_path / "a_sure.tif", window_px=64, overlap_px=32)
-    monkeypatch.setattr("inference.predict.STRIP_BYTES", 1)
+    monkeypatch.setattr("inference.scan.STRIP_BYTES", 1)
     predict_raster(bundle, str(source), tmp_path / "b.tif", tmp_path / "b_sure.tif", window_px=64, overlap_px=32)
     assert np.array_equal(read(tmp_path / "a.tif"), read(tmp_path / "b.tif"))
     assert np.array_equal(read(tmp_path / "a_sure.tif"), read(tmp_path / "b_sure.tif"))

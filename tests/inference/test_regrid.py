@@ -3,14 +3,14 @@ import pytest
 
 from inference.mosaic import Blend
 from inference.regrid import RowsOntoRaster, strips_onto
-from tiles.windows import tile_windows
+from tiles.windows import even_windows
 
 
 def onto(share: np.ndarray, raster: tuple[int, int], strip_px: int = 10_000, rows: int = 10_000, seen: np.ndarray | None = None) -> np.ndarray:
     """The probability of class 1 on the raster's pixels (NaN where not seen), from working pixels fed `rows` at a time."""
     seen = np.ones(share.shape, bool) if seen is None else seen
     out = np.full(raster, np.nan)
-    for strip in strips_onto(tile_windows(share.shape[1], share.shape[0], 16, 16), share.shape, raster, 16, strip_px):
+    for strip in strips_onto(even_windows(share.shape[1], 16, 0), share.shape, raster, strip_px):
         part = RowsOntoRaster(share.shape, raster, strip)
         columns = np.s_[strip.lattice.left : strip.lattice.right]
         for row in range(0, len(share), rows):

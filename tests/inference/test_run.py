@@ -120,7 +120,7 @@ def test_exact_truth_shows_what_was_forgotten(tmp_path, models):
     assert paved.forgotten and paved.truth_pixels == 64 * 80
 
 
-def test_the_process_can_be_cancelled_at_once_and_leaves_nothing_half_done(tmp_path, models):
+def test_the_process_can_be_cancelled_at_once_and_leaves_no_half_map(tmp_path, models):
     job = make_job(tmp_path, models, sizes=((3000, 3000),))
     start_job(job, "inference.run")
     deadline = time.time() + 60
@@ -132,7 +132,7 @@ def test_the_process_can_be_cancelled_at_once_and_leaves_nothing_half_done(tmp_p
         time.sleep(0.05)
     assert job_status(job).state == "cancelled", (job / "log.txt").read_text()
     assert time.time() - asked < 4  # under two on an idle machine
-    assert not list(job.glob("aaa0/*after*")) and not list(job.glob("aaa0/.*"))
+    assert not list(job.glob("aaa0/*after*.tif")) and not list(job.glob("aaa0/.*"))
 
 
 def test_the_command_reports_a_missing_folder():

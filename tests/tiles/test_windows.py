@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tiles.windows import blend_weights, tile_windows
+from tiles.windows import even_windows, tile_windows
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,38 @@ def test_impossible_windows_are_refused(size, stride):
         tile_windows(100, 100, size, stride)
 
 
-def test_weights_are_smooth_never_zero_and_add_up_inside():
-    weights = blend_weights(64)
-    assert weights.dtype == np.float32
-    assert weights.shape == (64, 64)
-    assert weights.min() > 0
-    assert weights[31, 31] == pytest.approx(1, abs=0.01)
-    middle = weights[32]
-    assert np.allclose(middle[:32] + middle[32:], 1, atol=0.02)
-    assert np.abs(np.diff(middle)).max() < 0.06
+SIDES = [(4096, 832, 96, 16), (60_000, 832, 128, 32), (100, 64, 16, 1), (130, 64, 63, 1), (65, 64, 0, 1), (64, 64, 20, 32), (33, 64, 0, 1), (1100, 512, 64, 32)]
+
+
+@pytest.mark.parametrize(("length", "largest", "overlap", "multiple"), SIDES)
+def test_windows_are_spread_evenly_and_share_what_they_should(length, largest, overlap, multiple):
+    windows = even_windows(length, largest, overlap, multiple)
+    steps = np.diff(windows.starts)
+    assert windows.starts[0] == 0 and windows.starts[-1] + windows.size == length and windows.size <= largest
+    assert (windows.size - steps >= overlap).all() and (steps > 0).all() and np.ptp(steps) <= 1 if len(steps) else windows.size == length
+    assert len(windows.starts) == max(1, -(-(length - overlap) // (largest - overlap)))  # no fewer would do
+    assert windows.size in {length, largest} or windows.size % multiple == 0
+
+
+@pytest.mark.parametrize(("length", "largest", "overlap", "multiple"), SIDES)
+def test_what_windows_have_to_say_adds_up_to_one_everywhere_up_to_the_ends(length, largest, overlap, multiple):
+    windows = even_windows(length, largest, overlap, multiple)
+    total = np.zeros(length)
+    for start, share in zip(windows.starts, windows.shares(), strict=True):
+        assert share.dtype == np.float32 and share.min() >= 0
+        total[start : start + windows.size] += share
+    np.testing.assert_allclose(total, 1, atol=1e-7)
+
+
+def test_the_rim_of_a_window_is_left_to_its_neighbour():
+    windows = even_windows(104, 64, 24)
+    assert windows.starts == (0, 40) and windows.size == 64
+    left, right = windows.shares()
+    assert (left[:46] == 1).all() and (left[58:] == 0).all() and (right[:6] == 0).all() and (right[18:] == 1).all()
+    assert (np.diff(left[46:58]) < 0).all() and np.abs(np.diff(left)).max() < 0.1
+
+
+@pytest.mark.parametrize(("largest", "overlap"), [(64, 64), (64, -1), (0, 0)])
+def test_impossible_even_windows_are_refused(largest, overlap):
+    with pytest.raises(ValueError, match="No windows"):
+        even_windows(100, largest, overlap)

@@ -1,0 +1,62 @@
+"""A network that answers the same with less work: what batch normalisation does is put into the convolutions before it. For prediction only.
+
+In evaluation mode it multiplies and adds numbers that are known beforehand (Markuš 2018, "Fusing batch normalization and convolution in runtime").
+Which of the two follow one another is seen from one small pass, so any network will do, and what was fused has to answer that pass as before.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+SIDE_PX = 128
+TOLERANCE = 1e-4
+"""Largest difference of two answers, in shares of the largest of them: what float32 may round."""
+
+
+def fused(network: nn.Module, bands: int) -> nn.Module:
+    """A copy of `network` without the batch normalisations that follow a convolution; `network` itself where there are none.
+
+    Args:
+        network: In evaluation mode, float32; takes (n, bands, rows, columns). Not changed.
+        bands: Of its input.
+    """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        return network
+    first = next(network.parameters())
+    made = copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})  # sharing all numbers
+    image = torch.randn((1, bands, SIDE_PX, SIDE_PX), generator=torch.Generator().manual_seed(0)).to(first.device)
+    with torch.inference_mode(False), torch.no_grad():
+        before, pairs = _followed(made, image)
+        names = {module: name for name, module in made.named_modules()}
+        for conv, norm in pairs:
+            made.set_submodule(names[conv], fuse_conv_bn_eval(conv, norm).to(memory_format=torch.channels_last))
+            made.set_submodule(names[norm], nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity())
+        after = made(image)
+    close = bool((after - before).abs().max() <= TOLERANCE * before.abs().max())
+    return made if close else network
+
+
+def _followed(network: nn.Module, image: Tensor) -> tuple[Tensor, list[tuple[nn.Conv2d, nn.BatchNorm2d]]]:
+    """What the network answers, and which convolutions are followed by which normalisations; both ran once only."""
+    given: list[tuple[nn.Conv2d, Tensor]] = []
+    taken: list[tuple[nn.BatchNorm2d, Tensor]] = []
+
+    def listen(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(module, nn.Conv2d):
+            given.append((module, output))
+        elif isinstance(module, nn.BatchNorm2d):
+            taken.append((module, inputs[0]))
+
+    hooks = [module.register_forward_hook(listen) for module in network.modules()]
+    answer: Tensor = network(image)
+    for hook in hooks:
+        hook.remove()
+    runs = [module for module, _ in given + taken]
+    pairs = [(conv, norm) for norm, its_input in taken for conv, its_output in given if its_input is its_output]
+    return answer, [(conv, norm) for conv, norm in pairs if runs.count(conv) == runs.count(norm) == 1]

@@ -1,0 +1,127 @@
+"""Finished rows of a prediction, kept on disk until all are there: what was cancelled or killed goes on after the last of them.
+
+Beside the result to be made lies the folder `<name>.unfinished`: `key` says what it is made from, and each piece is a small GeoTIFF of some rows
+of one strip and one layer, renamed when complete. The pieces are the journal. At the end a virtual raster over them is copied into the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from errors import WorkspaceError
+from imagery.grid import Grid
+from imagery.write import open_tiled_gtiff
+from inference.mosaic import NODATA
+from workspace.files import replaced_on_success, write_text
+
+KEY_FILE = "key"
+
+
+@contextlib.contextmanager
+def unfinished(result: Path, key: str | None) -> Iterator[Path]:
+    """The folder of the pieces of `result`; gone when the block succeeds, and kept for the next time when it does not.
+
+    Args:
+        result: File to be made.
+        key: Names all that decides its pixels: pieces of another key are thrown away. None: nothing is kept.
+    """
+    folder = result.with_name(f"{result.stem}.unfinished")
+    if key is None or _key_of(folder) != key:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        write_text(folder / KEY_FILE, key or "")
+    try:
+        yield folder
+    except BaseException:
+        if key is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Pieces:
+    """The pieces in a folder.
+
+    Args:
+        folder: From `unfinished`.
+        grid: Of the result.
+        bands: Of each layer.
+    """
+
+    def __init__(self, folder: Path, grid: Grid, bands: Sequence[int]) -> None:
+        self.folder, self.grid, self.bands = folder, grid, tuple(bands)
+
+    def finished(self, left: int) -> int:
+        """Rows that are finished of the strip that starts at column `left`."""
+        last = len(self.bands) - 1
+        return max((_place(path)[3] for path in self.folder.glob(f"{last}-{left}-*.tif")), default=0)
+
+    def write(self, left: int, top: int, layers: Sequence[NDArray[np.uint8]]) -> None:
+        """Keep some rows of a strip: of each layer (bands, rows, columns). The last layer's piece says that they are finished.
+
+        Raises:
+            DiskFullError: there was no room.
+            WorkspaceError: the folder cannot be written to.
+        """
+        for layer, values in enumerate(layers):
+            count, rows, columns = values.shape
+            place = self.grid.window(left, top, columns, rows)
+            with replaced_on_success(self.folder / f"{layer}-{left}-{left + columns}-{top}-{top + rows}.tif") as path:
+                try:
+                    with open_tiled_gtiff(path, place, count, "uint8", NODATA) as file:
+                        file.write(values)
+                except RasterioError as error:
+                    raise WorkspaceError(
+                        f"The map could not be written ({error}).",
+                        "Check that the project folder can be written to and that the disk has room.",
+                    ) from error
+                with path.open("rb") as written:
+                    os.fsync(written.fileno())
+
+    def together(self, layer: int) -> Path:
+        """A virtual raster over all pieces of a layer."""
+        root = ET.Element("VRTDataset", rasterXSize=str(self.grid.width), rasterYSize=str(self.grid.height))
+        for band in range(1, self.bands[layer] + 1):
+            element = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(band))
+            ET.SubElement(element, "NoDataValue").text = str(NODATA)
+            for path in sorted(self.folder.glob(f"{layer}-*.tif")):
+                left, right, top, bottom = _place(path)
+                _add_source(element, path.name, band, (left, top, right - left, bottom - top))
+        path = self.folder / f"{layer}.vrt"
+        path.write_text(ET.tostring(root, encoding="unicode"), encoding="utf-8")
+        with rasterio.open(path, "r+") as file:
+            file.crs, file.transform = self.grid.crs, self.grid.transform
+        return path
+
+
+def _place(path: Path) -> tuple[int, int, int, int]:
+    """(left, right, top, bottom) from the name of a piece."""
+    _, left, right, top, bottom = map(int, path.stem.split("-"))
+    return left, right, top, bottom
+
+
+def _add_source(band: ET.Element, name: str, number: int, place: tuple[int, int, int, int]) -> None:
+    left, top, columns, rows = map(str, place)
+    source = ET.SubElement(band, "SimpleSource")
+    ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = name
+    ET.SubElement(source, "SourceBand").text = str(number)
+    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=columns, ySize=rows)
+    ET.SubElement(source, "DstRect", xOff=left, yOff=top, xSize=columns, ySize=rows)
+
+
+def _key_of(folder: Path) -> str | None:
+    try:
+        return (folder / KEY_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
