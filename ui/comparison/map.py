@@ -20,6 +20,7 @@ from ui import maps
 from ui.canvas import view_map
 from ui.comparison.choices import KEY
 from ui.comparison.places import gone_to
+from ui.comparison.shape_layer import add_shown_shapes
 from ui.comparison.sides import OPACITY, Side, add_result, add_side, shown_classes, side_choice
 from ui.frame import tile_token
 from ui.label_next import add_square
@@ -114,10 +115,12 @@ def two_sides(
         for column, side, own_key in zip(st.columns(2, gap="small"), chosen, (key, f"{key}:right"), strict=True):
             with column:
                 m = _map_of(project, visible, go)
+                add_shown_shapes(m, job)
                 add_side(m, project, job, side, visible, rasters)
                 view_map(m, key=own_key, height=MAP_HEIGHT_PX, link=(key, side.short), go=_wish(go))
         return
     m = _map_of(project, visible, go)
+    add_shown_shapes(m, job)
     if chosen[0] == chosen[1]:
         add_side(m, project, job, chosen[0], visible, rasters)
     else:
@@ -142,6 +145,7 @@ def changes_map(project: Project, job: Path, visible: Sequence[Raster], go: Mapp
         )
         values = _class_filter(report) if report else []
     m = _map_of(project, visible, go)
+    add_shown_shapes(m, job)
     what = f"changes.{''.join(map(str, sorted(kinds)))}.{'_'.join(map(str, sorted(values))) or 'all'}" if kinds else ""
     for raster in visible:
         if what:

@@ -11,6 +11,7 @@ from inference.report import REPORT_FILE, Report, read_report
 from ui.comparison.choices import KEY, OVER
 from ui.comparison.places import places_tab
 from ui.comparison.scores import areas_tab, scores_tab
+from ui.comparison.shapes import shapes_tab
 from ui.comparison.take_away import delete_button, take_away_tab
 from ui.job_panel import seconds_in_words
 from ui.problems import explained, plain, show_problem
@@ -83,8 +84,14 @@ def stopped(job: Path, status: JobStatus) -> None:
 def numbers(project: Project, job: Path, report: Report) -> None:
     for problem in report.failed:
         show_problem(f"{problem.raster} was left out: {problem.fact}", problem.remedy)
-    scores, areas, places, take = st.tabs(
-        [":material/target: Scores", ":material/square_foot: Areas", ":material/pin_drop: Places", ":material/download: Take away"]
+    scores, areas, places, shapes, take = st.tabs(
+        [
+            ":material/target: Scores",
+            ":material/square_foot: Areas",
+            ":material/pin_drop: Places",
+            ":material/polyline: Shapes",
+            ":material/download: Take away",
+        ]
     )
     with scores:
         scores_tab(report)
@@ -92,6 +99,8 @@ def numbers(project: Project, job: Path, report: Report) -> None:
         areas_tab(report)
     with places:
         places_tab(project, job, report, MODULE)
+    with shapes:
+        shapes_tab(project, job, report)
     with take:
         take_away_tab(project, job, report)
         delete_button(job)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from errors import JobError
-from inference.vectors.run import ShapesAsked, make, read_asked, read_made, shapes_file
+from inference.vectors.asked import ShapesAsked, read_asked, read_made, shapes_file
+from inference.vectors.run import make
 from inference.vectors.settings import BuildingSettings, PolygonSettings
 from tests.inference.vectors.makers import class_map
 from workspace.jobs import job_status, run_job
