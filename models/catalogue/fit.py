@@ -9,7 +9,7 @@ from typing import Literal
 
 from errors import InputMismatchError
 from models.architecture import Architecture
-from models.bands import unnamed
+from models.bands import COLOURS, meanings, unnamed
 from models.card import RESOLUTION_FACTOR, ModelInput, band_order, reading_factor
 from models.catalogue.published import PublishedModel
 from models.catalogue.runs_here import runs_here
@@ -22,10 +22,14 @@ TRAINED_FOR = frozenset({"semantic segmentation", "roads"})
 
 # How far a model is from imagery, for the order of a list: about doublings of pixel size. Judgement, not measured.
 _MISSING_BANDS = 6.0
+_EACH_BAND = 0.5
 _OTHER_NUMBERS = 0.7
 _BANDS_IN_ORDER = 0.5
 _BANDS_GUESSED = 1.5
-_UNUSED_BAND = 0.1
+_EACH_GUESS = 0.1
+_UNUSED_BAND = 0.05
+_NO_COLOURS = 3.0
+_CARE = 0.3
 _NOT_FROM_ABOVE = 1.2
 _UNKNOWN_SIZE = 1.3
 _NO_LICENCE = 0.5
@@ -70,7 +74,8 @@ def fit(model: PublishedModel, image: Imagery) -> Fit:
     found = [_bands(model, image), _numbers(model, image), _pixels(model, image)]
     level = max((one.level for one in found), key=LEVELS.index)
     notes = tuple(note for one in sorted(found, key=lambda one: -LEVELS.index(one.level)) for note in one.notes)
-    return Fit(level, notes, sum(one.distance for one in found) + (0.0 if model.licence else _NO_LICENCE))
+    more = (0.0 if level == "suits" else _CARE) + (0.0 if model.licence else _NO_LICENCE)
+    return Fit(level, notes, sum(one.distance for one in found) + more)
 
 
 def overall(model: PublishedModel, images: Sequence[Imagery]) -> Fit | None:
@@ -109,22 +114,23 @@ def starts_for(models: Iterable[PublishedModel], image: Imagery, task: str = "")
 def _bands(model: PublishedModel, image: Imagery) -> Fit:
     if not model.bands:
         return Fit("suits", (), 0.0)
+    no_colours = 0.0 if COLOURS & set(meanings(model.bands)) else _NO_COLOURS
     try:
         order = band_order(_contract(model), image.bands)
     except InputMismatchError as error:
         if not model.is_encoder and model.loader != "bundle":
             return Fit("no", (str(error),), _MISSING_BANDS)
-        return Fit(
-            "everything",
-            (
-                f"{error.fact} Train 'Everything', then all bands are learnt anew; or, where the names are wrong, say on the Imagery page what the bands are.",
-            ),
-            _MISSING_BANDS,
+        remedy = (
+            "Train 'Everything', then all bands are learnt anew; or, where the names are wrong, say on the Imagery page what the bands are."
         )
+        return Fit("everything", (f"{error.fact} {remedy}",), _MISSING_BANDS + _EACH_BAND * len(model.bands) + no_colours)
     unused = len(image.bands) - len(order)
     if unnamed(image.bands) and not unnamed(model.bands):
-        note = f"The imagery does not name its bands: they are taken in order as {', '.join(model.bands)}. If that is wrong, say on the Imagery page what they are."
-        return Fit("care" if unused else "suits", (note,), _BANDS_GUESSED + _UNUSED_BAND * unused if unused else _BANDS_IN_ORDER)
+        taken = f"The imagery does not name its bands: they are taken in order as {', '.join(model.bands)}."
+        note = f"{taken} If that is wrong, say on the Imagery page what they are."
+        if not unused:
+            return Fit("suits", (note,), _BANDS_IN_ORDER)
+        return Fit("care", (note,), _BANDS_GUESSED + _EACH_GUESS * len(order) + _UNUSED_BAND * unused + no_colours)
     notes = (f"It reads {', '.join(model.bands)}; the imagery's other bands are not used.",) if unused else ()
     return Fit("suits", notes, _UNUSED_BAND * unused)
 

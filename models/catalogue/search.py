@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from models.bands import meanings
+from models.bands import COLOURS, meanings
 from models.catalogue.published import PublishedModel
 from models.catalogue.runs_here import held, runs_here
 
 LicenceKind = Literal["open", "non-commercial", "own terms", "not stated"]
 LICENCE_KINDS: tuple[LicenceKind, ...] = ("open", "non-commercial", "own terms", "not stated")
-COLOURS = frozenset({"red", "green", "blue"})
 GROUND_SIZES: dict[str, tuple[float, float]] = {
     "below 0.3 m": (0.0, 0.3),
     "0.3 to 1 m": (0.3, 1.0),

@@ -18,7 +18,9 @@ def test_two_bands_never_get_the_same_meaning():
     ("names", "expected"),
     [
         (["B2", "B3", "B4", "B8"], ("blue", "green", "red", "nir")),
-        (["B2", "B3", "B4", "B5", "B8", "B8A"], ("blue", "green", "red", "b5", "nir", "b8a")),
+        (["B2", "B3", "B4", "B5", "B8", "B8A"], ("blue", "green", "red", "b05", "nir", "b8a")),
+        (["B1", "B2", "B3", "B4", "B8", "B8A", "B9", "B11"], ("coastal", "blue", "green", "red", "nir", "b8a", "b09", "b11")),
+        (["B01", "B05", "B11"], ("coastal", "b05", "b11")),
         (["B2", "B3", "B4", "B5", "B8"], ("b2", "b3", "b4", "b5", "b8")),
         (["B1", "B2", "B3", "B4"], ("b1", "b2", "b3", "b4")),
     ],
