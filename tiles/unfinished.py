@@ -149,6 +149,16 @@ class UnfinishedSet:
         return Progress([_tile(line) for line in lines[TILES_FILE]], dict(map(json.loads, lines[CHECKSUMS_FILE])), state)
 
 
+def clear_away(folder: Path) -> None:
+    """Remove what killed processes left when they made this set; what is at work at this moment stays.
+
+    Args:
+        folder: Of the set, whether it is there or not.
+    """
+    for left in _leftovers(folder):
+        _remove_unlocked(left)
+
+
 def _append(path: Path, lines: Iterable[str]) -> None:
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from errors import TerratuneError
+from imagery.raster import inspect_raster, tidy_name
 from imagery.read import display_name, is_url
 from labeling.export import export_tiles
 from labeling.export.area import read_mask
@@ -49,13 +50,20 @@ def export(
     labels_crs: Annotated[
         str | None, typer.Option(help="CRS of label and mask files that do not say theirs, for example EPSG:26911.")
     ] = None,
+    band_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the bands of an image are, in the order of the file, divided by commas (red,green,blue,nir): once for all images, or "
+            "once for each in their order. Else as the files say."
+        ),
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="File with polygons: only tiles that lie completely inside are written.")] = None,
 ) -> None:
     """Cut imagery and labels into a folder of training tiles, split into training and validation by place."""
     if not labels and FORMATS[settings.metadata_format].has_classes:
         raise typer.BadParameter("--labels: give a file with labels. Only tiles that are images alone (--format Export_Tiles) need none.")
     try:
-        images = _sources(image)
+        images = _sources(image, band_names or [])
         inside = None if mask is None else read_mask(mask, labels_crs)
         table, schema = no_labels(), ClassSchema(classes=())
         if labels:
@@ -88,12 +96,25 @@ def summary(tile_set: TileSet) -> str:
     return "\n".join(lines)
 
 
-def _sources(images: Sequence[str]) -> list[ImageSource]:
+def _sources(images: Sequence[str], band_names: Sequence[str]) -> list[ImageSource]:
     """Names tell the images apart: the file's, with a number where two files have the same."""
+    if len(band_names) not in {0, 1, len(images)}:
+        raise typer.BadParameter(f"--band-names: given {len(band_names)} times for {len(images)} images. Give it once, or once for each.")
+    named = list(band_names or [""]) * (1 if len(band_names) == len(images) else len(images))
     found: list[ImageSource] = []
-    for image in images:
+    for image, bands in zip(images, named, strict=True):
         source = image if is_url(image) else str(Path(image).absolute())
         stem = Path(display_name(source)).stem
         twins = sum(s.name == stem or s.name.startswith(f"{stem} (") for s in found)
-        found.append(ImageSource(name=f"{stem} ({twins + 1})" if twins else stem, source=source))
+        found.append(ImageSource(name=f"{stem} ({twins + 1})" if twins else stem, source=source, band_names=_bands(bands, source)))
     return found
+
+
+def _bands(text: str, source: str) -> tuple[str, ...]:
+    """Names from 'red,green,blue'; none from ''."""
+    names = tuple(tidy_name(name) for name in text.split(",")) if text else ()
+    if names and (
+        len(names) != (count := inspect_raster(source, try_pixels=False).count) or not all(names) or len(set(names)) < len(names)
+    ):
+        raise typer.BadParameter(f"--band-names: '{text}' are no distinct names for the {count} bands of {display_name(source)}.")
+    return names

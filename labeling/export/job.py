@@ -6,6 +6,7 @@ run again and gives the same tiles. See `workspace.jobs` for status, log and can
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import time
@@ -23,6 +24,7 @@ from labeling.export import export_tiles
 from labeling.export.plan import no_labels
 from labeling.export.settings import ExportSettings, ImageSource
 from labeling.label_sources import labels_of_rasters
+from tiles.unfinished import clear_away
 from workspace.classes import ClassSchema
 from workspace.files import disk_full_explained, write_json, write_text
 from workspace.jobs import JobReporter, job_status, process_alive, run_job, start_job
@@ -118,8 +120,10 @@ def export_jobs(project: Project) -> list[Path]:
 
 
 def forget_job(folder: Path) -> None:
-    """Delete the note of an export that has ended; the tiles it made stay."""
+    """Delete the note of an export that has ended, and what it left half done; the tiles it made stay."""
     if job_status(folder).ended:
+        with contextlib.suppress(JobError):
+            clear_away((folder / read_job(folder).out).resolve())
         shutil.rmtree(folder, ignore_errors=True)
 
 

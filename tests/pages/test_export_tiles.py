@@ -176,8 +176,14 @@ def test_a_job_cut_off_is_told(project, tmp_path):
     folder = export_jobs(project)[0]
     os.kill(read_json(folder / "process.json")["pid"], signal.SIGKILL)
     time.sleep(2.2)
-    assert "cut off" in text_of(open_page(project).warning)
+    left = project.tiles_folder / ".tiles.0123abcd.part"
+    left.mkdir()
+    page = open_page(project)
+    assert "cut off" in text_of(page.warning)
     assert list_tile_sets(project.tiles_folder) == []
+    click(page, "dismiss")
+    assert export_jobs(project) == []
+    assert not left.exists(), "what nobody wants to go on with"
 
 
 def test_a_damaged_tile_set_does_not_take_the_page_with_it(project, tmp_path):

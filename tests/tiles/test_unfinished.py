@@ -8,7 +8,7 @@ import shapely
 
 from errors import TileSetError
 from tiles.objects import TileObject
-from tiles.unfinished import FinishedTile, Progress, UnfinishedSet, WrittenTile
+from tiles.unfinished import FinishedTile, Progress, UnfinishedSet, WrittenTile, clear_away
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of nothing."""
@@ -102,3 +102,14 @@ def test_leftovers_of_this_set_alone_are_cleared_away(tmp_path, left):
     (tmp_path / "set").mkdir()
     with UnfinishedSet(tmp_path / "set", "key"):
         assert not (tmp_path / ".set.0123abcd.old").exists(), "the set that was to take its place is there"
+
+
+def test_what_was_left_can_be_cleared_away_but_not_what_is_at_work(tmp_path, left):
+    (tmp_path / ".other.0123abcd.part").mkdir()
+    (tmp_path / "set").mkdir()
+    with UnfinishedSet(tmp_path / "set", "key") as at_work:
+        clear_away(tmp_path / "set")
+        assert at_work.path.exists()
+        (tmp_path / ".set.0123abcd.part").mkdir()
+        clear_away(tmp_path / "set")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.0123abcd.part", "set"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -233,6 +234,25 @@ def test_every_setting_is_an_option(scene):
     said = CliRunner().invoke(app, ["--help"]).output
     for name in ExportSettings.model_fields:
         assert f"--{'format' if name == 'metadata_format' else name.replace('_', '-')}" in said
+
+
+def test_bands_are_named_for_all_images_or_for_each(scene, tmp_path):
+    labels = write_labels(tmp_path / "l.gpkg", [1, 2], [line(5), line(580)])
+    other = Path(shutil.copy(scene, tmp_path / "other.tif"))
+
+    def exported(*names):
+        more = [text for name in names for text in ("--band-names", name)]
+        result = export(scene, labels, tmp_path / "out", "--image", str(other), *more)
+        assert result.exit_code == 0, result.output
+        return open_tile_set(tmp_path / "out").record.band_names
+
+    assert exported("NIR, red ,Green") == ("nir", "red", "green")
+    assert exported("nir,red,green", "nir,red,green") == ("nir", "red", "green")
+    for names in (["nir,red"], ["red,red,green"], ["nir,,red"], ["a,b,c"] * 3):
+        wrong = export(scene, labels, tmp_path / "wrong", "--image", str(other), *(text for name in names for text in ("--band-names", name)))
+        assert wrong.exit_code == 2
+        assert "--band-names" in wrong.output
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_boxes_in_pixels_lie_on_the_picture_that_they_name(scene, tmp_path):
