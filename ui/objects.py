@@ -41,6 +41,8 @@ SEARCH = "search"
 """In the address: the search that is shown."""
 MOST_SHOWN = 2000
 """Objects that are drawn on the map, the surest first."""
+MOST_LISTED = 5
+"""Pictures of which each file has a link of its own; the files of all come together."""
 MAP_HEIGHT_PX = 560
 COPIES = {"": "none", "pixelate": "in coarse cells", "blur": "blurred"}
 
@@ -255,8 +257,8 @@ def _results(project: Project, job: Path, report: ObjectReport) -> None:
         show_problem(f"{problem.raster}: {problem.fact}", problem.remedy)
     for note in report.notes[:3]:
         st.caption(f":material/info: {plain(f'{note.raster}: {note.fact}')}")
-    lines = []
-    for raster in report.rasters:
+    lines = [f"- {download_link(project, job, 'Everything (ZIP)', '.zip')}: all pictures"] if len(report.rasters) > 1 else []
+    for raster in report.rasters[:MOST_LISTED]:
         for name, title, what in (
             (OBJECTS_FILE, f"Objects on {raster.name}", "GeoPackage with class colours, for QGIS and ArcGIS"),
             (COPY_FILE, f"{raster.name} without them", "GeoTIFF in which they cannot be recognised"),

@@ -103,3 +103,19 @@ def test_what_lies_completely_in_the_rim_is_left_to_the_neighbour():
     found = candidates_of(answer, np.ones((64, 64), bool), 0, 0, (64, 200), threshold=0.5, rim_px=2, pad_px=8)
     assert found.bounds.tolist() == [[50, 10, 63, 16], [1, 10, 6, 16]]  # the raster ends on the left: nobody else sees what lies there
     assert found.cut.tolist() == [True, False]
+
+
+def test_what_is_held_depends_on_a_row_of_windows_not_on_the_raster():
+    """Crowded crowns: most boxes overlap several others, so that much waits for something; none waits for long."""
+    random = np.random.default_rng(0)
+    merger, most = Merger(0.1), []
+    found = 0
+    for row in range(60):
+        top = row * 48
+        for left in range(0, 480, 48):
+            corner = random.uniform(-8, 60, (40, 2))
+            answer = {"boxes": np.column_stack([corner, corner + random.uniform(6, 14, (40, 2))]), "scores": random.uniform(0.5, 1, 40), "labels": np.ones(40)}
+            merger.add(candidates_of(answer, np.ones((64, 64), bool), left, top, (60 * 48 + 16, 496), threshold=0.5, rim_px=2, pad_px=8))
+        found += len(merger.settle(top + 48))
+        most.append(len(merger._held))
+    assert max(most[30:]) < 1.3 * max(most[5:30]) and max(most) < 2 * 10 * 40 and found > 5000
