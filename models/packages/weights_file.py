@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ def load_state(path: Path, name: str) -> dict[str, Tensor]:
         with open_archive(path, name):
             pass  # a .pth is a ZIP, too: one that would unpack to far too much is refused here
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BundleError(
             f"{name} holds more than weights: it asks for program code to be run when it is opened, and was not.",
