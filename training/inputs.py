@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
-from models.architecture import AnyArchitecture, task_of
+from models.architecture import AnyArchitecture
 from models.bands import meanings, pair_names, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import ONE_UNIT, unlikeness
@@ -14,7 +14,7 @@ from tiles.reader import require_pixels
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileRecord, TileSet
 from training.settings import TrainingSettings
-from training.tasks import require_learnable
+from training.tasks import kind_of, require_learnable
 
 
 def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput:
@@ -170,7 +170,7 @@ def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> 
     Raises:
         TrainingError: with what to choose instead.
     """
-    if task_of(architecture) in ("semantic segmentation", "change detection"):
+    if kind_of(architecture) == "pixels":
         return
     if settings.freeze == "all_but_last_layer":
         raise TrainingError(

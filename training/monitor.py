@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from errors import TooFewTilesError, TrainingError
 from tiles.tile_set import TileSet
 from training.metrics import mean
 from training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an epoch says of the held-out tiles, whatever is learnt."""
+
+    name: str
+    """IoU of a class for each pixel, AP50 of objects, F1 of whole tiles."""
+    by_class: Mapping[str, float | None]
+    """0..1"""
+    mean: float | None
+
+
+def measured(facts: Mapping[str, Any]) -> Measured:
+    """The scores in the facts of an epoch event."""
+    if "measure" in facts:
+        return Measured(facts["measure"], facts["by_class"], facts["score"])
+    return Measured("IoU", facts["iou"], facts["mean_iou"])
 
 
 def check_classes(tile_set: TileSet, settings: TrainingSettings, old: Sequence[str] = ()) -> None:
@@ -37,7 +56,7 @@ def check_classes(tile_set: TileSet, settings: TrainingSettings, old: Sequence[s
             f"There is no class '{settings.monitor_class}' to tell the best epoch by."
             if settings.monitor_class
             else "No class to watch is chosen.",
-            f"Choose one of {', '.join(known)}, or watch the mean IoU.",
+            f"Choose one of {', '.join(known)}, or watch the mean over the classes.",
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import TerratuneError
-from models.card import read_card
+from models.card import Score, read_card
 from models.catalogue import find_model
 from tiles.apart import is_marked
 from training.run_folder import SETTINGS, read_found, read_result, read_settings, write_settings
@@ -58,10 +58,20 @@ class Run:
         return Path(self.settings.tiles).name if self.settings else ""
 
     @property
-    def mean_iou(self) -> float | None:
-        """Over the classes, on the held-out tiles, 0..1; None before there is a score."""
-        found = [s["iou"] for s in self.result.get("after", ()) if s["on"].startswith(HELD_OUT) and s["iou"] is not None]
+    def score(self) -> float | None:
+        """Mean over the classes on the held-out tiles, 0..1, of what is measured; None before there is a score."""
+        found = [v for s in self.held_out if (v := s.measured[1]) is not None]
         return statistics.fmean(found) if found else None
+
+    @property
+    def measure(self) -> str:
+        """What the score is: IoU of a class for each pixel, AP50 of objects, F1 of whole tiles; "" before there is one."""
+        return next((s.measured[0] for s in self.held_out), "")
+
+    @property
+    def held_out(self) -> list[Score]:
+        """Of each class, on the held-out tiles."""
+        return [Score.model_validate(s) for s in self.result.get("after", ()) if s["on"].startswith(HELD_OUT)]
 
     @property
     def is_honest(self) -> bool:

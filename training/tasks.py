@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from errors import TileSetFormatError, TrainingError
 from models.architecture import (
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from training.learner import Learner
     from training.prepare import Stage
 
+Kind = Literal["pixels", "objects", "scene"]
+"""What is learnt: a class for each pixel (of a pair of images, too), single objects, a class for a whole tile."""
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
 LEAST_LEVELS = 3
 """Of an encoder below a detector."""
@@ -99,6 +101,23 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
         return Architecture(encoder=base.encoder, encoder_levels=base.encoder_levels, decoder=name, images=images)  # type: ignore[arg-type]
     levels = max(base.encoder_levels, LEAST_LEVELS)  # fewer are refused when the encoder is taken
     return DetectorArchitecture(encoder=base.encoder, encoder_levels=levels, detector=name)  # type: ignore[arg-type]
+
+
+def kind_of(architecture: AnyArchitecture) -> Kind:
+    """What a model of this architecture learns."""
+    if isinstance(architecture, DetectorArchitecture):
+        return "objects"
+    return "scene" if isinstance(architecture, SceneArchitecture) else "pixels"
+
+
+def title_of(architecture: AnyArchitecture) -> str:
+    """What a model of this architecture learns, for people."""
+    if isinstance(architecture, DetectorArchitecture):
+        return NETWORKS[architecture.detector]
+    if isinstance(architecture, SceneArchitecture):
+        return NETWORKS["scene"]
+    what = "What has changed between two images" if task_of(architecture) == "change detection" else "A class for each pixel"
+    return f"{what}: {NETWORKS[architecture.decoder].split(': ')[1]}" if isinstance(architecture, Architecture) else what
 
 
 def starting_card(card: ModelCard, architecture: AnyArchitecture) -> ModelCard:

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from models.card import Score
+from training.monitor import measured
 from training.runs import Run, differences
 from ui.job_panel import seconds_in_words
 from ui.problems import plain
@@ -27,16 +29,21 @@ def compare_runs(one: Run, other: Run) -> None:
         )
     if not (one.is_honest and other.is_honest):
         st.warning(NO_HONEST_TEST, icon=":material/warning:")
+    if one.measure and other.measure and one.measure != other.measure:
+        st.warning(
+            "**The two learn different things.** Their scores measure something else each and cannot be compared.",
+            icon=":material/warning:",
+        )
     _curves(one, other, names)
     _scores(one, other, names)
 
 
 def score_rows(one: Run, other: Run, names: tuple[str, str]) -> list[dict[str, Any]]:
-    """IoU in percent of each class and set of tiles that one of the runs was scored on, and the difference in points."""
-    scored = [{(s["on"], s["class"]): s["iou"] for s in run.result.get("after", ())} for run in (one, other)]
+    """Score in percent of each class and set of tiles that one of the runs was scored on, and the difference in points."""
+    scored = [{(s["on"], s["class"]): Score.model_validate(s).measured[1] for s in run.result.get("after", ())} for run in (one, other)]
     rows = []
     for on, name in dict.fromkeys([*scored[0], *scored[1]]):
-        first, second = (None if found.get((on, name)) is None else 100 * found[on, name] for found in scored)
+        first, second = (None if (score := found.get((on, name))) is None else 100 * score for found in scored)
         change = None if first is None or second is None else second - first
         rows.append({"Class": name, "On": on, names[0]: first, names[1]: second, "Difference": change})
     return rows
@@ -62,7 +69,7 @@ def _settings(one: Run, other: Run, names: tuple[str, str]) -> None:
 def _curves(one: Run, other: Run, names: tuple[str, str]) -> None:
     pairs = list(zip(names, (one, other), strict=True))
     loss = [{"Epoch": e["epoch"], "Curve": name, "Loss": e["validation_loss"]} for name, run in pairs for e in run.epochs]
-    found = [{"Epoch": e["epoch"], "Curve": name, "IoU": e["mean_iou"]} for name, run in pairs for e in run.epochs]
+    found = [{"Epoch": e["epoch"], "Curve": name, "Score": measured(e).mean} for name, run in pairs for e in run.epochs]
     if not loss:
         return
     left, right = st.columns(2)
@@ -70,19 +77,19 @@ def _curves(one: Run, other: Run, names: tuple[str, str]) -> None:
         st.markdown("**Loss** on held-out tiles")
         st.altair_chart(line_chart(loss, "Loss", None))
     with right:
-        st.markdown("**Mean IoU** on held-out tiles")
-        st.altair_chart(line_chart(found, "IoU", (0.0, 1.0)))
+        st.markdown(f"**Mean {_measure(one, other)}** on held-out tiles")
+        st.altair_chart(line_chart(found, "Score", (0.0, 1.0)))
     quick = [name for name, run in pairs if not run.epochs]
     if quick:
         st.caption(f"{plain(quick[0])} has no curve: it has no epochs.")
     if one.settings and other.settings and one.settings.loss != other.settings.loss:
-        st.caption("The losses are counted differently: look at the IoU.")
+        st.caption("The losses are counted differently: look at the scores.")
 
 
 def _scores(one: Run, other: Run, names: tuple[str, str]) -> None:
     rows = score_rows(one, other, names)
     if rows:
-        st.markdown("**Scores** (IoU)")
+        st.markdown(f"**Scores** ({_measure(one, other)})")
         percent = st.column_config.NumberColumn(format="%.0f %%")
         points = st.column_config.NumberColumn(format="%+.0f", help="In percent points.")
         by_tiles = list(dict.fromkeys(row["On"] for row in rows))
@@ -93,6 +100,11 @@ def _scores(one: Run, other: Run, names: tuple[str, str]) -> None:
                 pd.DataFrame(shown), hide_index=True, width="stretch", column_config=dict.fromkeys(names, percent) | {"Difference": points}
             )
     st.caption("  \n".join(_facts(name, run) for name, run in zip(names, (one, other), strict=True)))
+
+
+def _measure(one: Run, other: Run) -> str:
+    """What is measured of the two: 'IoU', or 'IoU, AP50' where they learn different things."""
+    return ", ".join(dict.fromkeys(run.measure for run in (one, other) if run.measure)) or "score"
 
 
 def _facts(name: str, run: Run) -> str:

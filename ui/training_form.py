@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ from models.catalogue import CatalogueEntry, PublishedModel, damaged_models, lis
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
 from training.run_folder import SETTINGS, read_settings
 from training.runs import new_run
-from training.settings import TrainingSettings
-from training.tasks import networks_for, require_learnable
+from training.settings import NetworkName, TrainingSettings
+from training.tasks import Kind, architecture_for, kind_of, networks_for, require_learnable, title_of
 from ui.frame import settings
 from ui.problems import plain, show_problem
 from ui.settings_fields import refusals
 from ui.steps import models_page, step
 from ui.tile_check import tile_check
-from ui.training_fit import check_fit
+from ui.training_fit import architecture_of, check_fit
 from ui.training_options import more_options
 from ui.training_view import QUICK, THOROUGHNESS
 from workspace.jobs import job_status, start_job
@@ -36,6 +36,8 @@ KEY = "train_model"
 MODULE = "training.run"
 LIKE = f"{KEY}:like"
 """In the tab: (run whose settings fill the form, how often that was asked for)."""
+ONLY_PIXELS = (QUICK,)
+"""Ways to train that only models have that tell a class for each pixel."""
 NO_REPLAY = "None"
 LEAST_SHARE = 0.05
 """Of reminder tiles, where some are chosen; with none of them they would be chosen for nothing."""
@@ -53,11 +55,12 @@ def training_form(project: Project) -> None:
         st.caption(f"Filled in as for **{plain(like)}**. Change what you like, then train.")
     tiles = choose_tiles(tile_sets, Path(usual.tiles).name if like else "")
     base = choose_base(project, usual)
-    chosen = simple_options(project, tile_sets, tiles, usual, like=bool(like))
+    networks = {} if tiles is None else networks_for(tiles)
+    kind = what_is_learnt(tiles, base, _network(networks, usual))
+    chosen = simple_options(project, tile_sets, tiles, usual, kind, like=bool(like))
     learnt = [] if tiles is None else [c.name for c in tiles.record.classes]
     kept = [c.name for c in base.card.classes] if base is not None and base.card is not None and chosen["keep_old_classes"] else []
-    networks = {} if tiles is None else networks_for(tiles)
-    chosen |= more_options(usual, networks, learnt, kept, quick=chosen["freeze"] == QUICK, key=_key(""))
+    chosen |= more_options(usual, networks, kind, learnt, kept if kind != "objects" else [], quick=chosen["freeze"] == QUICK, key=_key(""))
     if tiles is None or base is None:
         return
     sound, chosen["train_despite_leak"] = tile_check(tiles, usual, key=KEY)
@@ -76,6 +79,25 @@ def training_form(project: Project) -> None:
         start(project, wanted)
     if busy:
         st.caption("A training is at work; two at once would slow each other down.")
+
+
+def what_is_learnt(tiles: TileSet | None, base: CatalogueEntry | None, network: NetworkName) -> Kind:
+    """Say it in one line; what is usual where tiles and base model do not fit, which is told below."""
+    if tiles is None or base is None:
+        return "pixels"
+    architecture = architecture_of(base)
+    try:
+        wanted = architecture_for(network, tiles, architecture)
+    except TerratuneError:
+        return "pixels"
+    st.caption(f"Learns: **{title_of(wanted)}**")
+    return kind_of(wanted)
+
+
+def _network(networks: Mapping[NetworkName, str], usual: TrainingSettings) -> NetworkName:
+    """The network as it is chosen under "More options", which are drawn further down."""
+    chosen: NetworkName = st.session_state.get(_key("network"), usual.network)
+    return chosen if chosen in networks else "auto"
 
 
 def fill_in(run: str) -> None:
@@ -147,7 +169,7 @@ def choose_tiles(tile_sets: Sequence[Path], wanted: str) -> TileSet | None:
     except TerratuneError as error:
         show_problem(error.fact, error.remedy)
         return None
-    shares = class_shares(tiles)
+    shares = class_shares(tiles) if "light" in networks_for(tiles) else class_counts(tiles)
     st.caption(
         f"{len(tiles.train)} tiles to learn from, {len(tiles.validation)} kept for the test"
         + (", divided as they came" if tiles.record.made_division else "")
@@ -174,6 +196,16 @@ def class_shares(tiles: TileSet) -> str:
     return ", ".join(f"{c.name} {100 * pixels[c.value] / total:.1f} % of the pixels" for c in tiles.record.classes) if total else ""
 
 
+def class_counts(tiles: TileSet) -> str:
+    """'House 31, Tree 240 to learn from', in objects; of tiles that have a class as a whole, in tiles."""
+    record = tiles.record
+    if any(record.class_objects().values()):
+        counts = record.class_objects("train")
+    else:
+        counts = {c.value: sum(tile.pixels.get(c.value, 0) > 0 for tile in tiles.train) for c in record.classes}
+    return ", ".join(f"{c.name} {counts[c.value]}" for c in record.classes) + " to learn from" if record.classes else ""
+
+
 def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | None:
     wanted = st.query_params.get("base") or usual.base
     known = list_models(project.models_folder, settings().data_folder / "models")
@@ -190,7 +222,9 @@ def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | N
     )
     entry = entries[names.index(name)]
     st.caption(entry.summary if entry.published is None or entry.folder else f"{entry.summary} {fetched_when_started(entry.published)}")
-    st.page_link(models_page(), label="All models", icon=":material/shelves:", help="Search more models, and see whether they suit your imagery.")
+    st.page_link(
+        models_page(), label="All models", icon=":material/shelves:", help="Search more models, and see whether they suit your imagery."
+    )
     if entry.card is not None:
         with st.popover("About this model", type="tertiary", icon=":material/info:"):
             about(entry.card)
@@ -218,26 +252,32 @@ def about(card: ModelCard) -> None:
     )
     if card.scores:
         st.dataframe(
-            pd.DataFrame([{"Class": s.class_name, "On": s.on, "IoU": s.iou, "Found": s.recall, "Right": s.precision} for s in card.scores]),
+            pd.DataFrame(
+                [
+                    {"Class": s.class_name, "On": s.on, s.measured[0]: s.measured[1], "Found": s.recall, "Right": s.precision}
+                    for s in card.scores
+                ]
+            ),
             hide_index=True,
         )
 
 
 def simple_options(
-    project: Project, tile_sets: Sequence[Path], tiles: TileSet | None, usual: TrainingSettings, *, like: bool
+    project: Project, tile_sets: Sequence[Path], tiles: TileSet | None, usual: TrainingSettings, kind: Kind, *, like: bool
 ) -> dict[str, Any]:
+    ways = [way for way in THOROUGHNESS if kind == "pixels" or way not in ONLY_PIXELS]
     freeze = st.segmented_control(
         _FIELDS["freeze"].title or "",
-        list(THOROUGHNESS),
-        default=usual.freeze,
+        ways,
+        default=usual.freeze if usual.freeze in ways else _FIELDS["freeze"].default,
         required=True,
         format_func=THOROUGHNESS.__getitem__,
         help=_FIELDS["freeze"].description,
         key=_key("freeze"),
     )
-    keep = st.toggle(
-        "Keep what the base model knows", value=usual.keep_old_classes, help=_FIELDS["keep_old_classes"].description, key=_key("keep")
-    )
+    keep = usual.keep_old_classes
+    if kind != "objects":
+        keep = st.toggle("Keep what the base model knows", value=keep, help=_FIELDS["keep_old_classes"].description, key=_key("keep"))
     epochs, name = st.columns(2)
     with epochs:
         rounds = st.number_input(
@@ -253,7 +293,7 @@ def simple_options(
         title = st.text_input(
             "Name of the new model", placeholder=suggested_name(project, tiles, quick=freeze == QUICK), max_chars=60, key=_key("name")
         )
-    replay = choose_replay(tile_sets, tiles, usual.replay_tiles if like else None)
+    replay = choose_replay(tile_sets, tiles, usual.replay_tiles if like else None) if kind == "pixels" else None
     share = max(usual.replay_share, LEAST_SHARE)
     if replay is not None and freeze != QUICK:  # fitted at once, all tiles weigh alike
         percent = st.slider(

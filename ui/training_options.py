@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from training.settings import GROUPS, NETWORKS, NetworkName, TrainingSettings
+from training.tasks import Kind
 from ui.settings_fields import Offers, extra_of, settings_field, title_of
 
 WIDTH_PX = 214
@@ -16,13 +17,21 @@ _FIELDS = TrainingSettings.model_fields
 
 
 def more_options(
-    usual: TrainingSettings, networks: Mapping[NetworkName, str], learnt: Sequence[str], kept: Sequence[str], *, quick: bool, key: str
+    usual: TrainingSettings,
+    networks: Mapping[NetworkName, str],
+    kind: Kind,
+    learnt: Sequence[str],
+    kept: Sequence[str],
+    *,
+    quick: bool,
+    key: str,
 ) -> dict[str, Any]:
     """Draw the settings that have a part in this training; the others stay as in `usual`.
 
     Args:
         usual: To start from.
         networks: That can learn from the tile set, with titles.
+        kind: What is learnt.
         learnt: Names of the tile set's classes.
         kept: Names of classes that the base model knows and keeps.
         quick: Only the last layer is fitted.
@@ -32,18 +41,20 @@ def more_options(
     with st.expander("More options", icon=":material/tune:", key=f"{key}:advanced"):
         for group in GROUPS:
             names = [name for name in chosen if extra_of(_FIELDS[name])["group"] == group]
-            if not any(_has_part(name, chosen, quick=quick) for name in names):
+            if not any(_has_part(name, chosen, kind, quick=quick) for name in names):
                 continue
             st.markdown(f"**{group}**")
             with st.container(horizontal=True, vertical_alignment="bottom"):
                 for name in names:
-                    if _has_part(name, chosen, quick=quick):
+                    if _has_part(name, chosen, kind, quick=quick):
                         classes = learnt if name == "ignore_classes" else list(dict.fromkeys([*learnt, *kept]))
                         offers: Offers = {"class": {c: c for c in classes}, "network": {"auto": NETWORKS["auto"]} | dict(networks)}
                         with st.container(width=WIDTH_PX):
                             chosen[name] = settings_field(TrainingSettings, name, chosen[name], offers=offers, key=f"{key}:{name}")
     changed = [
-        title_of(TrainingSettings, name) for name in chosen if _has_part(name, chosen, quick=quick) and _is_changed(name, chosen[name])
+        title_of(TrainingSettings, name)
+        for name in chosen
+        if _has_part(name, chosen, kind, quick=quick) and _is_changed(name, chosen[name])
     ]
     if changed:
         st.caption(f"Not as usual: {', '.join(changed)}.")
@@ -55,7 +66,8 @@ def _is_changed(name: str, value: Any) -> bool:
     return str(value) != str(_FIELDS[name].default)
 
 
-def _has_part(name: str, chosen: dict[str, Any], *, quick: bool) -> bool:
+def _has_part(name: str, chosen: dict[str, Any], kind: Kind, *, quick: bool) -> bool:
     extra = extra_of(_FIELDS[name])
     needs = extra.get("only_with")
-    return (not quick or bool(extra.get("quick"))) and (needs is None or chosen[needs[0]] == needs[1])
+    heeded = kind in extra.get("kinds", (kind,)) and (not quick or bool(extra.get("quick")))
+    return heeded and (needs is None or chosen[needs[0]] == needs[1])

@@ -18,7 +18,7 @@ from ui.job_panel import job_panel, seconds_in_words
 from ui.problems import explained, plain
 from ui.training_comparison import compare_runs
 from ui.training_form import KEY, MODULE, fill_in, running, show_started
-from ui.training_view import QUICK, THOROUGHNESS, curves, found_rate, training_result
+from ui.training_view import MEASURES, QUICK, THOROUGHNESS, curves, found_rate, training_result
 from workspace.project import Project
 
 TABLE_PX = 900
@@ -97,7 +97,8 @@ def _table(runs: Sequence[Run]) -> None:
             "State": run.status.state,
             "When": dt.datetime.fromtimestamp(run.made).astimezone(),
             "How": THOROUGHNESS[run.settings.freeze].split(" (")[0] if run.settings else "",
-            "Mean IoU": None if run.mean_iou is None else 100 * run.mean_iou,
+            "Score": None if run.score is None else 100 * run.score,
+            "Measure": run.measure,
             "Took": "" if run.seconds is None else seconds_in_words(round(run.seconds)),
             "Base model": run.base,
             "Tiles": run.tiles,
@@ -111,11 +112,12 @@ def _table(runs: Sequence[Run]) -> None:
         width=TABLE_PX,
         column_config={
             "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
-            "Mean IoU": st.column_config.NumberColumn(format="%.0f %%", help="Over the classes, on the held-out tiles."),
+            "Score": st.column_config.NumberColumn(format="%.0f %%", help="Mean over the classes, on the held-out tiles."),
+            "Measure": st.column_config.TextColumn(help=f"What the score is. {' '.join(MEASURES.values())}"),
         },
     )
     if not all(run.is_honest for run in runs):
-        st.caption("Not every mean IoU is from tiles that were kept apart from training; look at the run.")
+        st.caption("Not every score is from tiles that were kept apart from training; look at the run.")
 
 
 def _actions(project: Project, run: Run) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from tiles.apart import is_marked
+from training.monitor import measured
 from training.run_folder import REPORT, read_found, read_settings
 from training.settings import TrainingSettings
 from ui.frame import next_step_link
@@ -26,6 +27,14 @@ HARDLY_FOUND = 5.0
 FORGOTTEN = 5.0
 """Loss of IoU, in percent points, from which the page speaks of forgetting."""
 COLOURS = ["#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d"]
+MEASURES = {
+    "IoU": "IoU: overlap of map and truth.",
+    "AP50": "AP50: 100 % where all objects are found, the surest first, and nothing else; half an overlap is enough to have found one.",
+    "F1": "F1: found and right in one number.",
+}
+"""What a score says, by its name."""
+COLUMNS = {"IoU": "iou", "AP50": "ap50", "AP 50–95": "average_precision", "Found": "recall", "Right": "precision"}
+"""Of a table of scores: title, and which number of a `models.card.Score`."""
 QUICK = "all_but_last_layer"
 THOROUGHNESS: dict[str, str] = extra_of(TrainingSettings.model_fields["freeze"])["options"]
 
@@ -40,17 +49,20 @@ def curves(folder: Path) -> None:
     loss = [
         {"Epoch": e["epoch"], "Curve": n, "Loss": e[k]} for e in epochs for n, k in (("training", "loss"), ("held out", "validation_loss"))
     ]
-    found = [{"Epoch": e["epoch"], "Curve": name, "IoU": value} for e in epochs for name, value in e["iou"].items()]
+    measure = measured(epochs[-1]).name
+    found = [{"Epoch": e["epoch"], "Curve": name, measure: value} for e in epochs for name, value in measured(e).by_class.items()]
     found += [
-        {"Epoch": e["epoch"], "Curve": "old classes kept", "IoU": e["old_classes_iou"]} for e in epochs if e["old_classes_iou"] is not None
+        {"Epoch": e["epoch"], "Curve": "old classes kept", measure: e["old_classes_iou"]}
+        for e in epochs
+        if e.get("old_classes_iou") is not None
     ]
     left, right = st.columns(2)
     with left:
         st.markdown("**Loss** (should fall)")
         st.altair_chart(line_chart(loss, "Loss", None))
     with right:
-        st.markdown(f"**IoU** on {plain(epochs[-1].get('on', 'held-out tiles'))} (should rise)")
-        st.altair_chart(line_chart(found, "IoU", (0.0, 1.0)))
+        st.markdown(f"**{measure}** on {plain(epochs[-1].get('on', 'held-out tiles'))} (should rise)", help=MEASURES.get(measure))
+        st.altair_chart(line_chart(found, measure, (0.0, 1.0)))
 
 
 def line_chart(rows: list[dict[str, Any]], value: str, domain: tuple[float, float] | None) -> alt.Chart:
@@ -116,10 +128,7 @@ def training_result(folder: Path, *, done: bool) -> None:
         for on in dict.fromkeys(row["On"] for row in rows):
             _table(on, [row for row in rows if row["On"] == on])
         where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
-        st.caption(
-            "IoU: overlap of map and truth. Found: share of the real thing that is in the map. Right: share of the map that is real. "
-            f"Scored on {where}, against your labels: what you did not draw there counts as wrong."
-        )
+        st.caption(f"{_words(rows)} Scored on {where}, against your labels: what you did not draw there counts as wrong.")
     doubts = [doubt(plain(s["class"]), s["blocks"], s.get("iou_gain_range")) for s in found["after"] if s.get("blocks")]
     if any(doubts):
         st.caption("  \n".join(filter(None, doubts)))
@@ -140,6 +149,16 @@ def training_result(folder: Path, *, done: bool) -> None:
             )
 
 
+def _words(rows: list[dict[str, Any]]) -> str:
+    """What the columns say."""
+    if any(row["AP50 after"] is not None for row in rows):
+        more = "AP 50–95: the mean over stricter overlaps, up to 95 %. Found: share of the real objects that are found with a score of 50 % or more."
+        return f"{MEASURES['AP50']} {more} Right: share of those that are real."
+    if all(row["IoU after"] is None for row in rows):
+        return "Found: share of the tiles of a class that are given it. Right: share of the tiles given a class that have it."
+    return f"{MEASURES['IoU']} Found: share of the real thing that is in the map. Right: share of the map that is real."
+
+
 def _table(on: str, rows: list[dict[str, Any]]) -> None:
     """The scores on one set of tiles, which the heading names."""
     st.markdown(f"**{plain(on[:1].upper() + on[1:])}**")
@@ -155,8 +174,8 @@ def score_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     for s in found["after"]:
         old = before.get((s["class"], s["on"]), {})
         row: dict[str, Any] = {"Class": s["class"], "On": s["on"]}
-        for title, k in (("IoU", "iou"), ("Found", "recall"), ("Right", "precision")):
-            for when, value in (("before", old.get(k)), ("after", s[k])):
+        for title, k in COLUMNS.items():
+            for when, value in (("before", old.get(k)), ("after", s.get(k))):
                 row[f"{title} {when}"] = None if value is None else 100 * value
         rows.append(row)
     return rows
@@ -171,5 +190,8 @@ def sentence(row: dict[str, Any], old: bool) -> str:
         if before - after > FORGOTTEN:
             return f"{change}: some of it was forgotten. Reminder tiles of this class hold it better."
         return f"{change}: {'it is remembered' if after - before <= FORGOTTEN else 'it got better'}."
+    if row["AP50 after"] is not None:
+        right = "" if row["Right after"] is None else f"; {row['Right after']:.0f} % of what is found is right"
+        return f"{name}, {on}: {row['Found after']:.0f} % of the objects are found{right}."
     was = "" if row["Found before"] is None else f" (before: {row['Found before']:.0f} %)"
     return f"{name}, {on}: {row['Found after']:.0f} % of it is found{was}."

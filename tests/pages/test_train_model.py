@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from demo.replay import TITLE as REPLAY_TITLE
 from models.card import read_card, write_card
+from tests.training.objects.squares import make_squares
 from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
 from tiles.tile_set import TileSet, save_record
 from training.run import read_settings
@@ -169,7 +170,7 @@ def test_a_quick_training_offers_only_what_it_uses(project):
     assert {"Learning rate", "Chip size", "Stop early after"} <= labels_of(page) and "curves" in text_of(page.markdown)
     page.segmented_control(key="train_model:freeze").set_value("all_but_last_layer").run()
     assert page.number_input(key="train_model:epochs").disabled
-    assert labels_of(page) & FURTHER == {"Leave out classes", "Balance classes", "Seed"}
+    assert labels_of(page) & FURTHER == {"What is learnt", "Leave out classes", "Balance classes", "Seed"}
     assert "curves" not in text_of(page.markdown) and not start_button(page).disabled
     assert page.text_input(key="train_model:name").placeholder.endswith("1 quick")
     page.selectbox(key="train_model:base").set_value("imagenet-resnet18d").run()
@@ -307,7 +308,8 @@ def test_all_runs_are_listed(project):
         "State": "done",
         "When": 0,
         "How": "Thorough",
-        "Mean IoU": pytest.approx(40.0),
+        "Score": pytest.approx(40.0),
+        "Measure": "IoU",
         "Took": "2 s",
         "Tiles": "tracks",
         "Base model": "Base",
@@ -434,9 +436,9 @@ def test_other_numbers_do_not_hide_the_other_warnings(project):
     assert not start_button(page).disabled
 
 
-def test_tiles_made_for_other_programs_say_what_to_export_instead(project):
-    tiles = make_tile_set(project.tiles_folder / "boxes")
-    save_record(TileSet(tiles.folder, tiles.record.model_copy(update={"metadata_format": "PASCAL_VOC_rectangles"})))
+def test_tiles_without_labels_say_what_to_export_instead(project):
+    tiles = make_tile_set(project.tiles_folder / "pictures")
+    save_record(TileSet(tiles.folder, tiles.record.model_copy(update={"metadata_format": "Export_Tiles"})))
     page = open_page(project)
     assert "Terratune cannot train on them" in text_of(page.error)
     assert "A class for each pixel" in text_of(page.error)
@@ -445,11 +447,43 @@ def test_tiles_made_for_other_programs_say_what_to_export_instead(project):
 
 def test_the_newest_tiles_that_can_be_learnt_from_are_suggested(project):
     make_tile_set(project.tiles_folder / "pixels")
-    boxes = make_tile_set(project.tiles_folder / "boxes")  # newer
-    save_record(TileSet(boxes.folder, boxes.record.model_copy(update={"metadata_format": "PASCAL_VOC_rectangles"})))
+    pictures = make_tile_set(project.tiles_folder / "pictures")  # newer
+    save_record(TileSet(pictures.folder, pictures.record.model_copy(update={"metadata_format": "Export_Tiles"})))
     page = open_page(project)
     assert page.selectbox(key="train_model:tiles").value == "pixels"
     assert not page.error
+
+
+def test_tiles_with_boxes_are_learnt_as_boxes(project):
+    make_squares(project.tiles_folder / "squares", train=2, validation=1)
+    page = open_page(project)
+    assert "Learns: **A box around each object: Faster R-CNN**" in text_of(page.caption)
+    assert "Roof 2, Pool 2 to learn from" in text_of(page.caption)
+    assert not {"Reminder tiles", "Loss", "Balance classes"} & labels_of(page)
+    assert not [t for t in page.toggle if t.key == "train_model:keep"]
+    assert page.button_group(key="train_model:freeze").options == ["Thorough", "Everything"]
+    box = page.selectbox(key="train_model:network")
+    assert box.options[0] == "As the tiles ask" and "A box around each object: SSD" in box.options and len(box.options) == 5
+    box.set_value("ssd").run()
+    assert "Learns: **A box around each object: SSD**" in text_of(page.caption)
+    page.number_input(key="train_model:epochs").set_value(1).run()
+    start_button(page).click().run()
+    assert not page.exception
+    (folder,) = project.runs_folder.iterdir()
+    wait_for_end(folder)
+    page = open_page(project, folder.name)
+    assert job_status(folder).state == "done"
+    assert "AP50" in text_of(page.caption) and "IoU" not in text_of(page.caption)
+    assert "of the objects are found" in text_of(page.markdown)
+
+
+def test_masks_can_teach_pixels_boxes_or_outlines(project):
+    make_squares(project.tiles_folder / "squares", "RCNN_Masks", train=2, validation=1)
+    page = open_page(project)
+    assert "Learns: **A class for each pixel: light**" in text_of(page.caption)
+    page.selectbox(key="train_model:network").set_value("maskrcnn").run()
+    assert "Learns: **An outline of each object: Mask R-CNN**" in text_of(page.caption)
+    assert not start_button(page).disabled
 
 
 def overlapping(tiles: TileSet, *, by_m: float = 0.0) -> TileSet:

@@ -88,12 +88,13 @@ def test_a_run_never_takes_the_folder_of_a_model_that_is_there(project):
 
 def test_what_the_list_says(project):
     folder = new_run(project, settings_in(project))
-    assert [(r.name, r.tiles, r.base, r.status.state, r.mean_iou, r.seconds) for r in list_runs(project)] == [
+    assert [(r.name, r.tiles, r.base, r.status.state, r.score, r.seconds) for r in list_runs(project)] == [
         ("Fire roads", "tracks", "Base", "waiting", None, None)
     ]
     assert run(folder) == 0
     found = read_run(folder)
-    assert found.mean_iou == pytest.approx(max(e["mean_iou"] for e in events(folder)))
+    assert found.score == pytest.approx(max(e["mean_iou"] for e in events(folder)))
+    assert found.measure == "IoU"
     assert found.seconds == pytest.approx(sum(e["seconds"] for e in events(folder)))
     assert found.is_honest
     assert len(found.epochs) == 2

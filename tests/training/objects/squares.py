@@ -39,6 +39,7 @@ def make_squares(
     size: int = 64,
     bands: int = 3,
     hidden=(),
+    shown=(ROOF, POOL),
 ) -> TileSet:
     """A set of tiles on disk.
 
@@ -49,17 +50,19 @@ def make_squares(
         validation: Tiles kept for the test.
         size: Side in pixels.
         bands: Of the images.
+        shown: Class values that there are; the others are no classes of the set.
         hidden: Class values that are uncertain: drawn in the image, 255 in the labels.
     """
+    classes = tuple(c for c in CLASSES if c.value in shown)
     names = ("red", "green", "blue", "nir")[:bands]
     statistics, records = RunningStatistics(bands, "uint8"), []
-    with TileSetWriter(folder, metadata_format, CLASSES) as writer:
+    with TileSetWriter(folder, metadata_format, classes) as writer:
         for i in range(train + validation):
             rng = np.random.default_rng(1000 + i)
             image = rng.normal(60, 10, (bands, size, size))
             label = np.zeros((size, size), np.uint8)
             objects, instances = [], {}
-            for value, (left, top, right, bottom) in squares_of(i, size):
+            for value, (left, top, right, bottom) in (one for one in squares_of(i, size) if one[0] in shown):
                 inside = (slice(top, bottom), slice(left, right))
                 image[(slice(None), *inside)] = np.resize(COLOURS[value], bands)[:, None, None] + rng.normal(
                     0, 5, (bands, bottom - top, right - left)
@@ -83,7 +86,7 @@ def make_squares(
                     transform=tuple(transform)[:6],
                     place=f"place {i}",
                     split="train" if i < train else "validation",
-                    pixels={0: int((label == 0).sum())} | {c.value: int((label == c.value).sum()) for c in CLASSES},
+                    pixels={0: int((label == 0).sum())} | {c.value: int((label == c.value).sum()) for c in classes},
                     ignored_pixels=int((label == 255).sum()),
                     objects=written.objects,
                     image=written.image,
@@ -95,7 +98,7 @@ def make_squares(
         return writer.finish(
             TileSetRecord(
                 metadata_format=metadata_format,
-                classes=CLASSES,
+                classes=classes,
                 band_names=names,
                 dtype="uint8",
                 band_statistics=statistics.result(),
