@@ -12,7 +12,8 @@ import typer
 from errors import TerratuneError
 from models.arcgis.card import describe_definition
 from models.packages.dlpk import read_definition
-from models.packages.transfer import Format, export_model, import_model
+from models.packages.formats import Format
+from models.packages.transfer import export_model, import_model
 
 app = typer.Typer(add_completion=False, help="Models as files: in and out.")
 

@@ -6,25 +6,18 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from errors import BundleError, UnsupportedModelError
 from models.bundle import file_sha256, load_bundle, save_bundle
-from models.card import ModelCard, bundle_folder, read_card
+from models.card import CARD_FILE, ModelCard, bundle_folder, read_card
 from models.network import Network
+from models.packages.archive import open_archive
 from models.packages.bundle_zip import checked_network, unpack_zip, write_zip
 from models.packages.dlpk import read_arcgis, write_dlpk
+from models.packages.formats import IMPORTED, Format, cannot_be
 from models.packages.onnx_in import read_onnx
 from models.packages.onnx_out import write_onnx
 
-Format = Literal["bundle", "dlpk", "onnx"]
-SUFFIXES: dict[Format, str] = {"bundle": ".zip", "dlpk": ".dlpk", "onnx": ".onnx"}
-IMPORTED = (".zip", ".dlpk", ".emd", ".onnx")
-TITLES: dict[Format, str] = {
-    "bundle": "Terratune bundle (.zip)",
-    "dlpk": "ArcGIS deep learning package (.dlpk)",
-    "onnx": "ONNX (.onnx)",
-}
 Found = tuple[Network, ModelCard, list[str]]
 
 
@@ -84,13 +77,6 @@ def export_model(bundle: Path, form: Format, file: Path) -> None:
     {"dlpk": write_dlpk, "onnx": write_onnx}[form](load_bundle(folder), file)
 
 
-def cannot_be(card: ModelCard, form: Format) -> str:
-    """Why a format cannot hold a model, in plain words; empty where it can, as far as the card tells."""
-    if form != "bundle" and card.task != "semantic segmentation":
-        return f"'{card.title}' is a model for {card.task}: only models that give a class for each pixel of one picture can become {TITLES[form]}."
-    return ""
-
-
 def _read(file: Path) -> Found:
     reader = _READERS.get(file.suffix.casefold())
     if reader is None:
@@ -101,6 +87,10 @@ def _read(file: Path) -> Found:
 
 
 def _read_zip(file: Path) -> Found:
+    """A bundle; or a folder that ArcGIS wrote, packed by hand."""
+    with open_archive(file) as archive:
+        if not any(m.path.name == CARD_FILE for m in archive.members) and archive.ending(".emd"):
+            return read_arcgis(file)
     with tempfile.TemporaryDirectory(prefix="terratune-") as folder:
         unpack_zip(file, Path(folder))
         return *checked_network(Path(folder), file.name), []
