@@ -1,4 +1,4 @@
-"""Files from the browser, streamed to disk: rasters to `PUT /api/{token}/uploads/{name}`, tile sets to `.../tile-sets/{name}`.
+"""Files from the browser, streamed to disk: rasters to `PUT /api/{token}/uploads/{name}`, tile sets to `.../tile-sets/{name}`, models to `.../models/{name}`.
 
 Streamlit's own uploader holds files in memory (a 2 GB file costs 4 GB); here only one chunk is held at a time.
 """
@@ -21,6 +21,8 @@ from starlette.routing import Route
 from errors import DiskFullError, ImageryError, TerratuneError, WorkspaceError
 from imagery.library import add_copy
 from imagery.read import display_name
+from models.packages.job import JOBS_FOLDER as MODEL_JOBS_FOLDER
+from models.packages.job import start_import
 from server.tokens import project_of_token
 from tiles.bring_in import JOBS_FOLDER, start_bring_in
 from workspace.files import disk_full_explained
@@ -35,14 +37,16 @@ _log = logging.getLogger("terratune.uploads")
 
 
 def routes(settings: Settings) -> list[Route]:
-    """The two routes; each answers `{"id", "name"}`, or `{"fact", "remedy"}` with 4xx or 507.
+    """The routes; each answers `{"id", "name"}`, or `{"fact", "remedy"}` with 4xx or 507.
 
     * `PUT /api/{token}/uploads/{name}?crs=...`: a raster.
     * `PUT /api/{token}/tile-sets/{name}`: a ZIP of a tile set; the id is that of the job which brings it in.
+    * `PUT /api/{token}/models/{name}`: a model package; the id is that of the job which imports it.
     """
     return [
         Route("/api/{token}/uploads/{name}", _endpoint(settings, _add_raster), methods=["PUT"]),
         Route("/api/{token}/tile-sets/{name}", _endpoint(settings, _bring_in), methods=["PUT"]),
+        Route("/api/{token}/models/{name}", _endpoint(settings, _import_model), methods=["PUT"]),
     ]
 
 
@@ -93,6 +97,12 @@ async def _add_raster(request: Request, project: Project, settings: Settings) ->
 async def _bring_in(request: Request, project: Project, settings: Settings) -> dict[str, str]:
     async with _received(request, project.tiles_folder / JOBS_FOLDER, settings) as draft:
         job = await run_in_threadpool(start_bring_in, project.tiles_folder, draft.name, upload=draft)
+        return {"id": job.name, "name": draft.name}
+
+
+async def _import_model(request: Request, project: Project, settings: Settings) -> dict[str, str]:
+    async with _received(request, project.models_folder / MODEL_JOBS_FOLDER, settings) as draft:
+        job = await run_in_threadpool(start_import, project.models_folder, draft.name, upload=draft)
         return {"id": job.name, "name": draft.name}
 
 

@@ -55,6 +55,7 @@ class Wanted:
 
 PICTURES = Wanted("Drop GeoTIFFs here", "uploads", SUFFIXES)
 TILE_SETS = Wanted("Drop a ZIP of training tiles here", "tile-sets", {".zip"})
+MODELS = Wanted("Drop a model here (.zip, .dlpk, .onnx)", "models", {".zip", ".dlpk", ".onnx"})
 
 
 def upload_zone(token: str, *, key: str, max_bytes: int, crs: str = "", wanted: Wanted = PICTURES) -> str | None:
