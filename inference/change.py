@@ -6,6 +6,7 @@ The counterpart of ArcGIS's Detect Change Using Deep Learning. The map lies on t
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,8 @@ def detect_change(
     out_classes: Path,
     out_confidence: Path | None = None,
     *,
+    band_names: Sequence[str] = (),
+    later_band_names: Sequence[str] = (),
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> None:
@@ -40,6 +43,8 @@ def detect_change(
         later: Of the one after; fitted to the pixels of the earlier one.
         out_classes: Class values, uint8, on the grid of the earlier raster. Appears only when complete.
         out_confidence: Probability of the class given out, uint8 percent.
+        band_names: What a person says the bands of the earlier one are; none: as the file says.
+        later_band_names: Likewise of the later one.
         device: Where to run.
         progress: Told what is being done and the share done; may raise to stop.
 
@@ -58,7 +63,15 @@ def detect_change(
     out_classes.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pair-", dir=out_classes.parent) as place:
         pair = Path(place) / "pair.tif"
-        write_pair(earlier, later, pair, pair_names, progress=lambda share: tell("Laying both pictures on each other", SHARE_OF_PAIRING * share))
+        write_pair(
+            earlier,
+            later,
+            pair,
+            pair_names,
+            band_names=band_names,
+            later_band_names=later_band_names,
+            progress=lambda share: tell("Laying both pictures on each other", SHARE_OF_PAIRING * share),
+        )
         predict_raster(
             bundle,
             str(pair),

@@ -70,6 +70,15 @@ def paired(seen: ModelInput) -> ModelInput:
     return seen.model_copy(update=twice | {"band_names": pair_names(seen.band_names)})
 
 
+def of_one_image(card: ModelCard) -> ModelCard:
+    """The card as each of two images has to fit it, where the model reads two; else as it is."""
+    if card.task != "change detection":
+        return card
+    half = len(card.input.band_names) // 2
+    halves = {name: getattr(card.input, name)[:half] for name in ("band_names", "mean", "std", "statistics")}
+    return card.model_copy(update={"input": card.input.model_copy(update=halves)})
+
+
 class Score(BaseModel):
     """How well one class was found on one held-out set; a number is None where the set has no such pixel."""
 

@@ -15,9 +15,9 @@ import streamlit as st
 from errors import ModelError, TerratuneError
 from imagery.library import Raster, list_rasters, raster_source
 from inference.objects.report import COPY_FILE, OBJECTS_FILE, REPORT_FILE, ObjectReport, read_object_report
-from inference.objects.settings import FINDING, NAMING, ObjectSettings, read_object_settings
+from inference.objects.settings import CHANGING, FINDING, NAMING, ObjectSettings, read_object_settings
 from inference.settings import SETTINGS_FILE, RasterToPredict
-from models.card import ModelCard, check_input, read_card
+from models.card import ModelCard, check_input, of_one_image, read_card
 from ui import maps
 from ui.canvas import view_map
 from ui.comparison.choices import NEW, Choice, base_models, trained_models
@@ -64,8 +64,8 @@ def wants_objects(project: Project, *, maps_too: bool) -> bool:
 
 
 def object_models(project: Project) -> list[Choice]:
-    """Models for objects or whole scenes, the newest trained one first."""
-    tasks = (*FINDING, *NAMING)
+    """Models for objects, whole scenes or change, the newest trained one first."""
+    tasks = (*FINDING, *NAMING, *CHANGING)
     trained = trained_models(project, tasks)
     return [*trained, *base_models(project, trained, tasks)]
 
@@ -127,20 +127,18 @@ def _new_search(project: Project, rasters: Sequence[Raster]) -> None:
         st.info("Train a model for objects first." if rasters else "There is no imagery yet: add some first.", icon=":material/info:")
         return
     with st.container(border=True):
-        model = st.selectbox("Model", models, format_func=lambda c: c.label, key=f"{KEY}:model", help="Models for objects and whole scenes.")
+        model = st.selectbox("Model", models, format_func=lambda c: c.label, key=f"{KEY}:model", help="Models for objects, whole scenes, and change between two pictures.")
         st.caption(f"Looks for {plain(', '.join(c.name for c in model.card.classes))}.")
-        names = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
-        chosen_ids = st.multiselect(
-            "Pictures",
-            list(names),
-            default=[] if len(names) > 1 else list(names),
-            format_func=names.__getitem__,
-            placeholder=f"All {len(names)}",
-            key=f"{KEY}:rasters",
-        )
-        chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
-        asked = _finding_choices() if model.card.task in FINDING else _naming_choices(project)
-    fitting, notes = _fit(chosen, model.card)
+        if model.card.task in CHANGING:
+            pair = _two_dates(rasters)
+            chosen, asked = pair[:1], {"later": _as_asked(project, pair[1])} if len(pair) == 2 else {}
+        else:
+            pair = []
+            chosen = _pictures(rasters)
+            asked = _finding_choices() if model.card.task in FINDING else _naming_choices(project)
+    fitting, notes = _fit(pair or chosen, of_one_image(model.card))
+    if pair:
+        fitting = chosen if len(fitting) == len(pair) == 2 else []
     for note in notes[:2]:
         st.caption(f":material/info: {plain(note)}")
     megapixels = sum(r.info.width * r.info.height for r in fitting) / 1e6
@@ -150,6 +148,44 @@ def _new_search(project: Project, rasters: Sequence[Raster]) -> None:
             job = _start(project, model, fitting, asked)
             st.query_params[SEARCH] = job.name
             st.rerun()
+
+
+def _pictures(rasters: Sequence[Raster]) -> list[Raster]:
+    names = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
+    chosen_ids = st.multiselect(
+        "Pictures",
+        list(names),
+        default=[] if len(names) > 1 else list(names),
+        format_func=names.__getitem__,
+        placeholder=f"All {len(names)}",
+        key=f"{KEY}:rasters",
+    )
+    return [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
+
+
+def _two_dates(rasters: Sequence[Raster]) -> list[Raster]:
+    """The picture before and the one after; fewer where there are no two."""
+    if len(rasters) < 2:
+        st.info("Change shows between two pictures of one place: add the other one on the Imagery page.", icon=":material/info:")
+        return []
+    names = dict(zip([r.id for r in rasters], distinct_names(rasters), strict=True))
+    before, after = st.columns(2)
+    first = before.selectbox("Picture before", list(names), format_func=names.__getitem__, key=f"{KEY}:before")
+    others = [name for name in names if name != first]
+    second = after.selectbox("Picture after", others, format_func=names.__getitem__, key=f"{KEY}:after")
+    by_id = {r.id: r for r in rasters}
+    return [by_id[first], by_id[second]]
+
+
+def _as_asked(project: Project, raster: Raster) -> RasterToPredict:
+    return RasterToPredict(
+        id=raster.id,
+        name=raster.name,
+        source=raster.source if raster.kind != "copy" else noted_path(project.folder, Path(raster_source(project, raster))),
+        band_names=raster.info.band_names,
+        shown_bands=raster.bands,
+        stretch=raster.stretch,
+    )
 
 
 def _finding_choices() -> dict[str, Any]:
@@ -208,17 +244,7 @@ def _start(project: Project, model: Choice, rasters: Sequence[Raster], asked: di
     search = ObjectSettings(
         title=title,
         model=noted_path(project.folder, model.folder),
-        rasters=tuple(
-            RasterToPredict(
-                id=r.id,
-                name=r.name,
-                source=r.source if r.kind != "copy" else noted_path(project.folder, Path(raster_source(project, r))),
-                band_names=r.info.band_names,
-                shown_bands=r.bands,
-                stretch=r.stretch,
-            )
-            for r in rasters
-        ),
+        rasters=tuple(_as_asked(project, r) for r in rasters),
         device=settings().device if settings().device in {"cpu", "cuda"} else "auto",  # type: ignore[arg-type]
         **asked,
     )

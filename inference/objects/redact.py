@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 from errors import LabelFileError, NoOverlapError, UnsupportedRasterError
 from imagery.grid import Grid
 from imagery.raster import RasterInfo, describe
-from imagery.read import display_name, has_mask, open_raster, read_window
+from imagery.read import display_name, open_raster, read_window
 from imagery.write import open_tiled_gtiff, to_cog
 from inference.objects.layer import in_grid
 from inference.vectors.ground import in_metres, in_pixels
@@ -106,7 +106,7 @@ def redact_raster(
             for number, window in enumerate(blocks):
                 progress(number / len(blocks))
                 target.write(_redacted(task, window), window=window)
-                if has_mask(dataset):
+                if info.mask_kind == "mask":
                     target.write_mask(dataset.read_masks(1, window=window), window=window)
         to_cog(plain, temporary, overview_resampling="average")
     return len(shapes)

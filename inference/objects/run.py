@@ -18,22 +18,23 @@ from typing import Annotated
 import pyogrio
 import typer
 
-from errors import ImageryError, InputMismatchError, LabelError, TerratuneError
+from errors import ImageryError, InputMismatchError, LabelError, NoOverlapError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
+from inference.objects.change_areas import changed_areas
 from inference.objects.classify import classify_cells, classify_features
 from inference.objects.detect import Progress, detect_raster
 from inference.objects.layer import read_features
 from inference.objects.redact import redact_raster
 from inference.objects.report import COPY_FILE, OBJECTS_FILE, REPORT_FILE, ObjectReport, RasterObjects
-from inference.objects.settings import FINDING, NAMING, ObjectSettings, read_object_settings
+from inference.objects.settings import CHANGING, FINDING, NAMING, ObjectSettings, read_object_settings
 from inference.predict import ranges_of
 from inference.report import Problem
 from inference.settings import RasterToPredict, source_of
 from models.architecture import Task
 from models.bundle import ModelBundle, load_bundle
-from models.card import ModelCard, check_input
-from models.network import Network
+from models.card import ModelCard, check_input, of_one_image
+from models.network import Network, SegmentationNetwork
 from workspace.files import write_text
 from workspace.jobs import JobReporter, run_job
 from workspace.places import place_of
@@ -105,7 +106,7 @@ def find_objects(reporter: JobReporter) -> None:
     write_text(reporter.folder / REPORT_FILE, report.model_dump_json(indent=1) + "\n")
 
 
-def load_object_model(folder: Path, tasks: Sequence[Task] = (*FINDING, *NAMING)) -> ModelBundle[Network]:
+def load_object_model(folder: Path, tasks: Sequence[Task] = (*FINDING, *NAMING, *CHANGING)) -> ModelBundle[Network]:
     """A model for one of these tasks.
 
     Raises:
@@ -128,7 +129,7 @@ def input_notes(card: ModelCard, source: str, name: str, band_names: tuple[str, 
     with open_raster(source) as dataset:
         info = describe(dataset, name, None).named(band_names)
         ranges = ranges_of(dataset, info)
-    return info.width * info.height, check_input(card, info.band_names, info.dtype, info.resolution_m, ranges)
+    return info.width * info.height, check_input(of_one_image(card), info.band_names, info.dtype, info.resolution_m, ranges)
 
 
 def _look_at(job: _Job, raster: RasterToPredict) -> int | None:
@@ -156,7 +157,7 @@ def _one_raster(job: _Job, raster: RasterToPredict, pixels: int) -> list[RasterO
                 job, raster, folder / OBJECTS_FILE, lambda stage, done: job.tell(f"{stage}: {raster.name}", pixels, share * done)
             )
         copied = bool(job.settings.redact) and _copied(job, raster, folder, pixels)
-    except (ImageryError, InputMismatchError, LabelError) as error:
+    except (ImageryError, InputMismatchError, LabelError, NoOverlapError) as error:
         _failed(job, raster, error)
         return []
     finally:
@@ -181,10 +182,29 @@ def _objects(job: _Job, raster: RasterToPredict, out: Path, tell: Progress) -> d
             device=settings.device,
             progress=tell,
         )
+    if card.task in CHANGING:
+        return _changed(job, raster, out, tell)
     if settings.features is None:
         return classify_cells(network, card, source, out, band_names=raster.band_names, device=settings.device, progress=tell)
     features = read_features(place_of(job.folder, settings.features))
     return classify_features(network, card, source, features, out, band_names=raster.band_names, device=settings.device, progress=tell)
+
+
+def _changed(job: _Job, raster: RasterToPredict, out: Path, tell: Progress) -> dict[int, int]:
+    later = job.settings.later
+    if later is None:
+        raise InputMismatchError("No picture of the later date was chosen.", "Choose the picture before and the picture after.")
+    assert isinstance(job.bundle.network, SegmentationNetwork)
+    return changed_areas(
+        ModelBundle(job.bundle.network, job.bundle.card, job.bundle.folder),
+        source_of(job.folder, raster),
+        source_of(job.folder, later),
+        out,
+        band_names=raster.band_names,
+        later_band_names=later.band_names,
+        device=job.settings.device,
+        progress=tell,
+    )
 
 
 def _counted(objects: Path, card: ModelCard) -> dict[int, int]:

@@ -14,7 +14,9 @@ from models.architecture import Task
 FINDING: tuple[Task, ...] = ("object detection", "instance segmentation")
 """Tasks of models that find objects ..."""
 NAMING: tuple[Task, ...] = ("scene classification",)
-"""... and of those that say what a feature, or a cell of the picture, is."""
+"""... of those that say what a feature, or a cell of the picture, is ..."""
+CHANGING: tuple[Task, ...] = ("change detection",)
+"""... and of those that say what has changed between two pictures."""
 
 
 class ObjectSettings(BaseModel):
@@ -25,6 +27,7 @@ class ObjectSettings(BaseModel):
     title: str = Field(default="", description="Shown in the list of searches.")
     model: str = Field(description="Folder of the model; relative paths count from the project folder.")
     rasters: tuple[RasterToPredict, ...] = Field(min_length=1)
+    later: RasterToPredict | None = Field(default=None, description="Change models: the picture after; the rasters are those before.")
     threshold: float = Field(
         default=0.5,
         ge=0,

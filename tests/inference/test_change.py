@@ -1,5 +1,6 @@
 """Two rasters and a change model -> a map of what is new."""
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from errors import InputMismatchError
 from inference.change import detect_change
+from inference.objects.change_areas import changed_areas
 from models.architecture import Architecture
 from models.bundle import load_bundle, save_bundle
 from models.card import ModelCard, ModelInput, paired
@@ -71,3 +73,17 @@ def test_a_model_of_single_pictures_is_refused(tmp_path, bundle):
     save_bundle(tmp_path / "single", build_network(card.architecture, 1, 2), card)
     with pytest.raises(InputMismatchError, match="one picture at a time"):
         detect_change(load_bundle(tmp_path / "single"), "a.tif", "b.tif", tmp_path / "o.tif")
+
+
+def test_each_changed_area_is_an_object(tmp_path, bundle):
+    before = np.full((1, 128, 192), 10, np.uint8)
+    after = before.copy()
+    after[0, 16:64, 16:64] = 210
+    after[0, 64:112, 112:176] = 210
+    paths = write(tmp_path / "a.tif", before), write(tmp_path / "b.tif", after)
+    assert changed_areas(bundle, *paths, tmp_path / "objects.gpkg") == {3: 2}
+    found = gpd.read_file(tmp_path / "objects.gpkg", layer="objects")
+    assert set(found["Classname"]) == {"Changed"}
+    assert found["Confidence"].between(0.5, 1).all()
+    assert sorted(found["area_m2"]) == pytest.approx([48 * 48, 48 * 64], rel=0.3)
+    assert (tmp_path / "change.tif").exists()

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
+from torch import nn
 
 from imagery.library import add_copy, list_rasters
 from inference.objects import run
 from inference.objects.report import read_object_report
 from inference.objects.run import find_objects
 from inference.objects.settings import read_object_settings
-from models.architecture import DetectorArchitecture, SceneArchitecture
+from models.architecture import Architecture, DetectorArchitecture, SceneArchitecture
 from models.bundle import ModelBundle, save_bundle
-from models.network import build_network
+from models.card import paired
+from models.network import SegmentationNetwork, build_network
 from tests.inference.makers import write_raster
 from tests.inference.objects.finders import BrightSquares, object_card, squares_scene
 from tests.inference.objects.test_classify import Brightest
@@ -139,3 +141,35 @@ def test_maps_and_objects_stand_side_by_side_and_a_search_can_be_deleted(project
     page.button(key=f"objects:delete:{job.name}").click().run()
     assert not list(project.objects_folder.glob("[!.]*")) and not page.exception
     assert run.__name__ == MODULE
+
+
+class Differs(SegmentationNetwork):
+    """Changed where the later image is brighter by far."""
+
+    def __init__(self):
+        super().__init__(nn.Identity(), nn.Identity(), nn.Identity(), stride=1, bands=6, outputs=3)
+
+    def forward(self, image):
+        brighter = (image[:, 3:] - image[:, :3]).mean(dim=1)
+        return torch.stack([torch.zeros_like(brighter), brighter - 1, torch.full_like(brighter, -9.0)], dim=1)
+
+
+def test_change_asks_for_the_picture_before_and_the_one_after(project, tmp_path, monkeypatch):
+    add_copy(project, squares_scene(tmp_path / "one.tif", SQUARES[:1]), "before.tif")
+    card = object_card(architecture=Architecture(images=2))
+    card = card.model_copy(update={"input": paired(card.input)})
+    save_bundle(project.models_folder / "finder", build_network(card.architecture, 6, card.outputs), card)
+    monkeypatch.setattr(run, "load_bundle", lambda folder, kind: ModelBundle(Differs().eval(), card, folder))
+    monkeypatch.setattr("ui.objects.start_job", lambda job, module: run_job(job, find_objects))
+    page = open_page(project)
+    assert "add the other one on the Imagery page" in words(page)
+    assert page.button(key="objects:start").disabled
+    add_copy(project, squares_scene(tmp_path / "two.tif", SQUARES), "after.tif")
+    page = open_page(project)
+    rasters = {raster.name: raster.id for raster in list_rasters(project)}
+    page.selectbox(key="objects:before").set_value(rasters["before.tif"]).run()
+    page.button(key="objects:start").click().run()
+    assert not page.exception, page.exception
+    [job] = project.objects_folder.iterdir()
+    assert read_object_settings(job).later.name == "after.tif"
+    assert open_page(project).dataframe[0].value["Objects"].tolist() == [2, 0], "the square that was there is no change"
