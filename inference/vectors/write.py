@@ -86,7 +86,7 @@ def write_as(geopackage: Path, path: Path, kind: Kind, legend: Legend) -> None:
     with replaced_on_success(path) as temporary, _explained(path):
         if driver == "ESRI Shapefile":
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-                _copy(geopackage, Path(folder) / f"{path.stem}.shp", driver)
+                _copy(geopackage, Path(folder) / f"{path.stem}.shp", driver, path.stem)
                 (Path(folder) / f"{path.stem}.qml").write_text(layer_style(kind, legend), encoding="utf-8")
                 with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
                     for file in sorted(Path(folder).iterdir()):
@@ -94,7 +94,7 @@ def write_as(geopackage: Path, path: Path, kind: Kind, legend: Legend) -> None:
         elif driver == "GPKG":
             shutil.copyfile(geopackage, temporary)
         else:
-            _copy(geopackage, temporary, driver)
+            _copy(geopackage, temporary, driver, path.stem)
             with replaced_on_success(path.with_suffix(".qml")) as style:
                 style.write_text(layer_style(kind, legend), encoding="utf-8")
 
@@ -114,13 +114,13 @@ def format_of(path: Path) -> str:
     return driver
 
 
-def _copy(geopackage: Path, path: Path, driver: str) -> None:
-    """Stream a layer from file to file."""
+def _copy(geopackage: Path, path: Path, driver: str, layer: str) -> None:
+    """Stream a layer from file to file, where it gets the name `layer`."""
     with open_arrow(geopackage, layer=pyogrio.list_layers(geopackage)[0][0], use_pyarrow=False) as (meta, stream):
         write_arrow(
             stream,
             path,
-            layer=path.stem.lstrip("."),
+            layer=layer,
             driver=driver,
             geometry_name=meta["geometry_name"] or "wkb_geometry",
             geometry_type=meta["geometry_type"],

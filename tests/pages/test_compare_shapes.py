@@ -36,8 +36,10 @@ def key(job, name: str) -> str:
     return f"preview_results:shapes_{name}:{job.name}"
 
 
-def test_areas_are_made_shown_and_taken_away(comparison):
+def test_areas_are_made_shown_and_taken_away(comparison, monkeypatch):
     project, job = comparison
+    on_map: list[dict] = []
+    monkeypatch.setattr("ui.comparison.shape_layer.maps.add_shapes", lambda m, found, name, **look: on_map.append(found))
     page = open_page(project)
     assert page.multiselect(key=key(job, "classes") + ":polygons").value == [1, 2]
     page.button(key=key(job, "make")).click().run()
@@ -48,7 +50,11 @@ def test_areas_are_made_shown_and_taken_away(comparison):
     assert "polygons.gpkg" in words(page) and "polygons.zip" in words(page) and "polygons.geojson" in words(page)
     [shown] = [box for box in page.checkbox if box.label == "Show on the map"]
     assert shown.value
+    [area] = on_map.pop()["features"]
+    assert area["properties"]["text"].startswith("Unpaved road, 1,281 m², ") and area["properties"]["style"]["color"] == UNPAVED.colour
+    on_map.clear()
     shown.uncheck().run()
+    assert not on_map
     assert not page.exception and not next(box for box in page.checkbox if box.label == "Show on the map").value
     page.button(key=f"{key(job, 'delete')}:{made.name}").click().run()
     assert not list((job / "shapes").glob("[!.]*"))

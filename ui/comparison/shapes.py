@@ -18,6 +18,7 @@ from ui.comparison.take_away import download_link
 from ui.job_panel import job_panel
 from ui.problems import explained, plain
 from ui.settings_fields import settings_field
+from ui.wording import many
 from workspace.classes import ClassDef
 from workspace.files import size_in_words, unused_folder, write_text
 from workspace.jobs import job_status, remove_job, start_job
@@ -122,12 +123,15 @@ def _one(project: Project, comparison: Path, job: Path) -> None:
             st.markdown(title)
             job_panel(job, MODULE, key=f"{KEY}:shapes:{comparison.name}:{job.name}", kept=lambda: "Nothing is kept; it starts from the beginning.")
         else:
-            st.markdown(f"{title}: {made.count:,} {ONE[asked.shapes.kind]}{'' if made.count == 1 else 's'}")
+            st.markdown(f"{title}: {many(made.count, ONE[asked.shapes.kind])}")
             _files(project, job, asked)
-            _show_box(comparison, job, made.count)
-        if job_status(job).ended and st.button("Delete", icon=":material/delete:", type="tertiary", key=f"{KEY}:shapes_delete:{comparison.name}:{job.name}"):
-            remove_job(job)
-            st.rerun()
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            if made is not None:
+                _show_box(comparison, job, made.count)
+            key = f"{KEY}:shapes_delete:{comparison.name}:{job.name}"
+            if job_status(job).ended and st.button("Delete", icon=":material/delete:", type="tertiary", key=key):
+                remove_job(job)
+                st.rerun()
 
 
 def _files(project: Project, job: Path, asked: ShapesAsked) -> None:
@@ -143,7 +147,7 @@ def _show_box(comparison: Path, job: Path, count: int) -> None:
     """Whether these shapes lie over the map; one set at a time."""
     shown = shown_shapes(comparison) == job
     key = f"{KEY}:shapes_show:{comparison.name}:{job.name}:{shown}"
-    many = f" The {MOST_SHOWN:,} largest are drawn; the files have all." if count > MOST_SHOWN else ""
-    if st.checkbox("Show on the map", value=shown, key=key, help=f"Point at a shape to see its numbers.{many}") != shown:
+    most = f" The {MOST_SHOWN:,} largest are drawn; the files have all." if count > MOST_SHOWN else ""
+    if st.checkbox("Show on the map", value=shown, key=key, help=f"Point at a shape to see its numbers.{most}") != shown:
         show_shapes(comparison, None if shown else job)
         st.rerun()

@@ -39,7 +39,7 @@ def test_every_format_can_be_read_again(tmp_path, suffix):
     done = run("polygons", "--map", one.path, "--confidence", one.confidence, "--out", out)
     assert done.exit_code == 0, done.output
     assert "2 polygons" in done.output
-    found = gpd.read_file(out, layer="areas") if suffix == ".gpkg" else gpd.read_file(out)
+    found = gpd.read_file(out, layer="areas")
     assert sorted(found.Classname) == ["Paved road", "Unpaved road"]
     assert found.confidence.tolist() == [0.7, 0.7]
     assert found.crs.to_epsg() == (4326 if suffix == ".geojson" else 32611)
