@@ -13,6 +13,7 @@ from ui.models_card import model_card
 from ui.models_catalogues import other_catalogues, read_those_of_the_settings
 from ui.models_filter import KEY, choose_cards, facts_of
 from ui.models_list import in_order, model_list
+from ui.models_packages import packages_panel
 from ui.problems import explained, plain, show_problem
 from ui.wording import distinct_names, many
 from workspace.project import Project
@@ -36,6 +37,9 @@ def main() -> None:
         catalogue(project)
     with explained():
         other_catalogues()
+    if project is not None:
+        with explained():
+            packages_panel(project)
 
 
 def catalogue(project: Project | None) -> None:
