@@ -18,6 +18,7 @@ from ui.job_panel import job_panel, seconds_in_words
 from ui.problems import explained, plain
 from ui.training_comparison import compare_runs
 from ui.training_form import KEY, MODULE, fill_in, running, show_started
+from ui.training_steps import steps_reached
 from ui.training_view import MEASURES, QUICK, THOROUGHNESS, curves, found_rate, training_result
 from workspace.project import Project
 
@@ -40,7 +41,7 @@ def training_runs(project: Project) -> None:
         return
     _actions(project, shown)
     folder = shown.folder
-    status = job_panel(folder, MODULE, key=f"{KEY}:{folder.name}", details=lambda: curves(folder), kept=lambda: _kept(folder, shown))
+    status = job_panel(folder, MODULE, key=f"{KEY}:{folder.name}", details=lambda: _course(folder), kept=lambda: _kept(folder, shown))
     found_rate(folder)
     if status.state != "running":
         training_result(folder, done=status.state == "done")
@@ -159,6 +160,11 @@ def _actions(project: Project, run: Run) -> None:
                     st.rerun()
     if notes:
         st.caption(plain(notes))
+
+
+def _course(folder: Path) -> None:
+    curves(folder)
+    steps_reached(folder)
 
 
 def _save_notes(folder: Path, key: str) -> None:
