@@ -39,7 +39,7 @@ def model_card(model: PublishedModel, images: Sequence[Imagery], project: Projec
     """Draw the card."""
     here = runs_here(model)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.html(picture(model.tasks, 72), width="content")
+        st.image(picture(model.tasks), width=72)
         with st.container(gap="xsmall"):
             st.markdown(f"### {plain(model.title)}")
             st.caption(" · ".join(TASK_WORDS.get(task, task) for task in model.tasks))
@@ -119,7 +119,7 @@ def _facts(model: PublishedModel) -> None:
         ("What it finds", ", ".join(model.classes)),
         ("Reads", ", ".join(model.bands) + (f" ({model.dtype})" if model.dtype else "") if model.bands or model.dtype else ""),
         ("Pixels on the ground", _ground(model)),
-        ("Numbers it gets", _scaling(model)),
+        ("Scaling", _scaling(model)),
         ("Sensor", ", ".join(model.sensors)),
         ("Network", model.architecture + (f", {model.parameters / 1e6:.1f} million numbers" if model.parameters else "")),
         ("Learnt from", model.training_data),

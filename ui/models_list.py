@@ -7,8 +7,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from models.catalogue.choices import USUAL
 from models.catalogue.fit import LEVELS, Imagery, overall
-from models.catalogue.published import PublishedModel
+from models.catalogue.published import Loader, PublishedModel
 from models.catalogue.runs_here import held, runs_here
 from ui.models_card import LEVEL_WORDS, MARKS
 from ui.models_filter import KEY
@@ -17,16 +18,27 @@ from ui.problems import plain
 
 AT_ONCE = 15
 HEIGHT_PX = 520
+ROW = f"{KEY}_row"
+_STYLE = f"""<style>
+    [class*="st-key-{ROW}_"] {{padding: .3rem .6rem !important;}}
+    [class*="st-key-{ROW}_"] [data-testid="stVerticalBlock"] {{gap: 0 !important;}}
+    [class*="st-key-{ROW}_"] button {{min-height: 1.5rem; padding: 0;}}
+    [class*="st-key-{ROW}_"] [data-testid="stCaptionContainer"] p {{margin: 0;}}
+    [class*="st-key-{ROW}_"] [data-testid="stCaptionContainer"] {{margin-bottom: 0;}}
+    </style>"""
+_LOADERS: tuple[Loader, ...] = ("bundle", "timm", "torchgeo", "sam", "torchvision-backbone", "arcgis", "sam2", "")
 
 
 def in_order(models: Sequence[PublishedModel], images: Sequence[Imagery]) -> list[PublishedModel]:
     """What runs here first; with imagery what suits it best before that."""
 
-    def rank(model: PublishedModel) -> tuple[bool, int, float]:
-        suits = (
-            overall(model, images) if model.loader != "sam" else None
-        )  # the magic wand takes any picture: no answer to what to start from
-        return not runs_here(model).yes, LEVELS.index(suits.level) if suits else 0, suits.distance if suits else (9.0 if images else 0.0)
+    def rank(model: PublishedModel) -> tuple[bool, int, float, int, int]:
+        suits = overall(model, images)
+        level, distance = (LEVELS.index(suits.level), suits.distance) if suits else (0, 0.0)
+        if images and model.loader == "sam":  # the magic wand takes any picture: no answer to what to start from
+            level = len(LEVELS)
+        usual = USUAL.index(model.name) if model.name in USUAL else len(USUAL)
+        return not runs_here(model).yes, level, distance, _LOADERS.index(model.loader), usual
 
     return sorted(models, key=rank)
 
@@ -34,6 +46,7 @@ def in_order(models: Sequence[PublishedModel], images: Sequence[Imagery]) -> lis
 def model_list(models: Sequence[PublishedModel], images: Sequence[Imagery], chosen: str, store: Path, mirror: str) -> None:
     """Draw the cards in short; a click on one shows it in full."""
     shown = st.session_state.get(f"{KEY}:shown", AT_ONCE)
+    st.html(_STYLE)
     with st.container(height=HEIGHT_PX, border=False):
         for model in models[:shown]:
             _row(model, images, chosen, store, mirror)
@@ -43,8 +56,8 @@ def model_list(models: Sequence[PublishedModel], images: Sequence[Imagery], chos
 
 
 def _row(model: PublishedModel, images: Sequence[Imagery], chosen: str, store: Path, mirror: str) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
-        st.html(picture(model.tasks, 44), width="content")
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"{ROW}_{model.name}"):
+        st.image(picture(model.tasks), width=40)
         with st.container(gap=None):
             title = f"**{plain(model.title)}**" if model.name == chosen else plain(model.title)
             if st.button(title, key=f"{KEY}:open:{model.name}", type="tertiary"):

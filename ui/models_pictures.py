@@ -25,7 +25,7 @@ _DRAWN = {
 }
 
 
-def picture(tasks: Sequence[str], size_px: int) -> str:
-    """An SVG drawing of what a model does: an encoder's is that of encoders, whatever else it was made for."""
-    task = next((t for t in (*(["embedding"] if "embedding" in tasks else []), *tasks) if t in _DRAWN), "embedding")
-    return f'<svg width="{size_px}" height="{size_px}" viewBox="0 0 64 64" role="img" aria-label="{task}">{_GROUND}{_DRAWN[task]}</svg>'
+def picture(tasks: Sequence[str]) -> str:
+    """An SVG drawing of what a model does: the first of its tasks."""
+    task = next((task for task in tasks if task in _DRAWN), "embedding")
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">{_GROUND}{_DRAWN[task]}</svg>'

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from errors import InputMismatchError
-from models.architecture import Architecture
+from models.architecture import Architecture, Task
 from models.bands import COLOURS, meanings, unnamed
 from models.card import RESOLUTION_FACTOR, ModelInput, band_order, reading_factor
 from models.catalogue.published import PublishedModel
@@ -17,7 +17,7 @@ from models.catalogue.runs_here import runs_here
 Level = Literal["suits", "care", "everything", "no"]
 """Suits; works with what is said; only by training everything anew; not at all."""
 LEVELS: tuple[Level, ...] = ("suits", "care", "everything", "no")
-TRAINED_FOR = frozenset({"semantic segmentation", "roads"})
+TRAINED_FOR = frozenset({*get_args(Task), "roads"})
 """Tasks that an encoder can be taught here."""
 
 # How far a model is from imagery, for the order of a list: about doublings of pixel size. Judgement, not measured.
