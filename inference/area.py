@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,24 @@ class Area:
         return rasterize(shapes, (rows, columns), transform=Affine.translation(left, top), dtype="uint8").astype(np.bool_)
 
 
+def content_of(path: Path | None) -> str:
+    """Names what a vector file holds, for keys; "" for none.
+
+    Raises:
+        LabelFileError: it cannot be read.
+    """
+    if path is None:
+        return ""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> LabelFileError:
+    return LabelFileError(f"{path.name} cannot be read as a file of areas.", "Give a GeoPackage, GeoJSON or Shapefile with polygons.")
+
+
 def read_area(path: Path, grid: Grid) -> Area:
     """The polygons of all rows of a vector file (GeoPackage, GeoJSON, Shapefile, ...), in pixels of `grid`.
 
@@ -51,9 +70,7 @@ def read_area(path: Path, grid: Grid) -> Area:
     try:
         shapes = gpd.read_file(path).geometry
     except (DataSourceError, OSError, ValueError) as error:
-        raise LabelFileError(
-            f"{path.name} cannot be read as a file of areas.", "Give a GeoPackage, GeoJSON or Shapefile with polygons."
-        ) from error
+        raise _unreadable(path) from error
     if shapes.crs is None:
         raise LabelFileError(f"{path.name} does not say which coordinate system it is in.", "Save it with its coordinate system.")
     shapes = shapes[~shapes.is_empty & shapes.notna()]

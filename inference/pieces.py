@@ -65,7 +65,11 @@ class Pieces:
     def finished(self, left: int) -> int:
         """Rows that are finished of the strip that starts at column `left`."""
         last = len(self.bands) - 1
-        return max((_place(path)[3] for path in self.folder.glob(f"{last}-{left}-*.tif")), default=0)
+        below = {top: bottom for _, _, top, bottom in map(_place, self.folder.glob(f"{last}-{left}-*.tif"))}
+        row = 0
+        while row in below:
+            row = below[row]
+        return row
 
     def write(self, left: int, top: int, layers: Sequence[NDArray[np.uint8]]) -> None:
         """Keep some rows of a strip: of each layer (bands, rows, columns). The last layer's piece says that they are finished.

@@ -9,7 +9,6 @@ blended probabilities are resampled back (`inference.regrid`). Finished rows are
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import threading
@@ -31,7 +30,7 @@ from imagery.read import display_name, open_raster
 from imagery.resample import resampled, scaled_grid
 from imagery.stretch import compute_stretch
 from imagery.write import to_cog
-from inference.area import read_area
+from inference.area import content_of, read_area
 from inference.classify import make_classifier
 from inference.legend import class_colours, class_names, write_legend
 from inference.mosaic import Rule
@@ -158,9 +157,10 @@ def predict_raster(
             rows=even_windows(work.height, window_px, overlap, bundle.network.stride),
             layers=tuple(results),
         )
-        drawn = "" if area is None else hashlib.sha256(area.read_bytes()).hexdigest()
         strips = [strip.right for strip in strips_of(scan)]
-        key = map_key(card, source, classes, **chosen, area=drawn, strips=strips, layers=scan.layers, device=scan.classifier.device.type)
+        key = map_key(
+            card, source, classes, **chosen, area=content_of(area), strips=strips, layers=scan.layers, device=scan.classifier.device.type
+        )
         temporary = {layer: stack.enter_context(replaced_on_success(path)) for layer, path in results.items()}
         folder = stack.enter_context(unfinished(out_classes, key))
         pieces = Pieces(folder, info.grid, [len(values) if layer == "probabilities" else 1 for layer in scan.layers])

@@ -6,7 +6,6 @@ Results appear raster by raster; a rerun (after a cancel, a kill or a full disk)
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import os
 import shutil
 import sys
@@ -21,6 +20,7 @@ import typer
 from errors import DiskFullError, ImageryError, InputMismatchError, NoOverlapError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
+from inference.area import content_of
 from inference.base_input import look_at
 from inference.compare import compare_rasters
 from inference.differences import find_differences
@@ -258,8 +258,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         **asked.model_dump(include={"thresholds", "predict_background", "test_time_augmentation", "merge_policy"}),
     }
     area = None if asked.area is None else place_of(job.folder, asked.area)
-    drawn = area and hashlib.sha256(area.read_bytes()).hexdigest()
-    key = map_key(job.card(side, raster.id), source, classes, **how, area=drawn, probabilities=asked.probabilities)
+    key = map_key(job.card(side, raster.id), source, classes, **how, area=content_of(area), probabilities=asked.probabilities)
     if take_over(folder, side, key):
         job.clock.finished(pixels, before=True)
         job.reporter.event(kind="map", raster=raster.id, side=side)

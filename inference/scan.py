@@ -132,6 +132,7 @@ def _through_threads(scan: Scan, job: _StripScan, listen: Callable[[], None]) ->
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         looks: deque[Future[Look]] = deque()
         written: deque[tuple[int, Future[None]]] = deque()
+        latest: Future[None] | None = None
         batches = iter(job.batches())
         more = True
         while more or looks or written:
@@ -143,11 +144,19 @@ def _through_threads(scan: Scan, job: _StripScan, listen: Callable[[], None]) ->
                     looks.append(classifying.submit(_look, scan, batch, read))
             if looks:
                 look = _wait(looks.popleft(), listen)
-                written.append((len(look[0]), writing.submit(job.blend, look)))
+                latest = writing.submit(_blend_after, latest, job, look)
+                written.append((len(look[0]), latest))
             while written and (len(written) > IN_FLIGHT or not looks):
                 count, future = written.popleft()
                 _wait(future, listen)
                 yield count
+
+
+def _blend_after(before: Future[None] | None, job: _StripScan, look: Look) -> None:
+    """Blend a batch, unless the one before it failed: no row is finished after one that is not."""
+    if before is not None:
+        before.result()
+    job.blend(look)
 
 
 def _wait(future: Future[T], listen: Callable[[], None]) -> T:

@@ -66,19 +66,32 @@ class Windows:
 
 
 def even_windows(length: int, largest: int, overlap: int, multiple: int = 1) -> Windows:
-    """As few windows as cover a side, all of one size, evenly spread.
+    """As few windows as cover a side, all of one size and as small as will do, evenly spread.
 
     Args:
         length: Of the side, pixels.
         largest: No window is larger.
         overlap: Neighbours share at least so many pixels; below `largest`.
-        multiple: Windows are this or a multiple of it, unless a single one, or `largest`, does.
+        multiple: Windows start at multiples of this, so that a network's coarse features lie as they do on the whole image; where the windows
+            are too small for it, anywhere.
     """
     if length < 1 or not 0 <= overlap < largest:
         raise ValueError(f"No windows of {largest} that share {overlap} over {length} pixels.")
     if length <= largest:
         return Windows(length, length, (0,))
+    step = multiple if overlap + 2 * multiple <= largest else 1
     count = -(-(length - overlap) // (largest - overlap))
-    size = min(largest, -(-(length + (count - 1) * overlap) // (count * multiple)) * multiple)
-    starts = np.rint(np.linspace(0, length - size, count)).astype(int)
+    while (size := _least_size(length, count, overlap, step)) > largest:
+        count += 1
+    starts = np.rint(np.linspace(0, (length - size) // step, count)).astype(int) * step
     return Windows(length, size, tuple(sorted(set(starts.tolist()))))
+
+
+def _least_size(length: int, count: int, overlap: int, step: int) -> int:
+    """The smallest windows of which `count` cover a side at starts that are multiples of `step`; the last one ends where the side does."""
+    about = max(1, (length - overlap) // (count * step))
+    sizes = []
+    for steps in (about, about + 1):  # the farthest from one start to the next
+        enough = overlap + steps * step
+        sizes.append(max(length - (count - 1) * steps * step, enough + (length - enough) % step))
+    return min(sizes)

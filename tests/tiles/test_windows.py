@@ -40,9 +40,15 @@ def test_windows_are_spread_evenly_and_share_what_they_should(length, largest, o
     windows = even_windows(length, largest, overlap, multiple)
     steps = np.diff(windows.starts)
     assert windows.starts[0] == 0 and windows.starts[-1] + windows.size == length and windows.size <= largest
-    assert (windows.size - steps >= overlap).all() and (steps > 0).all() and np.ptp(steps) <= 1 if len(steps) else windows.size == length
-    assert len(windows.starts) == max(1, -(-(length - overlap) // (largest - overlap)))  # no fewer would do
-    assert windows.size in {length, largest} or windows.size % multiple == 0
+    assert (windows.size - steps >= overlap).all() and (steps > 0).all()
+    assert np.ptp(steps) <= multiple if len(steps) else windows.size == length
+    assert all(start % multiple == 0 for start in windows.starts)
+    fewest = max(1, -(-(length - overlap) // (largest - overlap)))
+    assert len(windows.starts) == fewest or (multiple > 1 and len(windows.starts) == fewest + 1)
+
+
+def test_windows_too_small_for_the_multiple_start_anywhere():
+    assert even_windows(130, 64, 40, 32).starts == (0, 22, 45, 67)
 
 
 @pytest.mark.parametrize(("length", "largest", "overlap", "multiple"), SIDES)
