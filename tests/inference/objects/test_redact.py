@@ -8,7 +8,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 
 from errors import JobCancelled, LabelFileError, NoOverlapError, UnsupportedRasterError
 from inference.objects.redact import blurred, pixelated, redact_raster
@@ -108,7 +108,7 @@ def test_bands_alpha_and_mask_stay_and_nothing_is_left_below_them(tmp_path):
     with rasterio.open(tmp_path / "b.tif") as after:
         made = after.read()
         assert after.descriptions == ("red", "green", "blue", "alpha") and after.colorinterp[3] == ColorInterp.alpha
-        assert after.tags()["TIFFTAG_COPYRIGHT"] == "Somebody"
+        assert after.tags()["TIFFTAG_COPYRIGHT"] == "Somebody" and MaskFlags.alpha in after.mask_flag_enums[0]
     assert np.array_equal(made[3], values[3]) and (made[:3, 20:44, 32:44] == 0).all()
     assert np.array_equal(made[:3, :20], values[:3, :20])
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
