@@ -55,7 +55,6 @@ class Windows:
         before, after = np.append(1, common), np.append(common, 1)
         rising = (middle - before[:, None] / 4) / np.maximum(before[:, None] / 2, 1)
         falling = (self.size - middle - after[:, None] / 4) / np.maximum(after[:, None] / 2, 1)
-        rising[0], falling[-1] = 1, 1
         raw = np.clip(np.minimum(rising, falling), 0, 1)
         total = np.zeros(self.length)
         for start, shares in zip(self.starts, raw, strict=True):
