@@ -19,6 +19,8 @@ from inference.vectors.outlines import Shapes
 
 SMOOTH_PX = 0.8
 """Simplification before walls are read: the line through the middles of the sides leaves a slanting wall by less."""
+COARSE_SHARE, COARSEST_PX = 0.08, 3.0
+"""The main direction is read from a coarser outline, on which ragged edges tell less: simplified by this share of the building's side, at most so much."""
 SHORTEST_WALLS_PX = (1.5, 2.5, 4.0, 6.0, 10.0, np.inf)
 """The rungs of the ladder; on the last one every ring is a rectangle."""
 GOOD = 0.95
@@ -64,13 +66,11 @@ def squared(outlines: Shapes, pixel: tuple[float, float] = (1.0, 1.0), *, agreem
     rings, of = shapely.get_rings(outlines, return_index=True)
     shells = np.flatnonzero(np.diff(of, prepend=-1))
     middles = _middles(rings, size)
-    walls = np.asarray(shapely.simplify(middles, SMOOTH_PX * side, preserve_topology=False), object)
-    collapsed = shapely.get_type_id(walls) != shapely.GeometryType.LINEARRING
-    walls[collapsed] = middles[collapsed]
+    walls = _simplified(middles, SMOOTH_PX * side)
     plain = _mended(_polygons(walls, of, shells), on_ground)
     shapes, undecided = plain.copy(), np.arange(len(outlines))
     tried: list[tuple[Shapes, Floats]] = []
-    for rung in reversed(list(_ladder(walls, of, shells, shapely.area(shapely.polygons(rings)) * side**2, side))):
+    for rung in reversed(list(_ladder(middles, walls, of, shells, side))):
         like = np.full(len(outlines), -1.0)
         simple = undecided[_corner_count(rung[undecided]) <= _corner_count(plain[undecided])]
         like[simple] = _agreement(rung[simple], plain[simple])
@@ -90,9 +90,7 @@ def squared(outlines: Shapes, pixel: tuple[float, float] = (1.0, 1.0), *, agreem
 
 def corner_degrees(polygons: Shapes) -> Floats:
     """How far each corner of each ring is from a right angle (to either side), degrees."""
-    points, of = shapely.get_coordinates(shapely.get_rings(polygons), return_index=True)
-    within = of[1:] == of[:-1]
-    steps, ring = np.diff(points, axis=0)[within], of[1:][within]
+    _, steps, ring = _edges(shapely.get_rings(polygons))
     following = _Rings(ring).next
     turn = np.arctan2(_cross(steps, steps[following]), (steps * steps[following]).sum(axis=1))
     return np.asarray(np.abs(np.degrees(np.abs(turn)) - 90))
@@ -100,9 +98,7 @@ def corner_degrees(polygons: Shapes) -> Floats:
 
 def _middles(rings: Shapes, size: Floats) -> Shapes:
     """The rings through the middles of the pixels' sides, on the ground; begun at the point farthest from the middle, which is a corner."""
-    points, of = shapely.get_coordinates(rings, return_index=True)
-    within = of[1:] == of[:-1]
-    start, step, ring = points[:-1][within], np.diff(points, axis=0)[within], of[1:][within]
+    start, step, ring = _edges(rings)
     length = np.abs(step).sum(axis=1, keepdims=True)
     inset = 0.5 / length
     both = np.stack([start + step * inset, start + step * (1 - inset)], axis=1).reshape(-1, 2)
@@ -161,17 +157,39 @@ class _Walls:
     """How far it leads along its axis, with sign."""
 
 
-def _ladder(rings: Shapes, of: Ids, shells: Ids, areas: Floats, side: float) -> Iterator[Shapes]:
-    """Polygons with ever fewer walls that enclose as much as the pixels (`areas`, of the rings); None where a ring has fewer than four."""
-    points, ring = shapely.get_coordinates(rings, return_index=True)
-    within = ring[1:] == ring[:-1]
-    start, step, ring = points[:-1][within], np.diff(points, axis=0)[within], ring[1:][within]
+def _ladder(middles: Shapes, rings: Shapes, of: Ids, shells: Ids, side: float) -> Iterator[Shapes]:
+    """Polygons with ever fewer walls, as large as the pixels; None where a ring has fewer than four walls.
+
+    Args:
+        middles: The rings through the middles of the pixels' sides.
+        rings: The same, simplified: walls are read from them.
+        of: Polygon of each ring.
+        shells: The first ring of each polygon.
+        side: Of a pixel, metres.
+    """
+    areas = shapely.area(shapely.polygons(middles))
+    coarse = _simplified(middles, np.clip(COARSE_SHARE * np.sqrt(areas), SMOOTH_PX * side, COARSEST_PX * side))
+    _, step, ring = _edges(coarse)
     angle = _main_directions(step, ring, of, shells)
     cosine, sine = np.cos(angle), np.sin(angle)
+    start, step, ring = _edges(rings)
     walls = _walls(_turned(start, cosine[ring], -sine[ring]), _turned(step, cosine[ring], -sine[ring]), ring)
     for shortest in SHORTEST_WALLS_PX:
         walls = _without_short(walls, shortest * side)
         yield _polygons(_corners(_as_large(walls, areas, side), len(rings), cosine, sine), of, shells)
+
+
+def _simplified(rings: Shapes, tolerance: float | Floats) -> Shapes:
+    """Rings without points that lie nearly on a line (Douglas and Peucker 1973); one that nothing would be left of stays as it is."""
+    simple = np.asarray(shapely.simplify(rings, tolerance, preserve_topology=False), object)
+    return np.where(shapely.get_type_id(simple) == shapely.GeometryType.LINEARRING, simple, rings)
+
+
+def _edges(rings: Shapes) -> tuple[Floats, Floats, Ids]:
+    """(n, 2) where each edge begins, (n, 2) where it leads to from there, (n,) the ring it belongs to."""
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    within = ring[1:] == ring[:-1]
+    return points[:-1][within], np.diff(points, axis=0)[within], ring[1:][within]
 
 
 def _main_directions(step: Floats, ring: Ids, of: Ids, shells: Ids) -> Floats:

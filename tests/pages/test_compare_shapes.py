@@ -51,7 +51,7 @@ def test_areas_are_made_shown_and_taken_away(comparison, monkeypatch):
     [shown] = [box for box in page.checkbox if box.label == "Show on the map"]
     assert shown.value
     [area] = on_map.pop()["features"]
-    assert area["properties"]["text"].startswith("Unpaved road, 1,281 m², ") and area["properties"]["style"]["color"] == UNPAVED.colour
+    assert area["properties"]["text"].startswith("Unpaved road, 1,281 m², ") and area["properties"]["style"]["fillColor"] == UNPAVED.colour
     on_map.clear()
     shown.uncheck().run()
     assert not on_map

@@ -14,6 +14,7 @@ from inference.report import read_report
 from inference.vectors.asked import FOLDER, read_asked, read_made, shapes_file
 from ui import maps
 from ui.comparison.choices import KEY
+from workspace.classes import rgb_of
 
 MOST_SHOWN = 3000
 """Shapes that are drawn, the largest first; all of them are in the files."""
@@ -60,8 +61,14 @@ def largest(file: Path, changed: int, size: str, colours: dict[int, str]) -> lis
     features = json.loads(table[["geometry"]].to_json(drop_id=True))["features"]
     for feature, row in zip(features, table.to_dict("records"), strict=True):
         colour = colours.get(row["Classvalue"], "#888888")
-        feature["properties"] = {"text": _text(row), "style": {"color": colour, "fillColor": colour, "weight": 2}}
+        style = {"color": _darker(colour), "fillColor": colour}
+        feature["properties"] = {"text": _text(row), "style": style}
     return features
+
+
+def _darker(colour: str) -> str:
+    """A line of this colour would not be seen on its own map."""
+    return "#{:02x}{:02x}{:02x}".format(*(part * 6 // 10 for part in rgb_of(colour)))
 
 
 def _text(row: dict[str, Any]) -> str:
