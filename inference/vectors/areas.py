@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from errors import UnsupportedRasterError
+from inference.compare import row_areas_m2
 from inference.vectors.borders import Areas, BorderTracer, Finished, Ids
 from inference.vectors.class_map import ClassMap
 from inference.vectors.ground import areas_m2, on_map
@@ -88,7 +89,7 @@ def table_of(class_map: ClassMap, shapes: Shapes, areas: Areas, of: Ids, **more:
 
 
 def _groups(class_map: ClassMap, wanted: Sequence[int], rows: int | None, progress: Progress) -> Iterator[Finished]:
-    tracer, row_m2 = BorderTracer(class_map.grid.width), class_map.row_m2()
+    tracer, row_m2 = BorderTracer(class_map.grid.width), row_areas_m2(class_map.grid)
     for strip in class_map.strips(wanted, rows):
         progress(strip.row / class_map.grid.height)
         here = row_m2[strip.row : strip.row + len(strip.values)]

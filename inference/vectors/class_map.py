@@ -16,7 +16,6 @@ from errors import InputMismatchError, UnknownClassError, UnsupportedRasterError
 from imagery.grid import Grid
 from imagery.raster import describe
 from imagery.read import open_raster
-from inference.compare import pixel_area_m2
 from inference.legend import read_class_names
 from workspace.classes import BACKGROUND_VALUE, PALETTE, UNCERTAIN_VALUE
 from workspace.layer_styles import Legend
@@ -25,8 +24,6 @@ STRIP_PIXELS = 4 * 2**20
 """Pixels looked at together; what is made of one takes about forty bytes for a while."""
 PERCENT = 100
 """Of the confidence raster: what is certain."""
-LATITUDES = 33
-"""Rows at which the ground size of a pixel is measured; in between it is interpolated."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +76,6 @@ class ClassMap:
         for strip in self.strips(range(1, UNCERTAIN_VALUE)):
             found[np.unique(strip.values)] = True
         return [int(value) for value in np.flatnonzero(found) if value != BACKGROUND_VALUE]
-
-    def row_m2(self) -> NDArray[np.float64]:
-        """(rows,) ground area of a pixel in each row, square metres."""
-        rows = np.unique(np.linspace(0, self.grid.height - 1, LATITUDES).round().astype(int))
-        measured = [pixel_area_m2(self.grid.window(0, int(row), self.grid.width, 1)) for row in rows]
-        return np.interp(np.arange(self.grid.height), rows, measured)
 
     def strips(self, wanted: Sequence[int], rows: int | None = None) -> Iterator[Strip]:
         """All rows from top to bottom.
