@@ -75,7 +75,7 @@ def _take_away(project: Project, entries: list[CatalogueEntry]) -> None:
         return
     left, right = st.columns(2)
     with left:
-        entry = entries[_choice("Model", entries, f"{KEY}:out")]
+        entry = _choice("Model", entries, f"{KEY}:out")
     with right:
         forms: list[Format] = list(TITLES)
         form = st.selectbox("As", forms, format_func=TITLES.__getitem__, key=f"{KEY}:form")
@@ -100,9 +100,9 @@ def _compare(entries: list[CatalogueEntry]) -> None:
         return
     left, right = st.columns(2)
     with left:
-        first = entries[_choice("Model", entries, f"{KEY}:first")]
+        first = _choice("Model", entries, f"{KEY}:first")
     with right:
-        second = entries[_choice("Compare with", entries, f"{KEY}:second", start=1)]
+        second = _choice("Compare with", entries, f"{KEY}:second", start=1)
     assert first.card is not None and second.card is not None
     only = st.toggle("Only what differs", value=True, key=f"{KEY}:differs")
     rows = [row for row in compare_cards([first.card, second.card]) if row.differs or not only]
@@ -115,7 +115,7 @@ def _compare(entries: list[CatalogueEntry]) -> None:
 
 
 def _manage(own: list[CatalogueEntry]) -> None:
-    entry = own[_choice("Model to rename or delete", own, f"{KEY}:manage")]
+    entry = _choice("Model to rename or delete", own, f"{KEY}:manage")
     assert entry.folder is not None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         title = st.text_input("Name", entry.title, max_chars=MOST_TITLE, key=f"{KEY}:title:{entry.name}")
@@ -129,10 +129,11 @@ def _manage(own: list[CatalogueEntry]) -> None:
                 st.rerun()
 
 
-def _choice(label: str, entries: list[CatalogueEntry], key: str, *, start: int = 0) -> int:
-    """Index of the chosen entry; titles may be alike, so places are chosen."""
-    found = st.selectbox(label, range(len(entries)), index=min(start, len(entries) - 1), format_func=lambda i: entries[i].title, key=key)
-    return min(int(found), len(entries) - 1)
+def _choice(label: str, entries: list[CatalogueEntry], key: str, *, start: int = 0) -> CatalogueEntry:
+    """The chosen entry; by its folder, as titles may be alike."""
+    by_folder = {str(entry.folder): entry for entry in entries}
+    index = min(start, len(entries) - 1)
+    return by_folder[st.selectbox(label, list(by_folder), index=index, format_func=lambda folder: by_folder[folder].title, key=key)]
 
 
 def _job(folder: Path) -> None:
