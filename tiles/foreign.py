@@ -78,6 +78,8 @@ class _Part:
     chips: list[_Chip]
     band_names2: tuple[str, ...] = ()
     """Of the second images; empty where there are none."""
+    pixel_space: bool = False
+    """Its tiles lie in the raw picture, not on the map."""
 
 
 def derive_record(folder: Path) -> TileSetRecord:
@@ -114,6 +116,7 @@ def _derive_record(folder: Path) -> TileSetRecord:
             metadata_format=first.form.name,
             made_elsewhere=True,
             made_division=made,
+            settings={"reference_system": "pixel_space"} if first.pixel_space else {},
             classes=first.classes,
             band_names=first.band_names,
             dtype=first.facts.dtype,
@@ -159,7 +162,7 @@ def _read_part(folder: Path, part: Path) -> _Part:
     names2: tuple[str, ...] = ()
     if chips[0].image2:
         names2 = _band_names(definition, accumulated, _facts(folder, chips[0].image2).bands, "InputRastersProps2")
-    return _Part(part, form, classes, names, facts, chips, names2)
+    return _Part(part, form, classes, names, facts, chips, names2, definition.get("ImageSpaceUsed") == layout.PIXEL_SPACE)
 
 
 def _below(name: str, chip: _Chip) -> _Chip:

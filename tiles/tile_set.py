@@ -111,7 +111,7 @@ class TileSetRecord(_Strict):
     created: str = ""
     """ISO 8601, UTC. No longer written, so that two exports of the same are the same to the byte."""
     settings: dict[str, Any] = {}
-    """The export's settings, as chosen; empty for a set made elsewhere."""
+    """The export's settings, as chosen; of a set made elsewhere at most `reference_system`."""
     classes: tuple[TileClass, ...]
     """Learnt classes in drawing order; background (0) is implied."""
     band_names: tuple[str, ...]

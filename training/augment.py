@@ -40,7 +40,7 @@ def strengths_of(settings: TrainingSettings) -> Strengths | None:
     if settings.augment == "none":
         return None
     if settings.augment == "default":
-        return Strengths()
+        return Strengths(turn=settings.augment_turn)
     return Strengths(
         settings.augment_turn, settings.augment_zoom, settings.augment_contrast, settings.augment_brightness, settings.augment_saturation
     )

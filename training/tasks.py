@@ -18,6 +18,7 @@ from models.architecture import (
 )
 from models.card import ModelCard, paired, read_card
 from tiles.formats import FORMATS, tile_format
+from tiles.layout import in_pixel_space
 from tiles.tile_set import METADATA_FORMAT, TileSet, open_tile_set
 from training.settings import NETWORKS, NetworkName, TrainingSettings
 
@@ -148,7 +149,10 @@ def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
     from training.prepare import base_folder, prepare_pixels
 
     card = read_card(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
-    architecture = architecture_for(settings.network, open_tile_set(Path(settings.tiles)), card.architecture)
+    tile_set = open_tile_set(Path(settings.tiles))
+    if in_pixel_space(tile_set.record):  # raw, perhaps slanted pictures: up and down differ
+        settings = settings.model_copy(update={"augment_turn": False})
+    architecture = architecture_for(settings.network, tile_set, card.architecture)
     check_choices(settings, architecture)
     if isinstance(architecture, DetectorArchitecture):
         from training.objects.learner import prepare_objects

@@ -8,6 +8,7 @@ import pytest
 from errors import EmptyTileSetError, SplitError, TileSetFormatError
 from tests.tiles.conftest import write_tile_set
 from tiles.apart import by_place
+from tiles.layout import in_pixel_space
 from tiles.reader import read_tile
 from tiles.tile_set import list_tile_sets, open_tile_set, save_record
 
@@ -66,6 +67,14 @@ def test_a_folder_that_arcgis_wrote(tmp_path):
     assert set(label.ravel().tolist()) == {0, 1, 2}
     save_record(found)
     assert open_tile_set(folder) == found
+
+
+@pytest.mark.parametrize(("space", "raw"), [("PIXEL_SPACE", True), ("MAP_SPACE", False)])
+def test_tiles_of_another_program_in_the_raw_picture_stay_so(tmp_path, space, raw):
+    folder = as_another_program_left_it(tmp_path / "genuine")
+    emd = folder / "esri_model_definition.emd"
+    emd.write_text(json.dumps(json.loads(emd.read_text()) | {"ImageSpaceUsed": space}))
+    assert in_pixel_space(open_tile_set(folder).record) == raw
 
 
 def test_chips_that_lie_nowhere_are_split_by_number(tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,6 +65,7 @@ def test_strengths_are_the_usual_ones_until_chosen():
     assert strengths_of(settings.model_copy(update={"augment": "custom"})) == USUAL
     assert strengths_of(settings.model_copy(update={"augment": "none", "augment_zoom": 2.0})) is None
     assert strengths_of(TrainingSettings(tiles="x", augment="custom", augment_zoom=1.0)).zoom == 1.0
+    assert strengths_of(settings.model_copy(update={"augment_turn": False})) == replace(USUAL, turn=False)
 
 
 def test_without_any_change_tiles_stay_as_they_are():
