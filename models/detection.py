@@ -85,6 +85,9 @@ class _AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
     def resize(self, image: Tensor, target: Any = None) -> tuple[Tensor, Any]:
         return image, target
 
+    def normalize(self, image: Tensor) -> Tensor:
+        return image
+
 
 class _PixelBoxes(DefaultBoxGenerator):  # type: ignore[misc]
     """SSD's boxes with scales in pixels, whatever the size of the image: torchvision takes them as shares of it."""
@@ -121,9 +124,8 @@ def build_detector(architecture: DetectorArchitecture, bands: int, outputs: int,
     levels = len(channels) - first
     names = [str(i) for i in range(levels)]
     sizes = [architecture.smallest_px * 2**i for i in range(levels + two_stage)]
-    asked: dict[str, Any] = {"image_mean": [0.0] * bands, "image_std": [1.0] * bands}
     if two_stage:
-        asked |= {
+        asked: dict[str, Any] = {
             "rpn_anchor_generator": AnchorGenerator(tuple((s,) for s in sizes), (ASPECTS,) * len(sizes)),
             "box_roi_pool": MultiScaleRoIAlign(names, output_size=BOX_SIDE, sampling_ratio=2),
             "box_head": TwoMLPHead(WIDTH * BOX_SIDE**2, BOX_FEATURES),
@@ -132,7 +134,7 @@ def build_detector(architecture: DetectorArchitecture, bands: int, outputs: int,
             **PROPOSALS,
         }
     else:
-        asked |= {"score_thresh": LEAST_SCORE, "detections_per_img": MOST_BOXES}
+        asked = {"score_thresh": LEAST_SCORE, "detections_per_img": MOST_BOXES}
     if architecture.detector == "fasterrcnn":
         detector: nn.Module = FasterRCNN(pyramid, **asked, box_detections_per_img=MOST_BOXES)
     elif architecture.detector == "maskrcnn":
@@ -154,7 +156,7 @@ def build_detector(architecture: DetectorArchitecture, bands: int, outputs: int,
         boxes = _PixelBoxes([[2]] * levels, scales=[*sizes, sizes[-1] * 2], steps=strides[first:], clip=False)
         head = SSDHead([WIDTH] * levels, boxes.num_anchors_per_location(), outputs)
         detector = SSD(pyramid, boxes, (1, 1), outputs, head=head, **asked)
-    detector.transform = _AsItIs(1, 1, asked["image_mean"], asked["image_std"], size_divisible=max(strides))
+    detector.transform = _AsItIs(1, 1, [], [], size_divisible=max(strides))
     return DetectionNetwork(detector, stride=max(strides), bands=bands, outputs=outputs)
 
 

@@ -16,14 +16,14 @@ CLASSES = (TileClass(value=ROOF, name="Roof", colour="#e63946"), TileClass(value
 COLOURS = {ROOF: (220, 150, 90), POOL: (90, 150, 220)}
 
 
-def squares_of(seed: int, size: int = 64) -> list[tuple[int, tuple[int, int, int, int]]]:
-    """(class value, left, top, right, bottom) of what is in a tile: one of each class, in two corners; every fifth tile is empty."""
+def squares_of(seed: int, size: int = 64, values=(ROOF, POOL)) -> list[tuple[int, tuple[int, int, int, int]]]:
+    """(class value, (left, top, right, bottom)) of what is in a tile: one of each value, in two corners; every fifth tile is empty."""
     rng = np.random.default_rng(seed)
     if seed % 5 == 4:
         return []
     half, found = size // 2, []
     corners = rng.permutation(4)
-    for value, corner in zip((ROOF, POOL), corners, strict=False):
+    for value, corner in zip(values, corners, strict=False):
         side = int(rng.integers(12, 21))
         left, top = (int(rng.integers(2, half - side - 1)) + half * int(n) for n in (corner % 2, corner // 2))
         found.append((value, (left, top, left + side, top + side)))
@@ -39,7 +39,7 @@ def make_squares(
     size: int = 64,
     bands: int = 3,
     hidden=(),
-    shown=(ROOF, POOL),
+    values=(ROOF, POOL),
 ) -> TileSet:
     """A set of tiles on disk.
 
@@ -50,10 +50,10 @@ def make_squares(
         validation: Tiles kept for the test.
         size: Side in pixels.
         bands: Of the images.
-        shown: Class values that there are; the others are no classes of the set.
+        values: Class values of the two squares in a tile.
         hidden: Class values that are uncertain: drawn in the image, 255 in the labels.
     """
-    classes = tuple(c for c in CLASSES if c.value in shown)
+    classes = tuple(c for c in CLASSES if c.value in values)
     names = ("red", "green", "blue", "nir")[:bands]
     statistics, records = RunningStatistics(bands, "uint8"), []
     with TileSetWriter(folder, metadata_format, classes) as writer:
@@ -62,7 +62,7 @@ def make_squares(
             image = rng.normal(60, 10, (bands, size, size))
             label = np.zeros((size, size), np.uint8)
             objects, instances = [], {}
-            for value, (left, top, right, bottom) in (one for one in squares_of(i, size) if one[0] in shown):
+            for value, (left, top, right, bottom) in squares_of(i, size, values):
                 inside = (slice(top, bottom), slice(left, right))
                 image[(slice(None), *inside)] = np.resize(COLOURS[value], bands)[:, None, None] + rng.normal(
                     0, 5, (bands, bottom - top, right - left)
@@ -70,7 +70,7 @@ def make_squares(
                 label[inside] = 255 if value in hidden else value
                 if value not in hidden:
                     objects.append(object_of(value, shapely.box(left, top, right, bottom), (size, size), 0.0))
-                    instances.setdefault(value, np.zeros((size, size), np.uint8))[inside] = 1
+                    instances.setdefault(value, np.zeros((size, size), np.uint8))[inside] = sum(one.value == value for one in objects)
             image = np.clip(image, 0, 255).astype(np.uint8)
             valid = np.ones((size, size), bool)
             statistics.add(image, valid)
