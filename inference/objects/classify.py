@@ -136,9 +136,9 @@ def classify_cells(
             for number, row in enumerate(rows):
                 probabilities = np.full((len(columns), len(card.classes)), np.nan)
                 with closing(_answers(eyes, view, [(column, row, side) for column in columns])) as answers:
-                    for index, answer in answers:
+                    for done, (index, answer) in enumerate(answers, 1):
                         probabilities[index] = np.nan if answer is None else answer
-                        tell("Looking at each cell", (number + (index + 1) / len(columns)) / len(rows))
+                        tell("Looking at each cell", (number + done / len(columns)) / len(rows))
                 seen = ~np.isnan(probabilities).any(axis=1)
                 left = np.array(columns)[seen]
                 cells = shapely.box(left, row, np.minimum(left + side, view.grid.width), min(row + side, view.grid.height))

@@ -86,7 +86,7 @@ def detect_raster(
     format_of(out)  # told before the work, not after
     with open_view(card, source, bands, band_names) as view:
         side = window_px or card.input.tile_size
-        shared = side // 4 if overlap_px is None else overlap_px
+        shared = int(side * OVERLAP_SHARE) if overlap_px is None else overlap_px
         if not 0 <= shared < side:
             raise ValueError(f"Windows of {side} pixels cannot share {shared}.")
 
