@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from errors import ImageryError, JobError, TerratuneError, TileSetFormatError
 from imagery.read import open_raster
+from tiles.class_folders import as_imagenet
 from tiles.division import divided_folders, unpaired_folders
 from tiles.layout import ACCUMULATED_FILE
 from tiles.tile_set import RECORD_FILE, TileSet, open_tile_set, save_record
@@ -168,7 +169,8 @@ def work(reporter: JobReporter) -> None:
     try:
         with _entries(folder, wanted) as entries:
             copy_safely(entries, copy / folder_name(wanted.name), tell)  # messages say its name
-        found = set_within(copy / folder_name(wanted.name))
+        here = copy / folder_name(wanted.name)
+        found = as_imagenet(here) or set_within(here)
         check_rasters(found, tell)
         reporter.progress("Reading the labels", 0.8)
         tile_set = open_tile_set(found)
@@ -284,7 +286,7 @@ def set_within(folder: Path) -> Path:
     if not found:
         raise TileSetFormatError(
             f"There are no training tiles in it: a set has a folder 'images' and beside it the file {ACCUMULATED_FILE}.",
-            "Choose the folder that ArcGIS's 'Export Training Data For Deep Learning' wrote.",
+            "Choose the folder that ArcGIS's 'Export Training Data For Deep Learning' wrote, or one with a folder of pictures for each class.",
         )
     if len(found) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found[:5])
