@@ -23,7 +23,7 @@ def bring_in_panel(project: Project) -> None:
     """Where to add them from, what is on its way, and what was found in them."""
     with st.expander("Bring in tiles made elsewhere", icon=":material/drive_folder_upload:", key="bring_in"):
         st.caption(
-            "A folder that ArcGIS's 'Export Training Data For Deep Learning' wrote, or an export of another project, packed as a ZIP."
+            "A folder that ArcGIS's 'Export Training Data For Deep Learning' wrote, an export of another project, or a folder of pictures for each class; packed as a ZIP."
         )
         key = f"bring_in:{project.id}"
         if upload_zone(tile_token(project), key=key, max_bytes=settings().max_upload_bytes, wanted=TILE_SETS):
