@@ -132,6 +132,8 @@ def _stream(url: str, part: Path, mark: Path, sha256: str, progress: Progress | 
             "Check that this computer reaches the internet (behind a proxy: HTTPS_PROXY), or choose a model that is already here. "
             "Without internet, TERRATUNE_WEIGHTS_MIRROR can name a folder with the files.",
         ) from error
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise DownloadError(f"The download of {name} broke off.", "Try again: what arrived is kept, and it goes on there.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DownloadError(
             f"{name} could not be fetched: {type(error).__name__}.",

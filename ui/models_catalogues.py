@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from errors import TerratuneError
-from imagery.sources import allowed_path, allowed_url
-from models.catalogue.fetch import store_of
+from imagery.sources import allowed_path
+from models.catalogue.fetch import judge_of, store_of
 from models.catalogue.foreign import CatalogueShelf, ForeignCatalogue
-from models.download import Judge, is_address
+from models.download import is_address
 from ui.frame import settings
 from ui.models_filter import KEY
 from ui.problems import explained, plain, show_problem
@@ -58,13 +58,8 @@ def other_catalogues() -> None:
 def _read(shelf: CatalogueShelf, place: str) -> ForeignCatalogue:
     """A visitor's address is judged, and so is all that it leads to; a folder must be one that may be opened."""
     if is_address(place):
-        return shelf.read(place, _judge())
+        return shelf.read(place, judge_of(settings()))
     return shelf.read(str(allowed_path(place, settings())))
-
-
-def _judge() -> Judge:
-    installation = settings()
-    return lambda url: allowed_url(url, installation)
 
 
 def _row(shelf: CatalogueShelf, one: ForeignCatalogue) -> None:

@@ -56,7 +56,7 @@ def fetch_model(model: PublishedModel, settings: Settings, progress: Progress | 
     if found is not None:
         return found
     mirror = settings.weights_mirror or ("" if is_address(model.url) else str(Path(model.url).parent) if model.trusted else "")
-    judge = _judge(settings) if not model.trusted else None
+    judge = judge_of(settings) if not model.trusted else None
     if model.loader == "sam":
         path = store_of(settings) / SAM_FOLDER / model.file
         download(model.url, path, sha256=model.sha256, mirror=mirror, progress=progress, judge=judge)
@@ -107,7 +107,8 @@ def _work(reporter: JobReporter) -> None:
     fetch_model(model, settings_from_environment(), tell)
 
 
-def _judge(settings: Settings) -> Judge:
+def judge_of(settings: Settings) -> Judge:
+    """Refuses addresses that imagery may not come from either (`imagery.sources.allowed_url`)."""
     return lambda url: allowed_url(url, settings)
 
 
