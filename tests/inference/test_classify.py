@@ -54,3 +54,17 @@ def test_odds_are_raised_after_the_mean():
     p, q = answer(plain, window()), answer(raised, window())
     np.testing.assert_allclose(q[2] / q[0], 4 * p[2] / p[0], rtol=1e-4)
     np.testing.assert_allclose(q.sum(0), 1, atol=1e-6)
+
+
+def test_the_highest_or_lowest_of_eight_answers_counts_where_it_is_asked_for():
+    values = window()
+    one = classifier()
+    answers = []
+    for mirrored in (False, True):
+        for turns in range(4):
+            laid = np.rot90(values, turns, (1, 2))
+            found = answer(one, np.ascontiguousarray(laid[:, :, ::-1] if mirrored else laid))
+            answers.append(np.rot90(found[:, :, ::-1] if mirrored else found, -turns, (1, 2)))
+    for policy, merged in (("max", np.max(answers, axis=0)), ("min", np.min(answers, axis=0))):
+        found = answer(classifier(test_time_augmentation=True, merge_policy=policy), values)
+        np.testing.assert_allclose(found, merged / merged.sum(axis=0), atol=1e-5)

@@ -1,3 +1,7 @@
+import json
+import threading
+import time
+
 import numpy as np
 import pytest
 import rasterio
@@ -7,8 +11,9 @@ from typer.testing import CliRunner
 from errors import InputMismatchError, JobCancelled
 from inference.legend import read_class_names
 from inference.predict import app, predict_raster
-from models.bundle import ModelBundle
+from models.bundle import ModelBundle, load_bundle
 from tests.inference.makers import PAVED, UNPAVED, bright_bundle, card, saved_bundle, write_raster
+from workspace.version import VERSION
 
 rng = np.random.default_rng(3)
 
@@ -42,8 +47,6 @@ def test_strips_blocks_and_windows_leave_no_seam(tmp_path, monkeypatch):
 
 
 def test_in_windows_or_in_one_piece_a_real_network_says_the_same_inside(tmp_path):
-    from models.bundle import load_bundle
-
     bundle = load_bundle(saved_bundle(tmp_path / "model", (PAVED, UNPAVED)))
     rows, columns = np.mgrid[0:192, 0:192]
     wave = np.stack([np.sin(rows / 19), np.cos(columns / 23), np.sin((rows + columns) / 31)]) * 100 + 128
@@ -206,8 +209,6 @@ def test_a_much_coarser_raster_is_shown_smaller_pixels_and_averaged_back(tmp_pat
 
 
 def test_strips_of_a_resampled_raster_leave_no_seam(tmp_path, monkeypatch):
-    from models.bundle import load_bundle
-
     bundle = load_bundle(saved_bundle(tmp_path / "model", (PAVED, UNPAVED)))
     source = write_raster(tmp_path / "in.tif", picture(300, 1400), transform=Affine(0.2, 0, 500_000, 0, -0.2, 3_700_000))
     predict_raster(bundle, str(source), tmp_path / "a.tif", tmp_path / "a_sure.tif", window_px=64, overlap_px=32)
@@ -249,3 +250,69 @@ def test_the_command_tells_notes_and_refuses_other_units(tmp_path):
     assert done.exit_code == 0 and "red is band 3" in done.output
     failed = CliRunner().invoke(app, [*command, str(tmp_path / "eight.tif")])
     assert failed.exit_code == 1 and "other units" in failed.output
+
+
+def test_the_map_says_what_made_it(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(64, 64))
+    bundle = load_bundle(saved_bundle(tmp_path / "model", (PAVED, UNPAVED)))
+    outputs = [tmp_path / name for name in ("out.tif", "sure.tif", "all.tif")]
+    predict_raster(bundle, str(source), *outputs, thresholds={2: 0.4}, find_more={1: 2.0})
+    for path in outputs:
+        with rasterio.open(path) as file:
+            tags = file.tags()
+        assert tags["TERRATUNE_MODEL"] == "Tiny (tiny)" and tags["TERRATUNE_MODEL_SHA256"] == bundle.card.weights_sha256
+        assert tags["TERRATUNE_IMAGERY"] == "in.tif" and tags["TIFFTAG_SOFTWARE"] == f"Terratune {VERSION}"
+        chosen = json.loads(tags["TERRATUNE_SETTINGS"])
+        assert chosen["thresholds"] == {"1": 0.0, "2": 0.4} and chosen["find_more"]["1"] == 2.0
+
+
+def test_probabilities_have_a_named_band_for_each_class_and_agree_with_the_map(tmp_path):
+    values = picture(150, 200)
+    source = write_raster(tmp_path / "in.tif", values)
+    bundle = load_bundle(saved_bundle(tmp_path / "model", (UNPAVED, PAVED)))
+    predict_raster(bundle, str(source), tmp_path / "out.tif", tmp_path / "sure.tif", tmp_path / "all.tif", window_px=64)
+    with rasterio.open(tmp_path / "all.tif") as file:
+        assert file.descriptions == ("Background", "Unpaved road", "Paved road") and file.nodata == 255
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        shares = file.read()
+    assert np.abs(shares.sum(axis=0, dtype=int) - 100).max() <= 1
+    assert np.array_equal(shares.max(axis=0), read(tmp_path / "sure.tif"))
+    surer = np.sort(shares, axis=0)[-1] > np.sort(shares, axis=0)[-2]
+    assert np.array_equal(np.array([0, 2, 1])[shares.argmax(axis=0)][surer], read(tmp_path / "out.tif")[surer])
+
+
+def test_the_command_takes_thresholds_areas_and_the_rest(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(64, 64))
+    folder = saved_bundle(tmp_path / "model", (PAVED,), always=1)
+    command = ["--model", str(folder), "--image", str(source), "--out", str(tmp_path / "out.tif")]
+
+    def invoke(*more: str):
+        return CliRunner().invoke(app, [*command, *more])
+
+    done = invoke("--threshold", "1=0.999", "--probabilities", str(tmp_path / "all.tif"))
+    assert done.exit_code == 0 and (read(tmp_path / "out.tif") == 0).all()
+    with rasterio.open(tmp_path / "all.tif") as file:
+        assert (file.read(2) == 99).all()
+    done = invoke("--no-predict-background", "--test-time-augmentation", "--merge-policy", "min")
+    assert done.exit_code == 0 and (read(tmp_path / "out.tif") == 1).all()
+    assert invoke("--threshold", "1=1.5").exit_code == 2 and invoke("--merge-policy", "most").exit_code == 2
+    failed = invoke("--area", str(tmp_path / "no.gpkg"))
+    assert failed.exit_code == 1 and "no.gpkg" in failed.output
+
+
+def test_stopped_in_the_middle_of_a_slow_window_it_does_not_wait_for_it(tmp_path):
+    source = write_raster(tmp_path / "in.tif", picture(64, 64))
+    bundle = bright_bundle()
+    going, stop = threading.Event(), threading.Event()
+    bundle.network.register_forward_hook(lambda *rest: (going.set(), stop.wait(20)))
+    told = []
+
+    def listen(stage: str, share: float) -> None:
+        if going.is_set():
+            told.append(time.monotonic())
+            raise JobCancelled("Stopped as you asked.")
+
+    with pytest.raises(JobCancelled):
+        predict_raster(bundle, str(source), tmp_path / "out.tif", progress=listen)
+    assert not stop.is_set() and time.monotonic() - told[0] < 5
+    stop.set()

@@ -2,9 +2,11 @@ import json
 import shutil
 import time
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from PIL import Image
 from typer.testing import CliRunner
@@ -263,3 +265,31 @@ def test_what_a_person_says_the_bands_are_goes_into_the_maps(tmp_path, models):
     (job / "settings.json").write_text(settings.model_copy(update={"rasters": (odd,)}).model_dump_json())
     assert run_job(job, compare_models) == 1
     assert "2 bands were named" in job_status(job).error
+
+
+def test_what_was_chosen_goes_into_both_maps_and_another_choice_makes_them_anew(tmp_path, models):
+    job = make_job(tmp_path, models, probabilities=True, thresholds={1: 0.999, 2: 0.999}, predict_background=False, merge_policy="max")
+    assert run_job(job, compare_models) == 0
+    for side in ("before", "after"):
+        assert (read(job / "aaa0" / f"{side}.tif") == 0).all()  # neither model is so sure
+        with rasterio.open(job / "aaa0" / f"{side}_probabilities.tif") as file:
+            assert file.count == len(file.descriptions) > 1 and file.read().max() in range(90, 100)
+    less = job.parent / "less"
+    less.mkdir()
+    (less / "settings.json").write_text(read_settings(job).model_copy(update={"thresholds": {}, "probabilities": False}).model_dump_json())
+    assert run_job(less, compare_models) == 0
+    assert (read(less / "aaa0" / "after.tif") == 1).all() and not list(less.glob("*/*probabilities*"))
+
+
+def test_only_the_areas_of_a_file_are_predicted_and_pictures_beside_them_are_named(tmp_path, models):
+    job = make_job(tmp_path, models, sizes=((64, 80), (64, 80)), area="areas.gpkg")
+    elsewhere = Affine(0.5, 0, 600_000, 0, -0.5, 3_700_000)
+    write_raster(tmp_path / "project" / "imagery" / "1.tif", np.full((3, 64, 80), 9, np.uint8), transform=elsewhere)
+    box = shapely.box(500_000, 3_700_000 - 16, 500_000 + 20, 3_700_000)  # rows 0 to 32, columns 0 to 40
+    gpd.GeoDataFrame(geometry=[box], crs="EPSG:32611").to_file(tmp_path / "project" / "areas.gpkg")
+    assert run_job(job, compare_models) == 0
+    inside = np.zeros((64, 80), bool)
+    inside[:32, :40] = True
+    assert np.array_equal(read(job / "aaa0" / "after.tif") != 255, inside)
+    report = read_report(job)
+    assert np.sum(report.total.pixels) == 32 * 40 and "areas.gpkg" in report.failed[0].fact

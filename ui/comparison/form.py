@@ -64,6 +64,8 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         find_more = _find_more_choice(new.card, base.card)
         thorough = PredictionSettings.model_fields["test_time_augmentation"]
         eight_times = st.checkbox(thorough.title or "", help=thorough.description, key=f"{KEY}:eight_times")
+        layers = PredictionSettings.model_fields["probabilities"]
+        probabilities = st.checkbox(layers.title or "", help=layers.description, key=f"{KEY}:probabilities")
     fitting, problems, notes = _fit(chosen, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
@@ -75,7 +77,7 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
         with explained():
-            job = start_comparison(project, base, new, fitting, tile_set, find_more, eight_times)
+            job = start_comparison(project, base, new, fitting, tile_set, find_more, eight_times, probabilities)
             st.query_params["comparison"] = job.name
             st.rerun()
 
@@ -145,6 +147,7 @@ def start_comparison(
     tile_set: Path | None,
     find_more: dict[int, float],
     test_time_augmentation: bool,
+    probabilities: bool,
 ) -> Path:
     """Make the job folder and start its process.
 
@@ -175,6 +178,7 @@ def start_comparison(
         truths=_exact_truths(project, rasters),
         find_more=find_more,
         test_time_augmentation=test_time_augmentation,
+        probabilities=probabilities,
         device=settings().device if settings().device in {"cpu", "cuda"} else "auto",  # type: ignore[arg-type]
     )
     write_text(job / SETTINGS_FILE, asked.model_dump_json(indent=1) + "\n")
