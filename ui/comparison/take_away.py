@@ -64,6 +64,8 @@ def take_away_tab(project: Project, job: Path, report: Report) -> None:
         ("change.tif", "Changes", "GeoTIFF: 1 gained, 2 lost, 3 became another"),
         ("after_confidence.tif", "Confidence after", "GeoTIFF, percent"),
         ("before_confidence.tif", "Confidence before", "GeoTIFF, percent"),
+        ("after_probabilities.tif", "Each class after", "GeoTIFF with a layer for each class: how likely it is, percent"),
+        ("before_probabilities.tif", "Each class before", "GeoTIFF with a layer for each class: how likely it is, percent"),
     )
     lines = [
         f"- {download_link(project, folder / name, title)}: {what}, {size_in_words((folder / name).stat().st_size)}"
