@@ -30,13 +30,15 @@ MOST_DEPTH = 5
 def packages_panel(project: Project) -> None:
     """Everything about models as files; jobs that are on their way, or have something to say, first."""
     st.markdown("##### Models of this project")
-    for folder in package_jobs(project.models_folder):
-        with explained():
-            _job(folder)
+    with st.container():  # whatever is in it, the tabs below stay where they are, and as chosen
+        for folder in package_jobs(project.models_folder):
+            with explained():
+                _job(folder)
     entries = [entry for entry in list_models(project.models_folder) if entry.folder is not None and entry.card is not None]
     own = [entry for entry in entries if entry.origin == "trained"]
-    if not own:
-        st.caption("None yet: train one, or bring one in. The bundled ones can be taken away, too.")
+    with st.container():
+        if not own:
+            st.caption("None yet: train one, or bring one in. The bundled ones can be taken away, too.")
     come, go, look = st.tabs(["Bring one in", "Take one away", "Compare, rename, delete"])
     with come, explained():
         _bring_in(project)
