@@ -127,7 +127,13 @@ def _new_search(project: Project, rasters: Sequence[Raster]) -> None:
         st.info("Train a model for objects first." if rasters else "There is no imagery yet: add some first.", icon=":material/info:")
         return
     with st.container(border=True):
-        model = st.selectbox("Model", models, format_func=lambda c: c.label, key=f"{KEY}:model", help="Models for objects, whole scenes, and change between two pictures.")
+        model = st.selectbox(
+            "Model",
+            models,
+            format_func=lambda c: c.label,
+            key=f"{KEY}:model",
+            help="Models for objects, whole scenes, and change between two pictures.",
+        )
         st.caption(f"Looks for {plain(', '.join(c.name for c in model.card.classes))}.")
         if model.card.task in CHANGING:
             pair = _two_dates(rasters)
@@ -192,7 +198,9 @@ def _finding_choices() -> dict[str, Any]:
     """The settings of a model that finds objects, as chosen."""
     threshold = ObjectSettings.model_fields["threshold"]
     asked: dict[str, Any] = {
-        "threshold": st.slider(threshold.title or "", 0.05, 0.95, threshold.default, 0.05, help=threshold.description, key=f"{KEY}:threshold")
+        "threshold": st.slider(
+            threshold.title or "", 0.05, 0.95, threshold.default, 0.05, help=threshold.description, key=f"{KEY}:threshold"
+        )
     }
     with st.expander("More options"):
         for name in ("nms_overlap", "exclude_pad_detections"):
@@ -320,7 +328,9 @@ def _picture_choice(found: Sequence[Raster]) -> list[Raster]:
     if len(found) == 1:
         return list(found)
     names = dict(zip([r.id for r in found], distinct_names(found), strict=True))
-    picked = st.selectbox("Go to", list(names), format_func=names.__getitem__, key=f"{KEY}:go:{hash(tuple(names))}", label_visibility="collapsed")
+    picked = st.selectbox(
+        "Go to", list(names), format_func=names.__getitem__, key=f"{KEY}:go:{hash(tuple(names))}", label_visibility="collapsed"
+    )
     return [r for r in found if r.id == picked]
 
 
@@ -345,6 +355,10 @@ def _surest(objects: Path, changed: int, most: int, colours: dict[int, str]) -> 
 def _classes(job: Path) -> Sequence[ClassDef]:
     """Of the report, or, before there is one, of the model; none where neither can be read."""
     try:
-        return read_object_report(job).classes if (job / REPORT_FILE).exists() else read_card(place_of(job, read_object_settings(job).model)).classes
+        return (
+            read_object_report(job).classes
+            if (job / REPORT_FILE).exists()
+            else read_card(place_of(job, read_object_settings(job).model)).classes
+        )
     except TerratuneError:
         return ()
