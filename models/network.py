@@ -173,6 +173,7 @@ def _light(architecture: Architecture, bands: int, outputs: int, pretrained: boo
 
 _SMP_OPTIONS: dict[str, Callable[[int], dict[str, Any]]] = {
     "unet": lambda levels: {"decoder_channels": (256, 128, 64, 32, 16)[-levels:]},
+    "fpn": lambda levels: {"upsampling": 2 ** (levels - 3)},
     "pspnet": lambda levels: {"upsampling": 2**levels},
 }
 

@@ -16,6 +16,14 @@ def test_logits_have_the_image_size_whatever_it_is(decoder, levels, rows, column
         assert network(torch.randn(1, 4, rows, columns)).shape == (1, 3, rows, columns)
 
 
+@pytest.mark.parametrize("decoder", list(get_args(Decoder)))
+@pytest.mark.parametrize("levels", [3, 4, 5])
+def test_what_is_decoded_covers_the_image_and_no_more(decoder, levels):
+    network = build_network(Architecture(encoder="resnet10t", decoder=decoder, decoder_channels=16, encoder_levels=levels), 3, 2).eval()
+    with torch.no_grad():
+        assert network.head(network.decoder(network.encode(torch.randn(1, 3, 64, 64)))).shape == (1, 2, 64, 64)
+
+
 @pytest.mark.parametrize("stride", [2, 4])
 @pytest.mark.parametrize("levels", [3, 5])
 def test_light_decoder_ends_where_it_is_told(stride, levels):
