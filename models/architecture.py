@@ -71,7 +71,7 @@ class ArcGISArchitecture(_Strict):
     @property
     def encoder(self) -> str:
         """The name for people."""
-        return "hourglass" if self.model in ROAD_MODELS and self.roads == "hourglass" else self.backbone
+        return f"{self.model}, {'hourglass' if self.model in ROAD_MODELS and self.roads == 'hourglass' else self.backbone}"
 
 
 ROAD_MODELS = ("MultiTaskRoadExtractor", "ConnectNet")
