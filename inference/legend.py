@@ -66,12 +66,18 @@ def _side_file(names: Mapping[int, str], colours: Mapping[int, Colour]) -> ET.El
 
 def _style(names: Mapping[int, str], colours: Mapping[int, Colour]) -> ET.Element:
     root = ET.Element("qgis", version="3.28", styleCategories="Symbology")
-    renderer = ET.SubElement(ET.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1", nodataColor="")
+    ET.SubElement(root, "pipe").append(paletted_renderer(names, colours))
+    return root
+
+
+def paletted_renderer(names: Mapping[int, str], colours: Mapping[int, Colour]) -> ET.Element:
+    """How QGIS draws a class raster: a colour and a name for each value, background transparent."""
+    renderer = ET.Element("rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1", nodataColor="")
     palette = ET.SubElement(renderer, "colorPalette")
     for value, name in sorted(names.items()):
         alpha = "0" if value == BACKGROUND_VALUE else "255"
         ET.SubElement(palette, "paletteEntry", value=str(value), color="#{:02x}{:02x}{:02x}".format(*colours[value]), alpha=alpha, label=name)
-    return root
+    return renderer
 
 
 def _xml(root: ET.Element) -> str:

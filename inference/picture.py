@@ -1,7 +1,8 @@
-"""The animated before/after picture of one raster of a comparison: reads what `inference.render` draws."""
+"""The pictures of one raster of a comparison, animated and printed: reads what `inference.render` draws."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,23 @@ from imagery.grid import Grid
 from imagery.read import open_raster, read_decimated
 from imagery.stretch import apply_stretch, identity_stretch
 from inference.compare import FLIPPED, GAINED, LOST
-from inference.render import LARGEST_SIDE_PX, BeforeAfter, animated_before_after, fitting_shape
+from inference.render import LARGEST_SIDE_PX, Animation, BeforeAfter, animated_before_after, figure, fitting_shape
 from inference.settings import PredictionSettings, RasterToPredict, source_of
 from workspace.classes import ClassDef
 from workspace.files import replaced_on_success
 
 PICTURE_FILE = "before_after.gif"
+FIGURE_FILE = "figure.png"
+FIGURE_SIDE_PX = 1000
 VIEW_PX = 1200
 """Most raster pixels across the picture: more, and roads would be thinner than a dot."""
 SEARCH_SIDE_PX = 1024
 
 
-def make_picture(job: Path, settings: PredictionSettings, raster_id: str, classes: tuple[ClassDef, ...], names: tuple[str, str]) -> Path:
-    """Write `<raster id>/before_after.gif`; of a large raster, the part where most has changed.
+def make_picture(
+    job: Path, settings: PredictionSettings, raster_id: str, classes: tuple[ClassDef, ...], names: tuple[str, str], kind: Animation = "gif"
+) -> Path:
+    """Write `<raster id>/before_after.<kind>`; of a large raster, the part where most has changed.
 
     Args:
         job: Folder of a comparison that has before.tif, after.tif and change.tif for this raster.
@@ -38,15 +43,53 @@ def make_picture(job: Path, settings: PredictionSettings, raster_id: str, classe
         raster_id: Which raster.
         classes: Classes of the maps, for the legend.
         names: Titles of the model before and after.
+        kind: Of animation.
 
     Raises:
         DiskFullError: no room.
     """
     folder = job / raster_id
     what = part_of(job, settings, raster_id, busiest_window(folder / "change.tif"), LARGEST_SIDE_PX, names)
-    with replaced_on_success(folder / PICTURE_FILE) as temporary:
-        temporary.write_bytes(animated_before_after(what, classes))
-    return folder / PICTURE_FILE
+    with replaced_on_success((folder / PICTURE_FILE).with_suffix(f".{kind}")) as temporary:
+        temporary.write_bytes(animated_before_after(what, classes, kind))
+    return (folder / PICTURE_FILE).with_suffix(f".{kind}")
+
+
+def make_figure(
+    job: Path, settings: PredictionSettings, raster_id: str, classes: tuple[ClassDef, ...], names: tuple[str, str], *, whole: bool, credit: str = ""
+) -> Path:
+    """Write `<raster id>/figure.png`; arguments and errors as `draw_figure` and `make_picture`."""
+    path = job / raster_id / FIGURE_FILE
+    with replaced_on_success(path) as temporary:
+        temporary.write_bytes(draw_figure(job, settings, raster_id, classes, names, whole=whole, credit=credit))
+    return path
+
+
+def draw_figure(
+    job: Path, settings: PredictionSettings, raster_id: str, classes: tuple[ClassDef, ...], names: tuple[str, str], *, whole: bool, credit: str = ""
+) -> bytes:
+    """PNG of both maps with scale bar, north arrow, legend and attribution.
+
+    Args:
+        job: As for `make_picture`, and so the next four.
+        settings: The comparison's.
+        raster_id: Which raster.
+        classes: Classes of the maps.
+        names: Titles of the model before and after.
+        whole: All of the raster; else the part where most has changed.
+        credit: Whose imagery it is; printed below.
+    """
+    change = job / raster_id / "change.tif"
+    with rasterio.open(change) as file:
+        window = Window(0, 0, file.width, file.height) if whole else busiest_window(change)
+    what = part_of(job, settings, raster_id, window, FIGURE_SIDE_PX, names)
+    return figure(what, classes, attribution(what.title, names, credit))
+
+
+def attribution(picture: str, names: tuple[str, str], credit: str) -> list[str]:
+    """The small print: whose imagery, which models, made with what."""
+    imagery = f"Imagery: {picture}" + (f", {credit.strip()}" if credit.strip() else "")
+    return [f"{imagery}. Maps: {names[0]} (before), {names[1]} (after).", f"Made with Terratune, {dt.date.today().isoformat()}."]
 
 
 def part_of(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -13,15 +17,18 @@ from PIL import Image, ImageDraw, ImageFont
 from workspace.classes import ClassDef
 
 Colour = tuple[int, int, int]
+Animation = Literal["gif", "webp", "mp4"]
 LARGEST_SIDE_PX = 900
 OVERLAY_OPACITY = 0.65
 STILL_MS = 1400
 STEP_MS = 70
 STEPS = 4
+VIDEO_LOOPS = 3
 COLOURS = 255
 """One less than a GIF holds: the last one marks pixels that stay as in the frame before, which keeps the file small."""
 _INK, _PAPER, _QUIET = (28, 32, 36), (255, 255, 255), (105, 112, 119)
 _MARGIN = 10
+_GUTTER = 24
 
 
 def overlay(values: NDArray[np.uint8], colours: Mapping[int, Colour], opacity: float = 1.0) -> NDArray[np.uint8]:
@@ -85,10 +92,14 @@ def fitting_shape(height: int, width: int, largest: int = LARGEST_SIDE_PX) -> tu
     return max(1, round(height * largest / longest)), max(1, round(width * largest / longest))
 
 
-def animated_before_after(what: BeforeAfter, classes: Sequence[ClassDef]) -> bytes:
-    """A looping GIF: the map before, a short cross-fade, the map after; with captions, scale bar and legend.
+def animated_before_after(what: BeforeAfter, classes: Sequence[ClassDef], kind: Animation = "gif") -> bytes:
+    """A looping animation: the map before, a short cross-fade, the map after; with captions, scale bar and legend.
 
-    GIF because every report, mail and chat program shows it; a palette shared by all frames keeps it small and still.
+    Args:
+        what: What is drawn.
+        classes: For colours and legend.
+        kind: "gif", which every report, mail and chat program shows (a palette shared by all frames keeps it small and still); "webp", in full
+            colours; "mp4" (H.264), for slides and video programs, the loop `VIDEO_LOOPS` times.
     """
     colours = {c.value: c.rgb for c in classes}
     first, second = (over(what.picture, overlay(v, colours, OVERLAY_OPACITY)) for v in (what.before, what.after))
@@ -97,11 +108,81 @@ def animated_before_after(what: BeforeAfter, classes: Sequence[ClassDef]) -> byt
         mixed = np.rint(first * (1 - share) + second * share).astype(np.uint8)
         frames.append(_sheet(what, mixed, share, classes))
         durations.append(milliseconds)
+    if kind == "mp4":
+        return _video(frames, durations)
+    out = io.BytesIO()
+    if kind == "webp":
+        frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=80, method=4)
+        return out.getvalue()
     palette = _shared_palette(frames[0], frames[STEPS], classes)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    out = io.BytesIO()
     indexed[0].save(out, "GIF", save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=True, disposal=1)
     return out.getvalue()
+
+
+def _video(frames: Sequence[Image.Image], durations: Sequence[int]) -> bytes:
+    """MP4 by ffmpeg, which comes with imageio-ffmpeg; sides are made even, as H.264 wants them."""
+    width, height = (side - side % 2 for side in frames[0].size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "animation.mp4"
+        options = {"fps": 1000 / STEP_MS, "codec": "libx264", "pix_fmt_out": "yuv420p", "quality": 8, "macro_block_size": 2}
+        writer = imageio_ffmpeg.write_frames(path, (width, height), **options, output_params=["-movflags", "+faststart"])
+        writer.send(None)
+        for frame, milliseconds in list(zip(frames, durations, strict=True)) * VIDEO_LOOPS:
+            pixels = np.ascontiguousarray(np.asarray(frame)[:height, :width])
+            for _ in range(round(milliseconds / STEP_MS)):
+                writer.send(pixels)
+        writer.close()
+        return path.read_bytes()
+
+
+def figure(what: BeforeAfter, classes: Sequence[ClassDef], credit: Sequence[str]) -> bytes:
+    """A PNG for reports: the map before and the map after side by side, with scale bar, north arrow, legend and attribution.
+
+    Args:
+        what: What is drawn; about a thousand pixels a side print well.
+        classes: For colours and legend.
+        credit: Lines of small print below.
+    """
+    rows, columns = what.before.shape
+    font, bold, small = _font(24), _font(30), _font(18)
+    maps = side_by_side(what, classes, gap_px=_GUTTER)
+    width = maps.width + 2 * _GUTTER
+    legend = _legend_rows(classes, font, width - 2 * _GUTTER, 34)
+    heading, line = 112, 36
+    sheet = Image.new("RGB", (width, heading + rows + 18 + line * len(legend) + 26 * len(credit) + 14), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GUTTER, 12), _shortened(draw, what.title, bold, width - 2 * _GUTTER), _INK, font=bold)
+    for left, caption, name in ((_GUTTER, "Before", what.before_name), (2 * _GUTTER + columns, "After", what.after_name)):
+        draw.text((left, 66), _shortened(draw, f"{caption}: {name}" if name else caption, font, columns), _INK, font=font)
+    sheet.paste(maps, (_GUTTER, heading))
+    _draw_scale_bar(draw, what.pixel_m, columns, _GUTTER, heading + rows, font)
+    _draw_north(draw, (2 * _GUTTER + 2 * columns - 46, heading + 52), what.north, font)
+    y = heading + rows + 14
+    for entries in legend:
+        for x, c in entries:
+            draw.rectangle((x + _GUTTER - _MARGIN, y + 4, x + _GUTTER - _MARGIN + 22, y + 26), fill=c.rgb, outline=_INK)
+            draw.text((x + _GUTTER - _MARGIN + 34, y), c.name, _INK, font=font)
+        y += line
+    for text in credit:
+        draw.text((_GUTTER, y), _shortened(draw, text, small, width - 2 * _GUTTER), _QUIET, font=small)
+        y += 26
+    out = io.BytesIO()
+    sheet.save(out, "PNG", optimize=True, dpi=(200, 200))
+    return out.getvalue()
+
+
+def _draw_north(draw: ImageDraw.ImageDraw, middle: tuple[float, float], degrees: float, font: ImageFont.FreeTypeFont) -> None:
+    """An arrow to north with its letter, on a white disc."""
+    x, y = middle
+    draw.ellipse((x - 40, y - 40, x + 40, y + 40), fill=_PAPER, outline=_INK)
+    angle = np.radians(degrees)
+
+    def turned(across: float, up: float) -> tuple[float, float]:
+        return float(x + across * np.cos(angle) + up * np.sin(angle)), float(y + across * np.sin(angle) - up * np.cos(angle))
+
+    draw.polygon([turned(0, 14), turned(-11, -28), turned(0, -19), turned(11, -28)], fill=_INK)
+    draw.text(turned(0, 25), "N", _INK, font=font, anchor="mm")
 
 
 def scale_bar_m(pixel_m: float, width_px: int) -> float:
@@ -153,17 +234,18 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, pixel_m: float, columns: int, lef
     text = length_text(metres)
     x, y = left + _MARGIN, bottom - 14
     box = max(length, round(draw.textlength(text, font=font)))
-    draw.rectangle((x - 6, y - 26, x + box + 6, y + 8), fill=_PAPER)
-    draw.text((x, y - 24), text, _INK, font=font)
+    above = round(font.size) + 9
+    draw.rectangle((x - 6, y - above - 2, x + box + 6, y + 8), fill=_PAPER)
+    draw.text((x, y - above), text, _INK, font=font)
     draw.rectangle((x, y - 2, x + length, y + 2), fill=_INK)
 
 
-def _legend_rows(classes: Sequence[ClassDef], font: ImageFont.FreeTypeFont, width: int) -> list[list[tuple[int, ClassDef]]]:
+def _legend_rows(classes: Sequence[ClassDef], font: ImageFont.FreeTypeFont, width: int, swatch: int = 22) -> list[list[tuple[int, ClassDef]]]:
     """Legend entries with their left edge, broken into lines."""
     lines: list[list[tuple[int, ClassDef]]] = [[]]
     x = _MARGIN
     for c in classes:
-        needed = 22 + round(font.getlength(c.name)) + 18
+        needed = swatch + round(font.getlength(c.name)) + 18
         if lines[-1] and x + needed > width:
             lines.append([])
             x = _MARGIN

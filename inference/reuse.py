@@ -74,7 +74,7 @@ def take_over(folder: Path, side: str, key: str | None) -> bool:
     for other in sorted(folder.parent.parent.glob(f"*/{folder.name}/*.key"), reverse=True):
         if _read(other) == key and (other.parent / f"{other.stem}.tif").exists():
             for part in reversed(_PARTS):
-                _link(other.parent / part.format(other.stem), folder / part.format(side))
+                link_or_copy(other.parent / part.format(other.stem), folder / part.format(side))
             note_key(folder, side, key)
             return True
     return False
@@ -91,7 +91,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _link(there: Path, here: Path) -> None:
+def link_or_copy(there: Path, here: Path) -> None:
+    """A second name for a file that is never changed in place; a copy where the disk knows no hard links, nothing where it is not there."""
     if not there.exists():
         return
     with replaced_on_success(here) as unfinished:

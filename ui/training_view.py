@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from inference.verdict import doubt
 from tiles.apart import is_marked
 from training.monitor import measured
 from training.run_folder import REPORT, read_found, read_settings
@@ -16,7 +17,7 @@ from training.settings import TrainingSettings
 from ui.frame import next_step_link
 from ui.problems import plain
 from ui.settings_fields import extra_of
-from ui.wording import NO_HONEST_TEST, doubt
+from ui.wording import NO_HONEST_TEST
 from workspace.files import read_json
 from workspace.jobs import events, job_status
 
@@ -129,7 +130,7 @@ def training_result(folder: Path, *, done: bool) -> None:
             _table(on, [row for row in rows if row["On"] == on])
         where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
         st.caption(f"{_words(rows)} Scored on {where}, against your labels: what you did not draw there counts as wrong.")
-    doubts = [doubt(plain(s["class"]), s["blocks"], s.get("iou_gain_range")) for s in found["after"] if s.get("blocks")]
+    doubts = [doubt(f"**{plain(s['class'])}**", s["blocks"], s.get("iou_gain_range")) for s in found["after"] if s.get("blocks")]
     if any(doubts):
         st.caption("  \n".join(filter(None, doubts)))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -6,12 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from inference.report import Report, ScoreReport, area_text, old_classes
+from inference.report import Report, ScoreReport, area_text
+from inference.verdict import chances, findings
 from tiles.apart import is_marked
 from tiles.certainty import LEAST_BLOCKS
 from ui.comparison.choices import KEY
 from ui.problems import plain
-from ui.wording import NO_HONEST_TEST, chance
+from ui.wording import NO_HONEST_TEST
 
 RANGE = "Likely range"
 SCORE_HELP = {
@@ -59,34 +60,12 @@ def held_out_scores(report: Report, scores: ScoreReport) -> None:
 
 def verdict(report: Report, scores: ScoreReport) -> None:
     """What the numbers say, in sentences; forgetting first of all."""
-    known = {name.casefold() for name in report.before.classes}
-    lines = []
-    for c in report.classes:
-        old, new = scores.before.of(c.value), scores.after.of(c.value)
-        if c.name.casefold() not in known and old and new and new.recall is not None:
-            right = "" if new.precision is None else f" Of what is marked, {percent(new.precision)} is right."
-            lines.append(f"**{plain(c.name)}**: {percent(new.recall)} of it is found now, {percent(old.recall)} before.{right}")
-    for change in old_classes(report, scores):
-        what = f"IoU {change.iou_before:.2f} before, {change.iou_after:.2f} now"
-        if change.forgotten:
-            how_much = "mostly" if change.iou_after < change.iou_before / 2 else "partly"
-            lines.append(f":orange[**{plain(change.name)}**: {how_much} forgotten] ({what}).")
-        else:
-            said = "found better than before" if change.better else "not forgotten"
-            lines.append(f":green[**{plain(change.name)}**: {said}] ({what}).")
+    tones = {"new": "**{}**: {}", "good": ":green[**{}**: {}]", "bad": ":orange[**{}**: {}]"}
+    lines = [f"{tones[one.tone].format(plain(one.name), one.said)} {one.detail}" for one in findings(report, scores)]
     st.markdown("  \n".join(lines) or "The held-out places hold none of the classes.")
-    more_than_chance(report, scores)
-
-
-def more_than_chance(report: Report, scores: ScoreReport) -> None:
-    """For each class whether the difference between the models is more than noise."""
-    lines = []
-    for c in report.classes:
-        sure, new = scores.certainty_of(c.value), scores.after.of(c.value)
-        if sure is not None and new is not None and new.truth_pixels:
-            lines.append(chance(plain(c.name), sure.blocks, sure.gain))
-    if lines:
-        st.markdown("More than chance?  \n" + "  \n".join(lines))
+    sure = chances(report, scores, lambda name: f"**{plain(name)}**")
+    if sure:
+        st.markdown("More than chance?  \n" + "  \n".join(sure))
 
 
 def score_table(report: Report, scores: ScoreReport) -> None:
@@ -205,7 +184,3 @@ def exact(report: Report, value: int) -> str:
 def two_digits(score: float | None) -> str:
     """A dash where there was nothing to measure."""
     return "–" if score is None else f"{score:.2f}"
-
-
-def percent(share: float | None) -> str:
-    return "none" if share is None else f"{share * 100:.0f} %"
