@@ -37,10 +37,7 @@ SIZES_MB = (25, 50, 100, 250, 1000)
 
 def facts_of(rasters: Sequence[Raster]) -> list[Imagery]:
     """What decides of each raster."""
-    return [
-        Imagery(name, tuple(r.info.band_names[band - 1] for band in r.info.image_bands), r.info.dtype, r.info.resolution_m)
-        for name, r in zip(distinct_names(rasters), rasters, strict=True)
-    ]
+    return [Imagery.of(name, raster.info) for name, raster in zip(distinct_names(rasters), rasters, strict=True)]
 
 
 def choose_cards(models: Sequence[PublishedModel]) -> Filter:

@@ -72,7 +72,7 @@ def _in_short(model: PublishedModel, images: Sequence[Imagery], store: Path, mir
     if held(model, store, mirror) is not None:
         parts.append(":green[on this machine]")
     elif not here.yes:
-        parts.append(":gray[import its .dlpk]" if here.state == "import" else ":gray[does not run here]")
+        parts.append(":gray[bring in its .dlpk]" if here.state == "import" else ":gray[does not run here]")
     if model.resolution_m:
         low, high = model.resolution_m
         parts.append(f"{low:g} m" if low == high else f"{low:g}–{high:g} m")

@@ -102,7 +102,7 @@ def imagery_of(path: str) -> Imagery:
         with open_raster(source) as dataset:
             names = tuple(n for n in band_names(dataset) if n != "alpha")
             return Imagery(Path(path).name, names, dataset.dtypes[0], None)
-    return Imagery(Path(path).name, tuple(info.band_names[b - 1] for b in info.image_bands), info.dtype, info.resolution_m)
+    return Imagery.of(Path(path).name, info)
 
 
 def _facts(model: PublishedModel, settings: Settings) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _line(facts: dict[str, Any]) -> str:
     here = (
         "on this machine"
         if facts["downloaded"]
-        else {"yes": "runs here", "import": "import its .dlpk", "no": "does not run here"}[facts["runs_here"]]
+        else {"yes": "runs here", "import": "bring in its .dlpk", "no": "does not run here"}[facts["runs_here"]]
     )
     return f"{facts['name']:38} {here:18} {size:>9}  {facts['licence'] or 'licence not stated':22.22} {facts['title']}"
 

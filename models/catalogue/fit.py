@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from errors import InputMismatchError
+from imagery.raster import RasterInfo
 from models.architecture import Architecture, Task
 from models.bands import COLOURS, meanings, unnamed
 from models.card import RESOLUTION_FACTOR, ModelInput, band_order, reading_factor
@@ -46,6 +47,11 @@ class Imagery:
     dtype: str
     resolution_m: float | None
     """None: it does not say where it lies."""
+
+    @classmethod
+    def of(cls, name: str, info: RasterInfo) -> Imagery:
+        """What a raster's facts say."""
+        return cls(name, tuple(info.band_names[band - 1] for band in info.image_bands), info.dtype, info.resolution_m)
 
 
 @dataclass(frozen=True)

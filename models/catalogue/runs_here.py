@@ -41,10 +41,8 @@ def runs_here(model: PublishedModel) -> RunsHere:
     if model.loader in ENCODER_LOADERS:
         return RunsHere("no", "Its card does not say how its numbers are scaled or which network they belong to, so they cannot be loaded.")
     if model.loader == "arcgis":
-        return RunsHere(
-            "import",
-            "Download its .dlpk from its page (an ArcGIS account is needed), then import it here; networks that Terratune knows run.",
-        )
+        where = "Download its .dlpk from its page (an ArcGIS account is needed), then bring it in below, in a project"
+        return RunsHere("import", f"{where}; networks that Terratune knows run.")
     if model.loader in {"sam", "sam2"}:
         return _promptable(model)
     return RunsHere("no", f"Terratune cannot build its network yet ({model.architecture or 'not stated'}).")

@@ -97,7 +97,7 @@ def test_a_card_says_whether_it_suits(project):
     page = open_page(project=project.id, model="landsat-oli-sr-resnet18-moco")
     assert "only by training everything" in words_of(page)
     page = open_page(project=project.id, model="living-atlas-roads-north-america")
-    assert "import it here" in words_of(page)
+    assert "bring it in below" in words_of(page)
     assert "Its page" in [b.label for b in page.get("link_button")]
 
 
