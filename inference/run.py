@@ -206,7 +206,8 @@ def _look_at(job: _Job, raster: RasterToPredict) -> None:
 
 def _refuse_small_disk(job: _Job) -> None:
     missing = [raster_id for raster_id in job.pixels if not (job.folder / raster_id / "change.tif").exists()]
-    needed = sum(job.pixels[raster_id] for raster_id in missing) * BYTES_PER_PIXEL
+    layers = sum(job.cards[side].outputs for side in SIDES) if job.settings.probabilities else 0
+    needed = sum(job.pixels[raster_id] for raster_id in missing) * (BYTES_PER_PIXEL + layers)
     free = shutil.disk_usage(job.folder).free
     if needed > free:
         raise DiskFullError(
