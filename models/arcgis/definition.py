@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from errors import BundleError
 
-LEGACY_EXPORT = "Export the model from ArcGIS again, or correct the file in a text editor."
+CORRECT = "Export the model from ArcGIS again, or correct the file in a text editor."
 MOST_BYTES = 32 * 2**20
 
 
@@ -89,7 +89,6 @@ class Definition(BaseModel):
     statistics: NormalizationStats | None = Field(default=None, validation_alias="NormalizationStats")
     cell_size: CellSize | None = Field(default=None, validation_alias="MinCellSize")
     version: str = Field(default="", validation_alias="ArcGISLearnVersion")
-    accuracy: str | float | None = None
     per_class_metrics: str = ""
     """JSON inside the JSON."""
 
@@ -121,19 +120,19 @@ def parse_definition(content: bytes, name: str) -> Definition:
         text = content.decode("utf-8-sig")
         value = json.loads(text)
     except UnicodeDecodeError as error:
-        raise BundleError(f"{name} is not text in UTF-8 (byte {error.start + 1}).", LEGACY_EXPORT) from error
+        raise BundleError(f"{name} is not text in UTF-8 (byte {error.start + 1}).", CORRECT) from error
     except json.JSONDecodeError as error:
         keys = re.findall(r'"([^"\n\\]{1,60})"\s*:', error.doc[: error.pos])
         near = f", after the key \"{keys[-1]}\"" if keys else ""
         hint = " A single backslash has to be doubled." if "escape" in error.msg else ""
-        raise BundleError(f"{name} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}{near}.{hint}", LEGACY_EXPORT) from error
+        raise BundleError(f"{name} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}{near}.{hint}", CORRECT) from error
     except RecursionError as error:
-        raise BundleError(f"{name} is nested too deeply.", LEGACY_EXPORT) from error
+        raise BundleError(f"{name} is nested too deeply.", CORRECT) from error
     if not isinstance(value, dict):
-        raise BundleError(f"{name} holds no keys and values.", LEGACY_EXPORT)
+        raise BundleError(f"{name} holds no keys and values.", CORRECT)
     try:
         return Definition.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{name}: the key {key} does not hold what it should ({first['msg']}).", LEGACY_EXPORT) from error
+        raise BundleError(f"{name}: the key {key} does not hold what it should ({first['msg']}).", CORRECT) from error

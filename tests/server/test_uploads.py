@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from imagery.library import list_rasters, raster_source
+from models.packages.job import package_jobs, read_job
 from server import uploads
 from server.tokens import issue_token
 from tests.imagery.rasters import rgb, write_raster
@@ -96,3 +97,17 @@ def test_a_zip_of_tiles_becomes_a_job_that_brings_it_in(project, settings, tmp_p
     assert (answer.json(), module) == ({"id": folder.name, "name": "Our roads.zip"}, "tiles.bring_in")
     assert (folder / "upload.zip").read_bytes() == path.read_bytes()
     assert [p.name for p in folder.parent.iterdir()] == [folder.name], "no draft stays behind"
+
+
+def test_a_model_package_becomes_a_job(project, settings, monkeypatch):
+    monkeypatch.setattr("models.packages.job.start_job", lambda folder, module: None)
+    client = TestClient(Starlette(routes=uploads.routes(settings)))
+    token = issue_token(settings.data_folder, project.id, 60)
+    answer = client.put(f"/api/{token}/models/My%20roads.dlpk", content=b"PK and so on")
+    assert answer.status_code == 200
+    (job,) = package_jobs(project.models_folder)
+    assert answer.json() == {"id": job.name, "name": "My roads.dlpk"}
+    assert (job / read_job(job).source).read_bytes() == b"PK and so on"
+    refused = client.put(f"/api/{token}/models/weights.pth", content=b"x")
+    assert (refused.status_code, "no file that holds a model" in refused.json()["fact"]) == (422, True)
+    assert package_jobs(project.models_folder) == [job]
