@@ -19,10 +19,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pystac.stac_io import DefaultStacIO
 
 from errors import BundleError, TerratuneError
-from models.catalogue.published import PublishedModel, from_stac, published_models
+from models.catalogue.published import ENCODER_LOADERS, PublishedModel, from_stac, published_models
 from models.download import TIMEOUT_S, Judge, is_address
 from workspace.files import folder_name, read_json, write_json
 
+LOADED_FROM_OTHERS = ENCODER_LOADERS | {"arcgis"}
+"""Nothing of others passes for what comes with Terratune, or for an official checkpoint."""
 MOST_ITEMS = 500
 MOST_BYTES = 4 * 2**20
 """Of one JSON file."""
@@ -115,7 +117,8 @@ def open_catalogue(place: str, judge: Judge | None = None) -> ForeignCatalogue:
             try:
                 card = from_stac(item, catalogue=title, trusted=judge is None)
                 name = f"{folder_name(title)}.{card.name}"  # never that of one of ours
-                models[name] = card.model_copy(update={"name": name})
+                loader = card.loader if card.loader in LOADED_FROM_OTHERS else ""
+                models[name] = card.model_copy(update={"name": name, "loader": loader})
             except BundleError as error:
                 left_out.append(error.fact)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, httpx.HTTPError, httpx.InvalidURL, *_NO_STAC) as error:

@@ -144,7 +144,7 @@ def from_stac(item: pystac.Item, *, catalogue: str = "", trusted: bool = True) -
             loader=facts.get("terratune:loader") or "",
             encoder=facts.get("terratune:encoder"),
             url=href,
-            file=asset.extra_fields.get("terratune:file") or unquote(urlsplit(href).path.rsplit("/", 1)[-1]),
+            file=asset.extra_fields.get("terratune:file") or _file_name(href),
             sha256=_digest(asset.extra_fields),
             megabytes=_megabytes(asset.extra_fields),
             licence=facts.get("terratune:licence") or ("" if facts.get("license") in {None, "other", "various"} else facts["license"]),
@@ -218,6 +218,11 @@ def _digest(fields: Mapping[str, Any]) -> str:
     """`file:checksum` is a multihash in hex: 12 (SHA-256), 20 (32 bytes), digest."""
     checksum = str(fields.get("file:checksum") or "").lower()
     return checksum.removeprefix(_SHA256_MULTIHASH) if len(checksum) == 68 else str(fields.get("terratune:sha256_starts") or "")
+
+
+def _file_name(href: str) -> str:
+    """The last part of an address, without what does not belong into a file's name."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", unquote(urlsplit(href).path.rsplit("/", 1)[-1])).lstrip(".+-")
 
 
 def _megabytes(fields: Mapping[str, Any]) -> float | None:

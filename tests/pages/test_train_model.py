@@ -582,3 +582,17 @@ def test_how_sure_the_scores_are_is_said_and_the_report_can_be_taken_away(projec
         page = open_page(project, "first")
         assert said in text_of(page.caption)
     assert [button.proto.label for button in page.get("download_button")] == ["Report"]
+
+
+def test_a_model_chosen_on_the_models_page_is_the_base_and_its_licence_is_told(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["project"], page.query_params["base"] = project.id, "fmow-rgb-resnet50-gassl"
+    page.run()
+    assert not page.exception, page.exception
+    base = page.selectbox(key="train_model:base")
+    assert base.value == "fmow-rgb-resnet50-gassl"
+    assert "Training fetches it (94 MB); starting one accepts its licence: not stated by its publisher." in text_of(page.caption)
+    base.select("dinov3-convnext-tiny").run()
+    assert "[DINOv3 License](https://ai.meta.com/" in text_of(page.caption)
+    assert len(base.options) < 10, "the others are on the Models page"

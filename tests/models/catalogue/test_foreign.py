@@ -109,6 +109,15 @@ def test_a_card_that_cannot_be_read_is_left_out_and_named(tmp_path):
     assert "'broken'" in read.left_out[0]
 
 
+@pytest.mark.parametrize("loader", ["bundle", "sam"])
+def test_nothing_of_others_passes_for_ours(tmp_path, loader):
+    disguised = an_item("x", href="https://example.org/a/../..%2F..%2Fmy model.pth")
+    disguised["properties"]["terratune:loader"] = loader
+    card = open_catalogue(str(write_catalogue(tmp_path / "theirs", [disguised], top=""))).models[0]
+    assert card.loader == "" and not runs_here(card).yes
+    assert card.file == "my-model.pth"
+
+
 def test_what_was_read_is_kept_and_listed_among_ours(tmp_path):
     store = tmp_path / "data" / "models"
     folder = write_catalogue(tmp_path / "theirs", [an_item("net", encoder={"encoder": "resnet10t"})])
