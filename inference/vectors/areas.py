@@ -17,8 +17,8 @@ from inference.vectors.outlines import Shapes, outlines
 from inference.vectors.settings import PolygonSettings
 from inference.vectors.tidy import tidied
 
-MOST_BORDERS = 6_000_000
-"""Straight pieces of border that may hang together; each takes about 300 bytes while they are made to polygons."""
+MOST_BORDERS = 4_000_000
+"""Straight pieces of border that may hang together; each takes about 250 bytes while they are made to polygons."""
 Progress = Callable[[float], None]
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
+from inference.vectors.borders import joined
+
 Floats = NDArray[np.float64]
 HEADING_M = 12.0
 """How far back from its end a line says where it leads."""
@@ -68,13 +70,7 @@ class Road:
     def then(self, other: Road) -> Road:
         """This one and, from its end on, the other."""
         points, half, confidence, value = (
-            np.concatenate([mine, theirs[1:]])
-            for mine, theirs in (
-                (self.points, other.points),
-                (self.half, other.half),
-                (self.confidence, other.confidence),
-                (self.value, other.value),
-            )
+            np.concatenate([getattr(self, name), getattr(other, name)[1:]]) for name in ("points", "half", "confidence", "value")
         )
         if np.isnan(other.half[0]):  # what is not known there stays so
             half[len(self.half) - 1] = confidence[len(self.half) - 1] = np.nan
@@ -132,26 +128,15 @@ class Network:
             and min(self.degree(road.start), self.degree(road.end)) > 2
             and road.length <= SNAP_WIDTHS * _width_at_ends(road)
         ]
-        leader: dict[int, int] = {}
-
-        def lead(node: int) -> int:
-            while node in leader:
-                node = leader[node]
-            return node
-
-        places: dict[int, list[Floats]] = defaultdict(list)
-        for number in short:
-            road = self.remove(number)
-            one, other = lead(road.start), lead(road.end)
-            for node, place in ((road.start, road.points[0]), (road.end, road.points[-1])):
-                places[node] = [place]
-            if one != other:
-                leader[other] = one
-        together: dict[int, dict[int, Floats]] = defaultdict(dict)
-        for node, (place,) in places.items():
-            together[lead(node)][node] = place
-        for node, old in together.items():
-            self._move(old.keys(), node, np.mean(list(old.values()), axis=0))
+        removed = [self.remove(number) for number in short]
+        places = {node: place for road in removed for node, place in ((road.start, road.points[0]), (road.end, road.points[-1]))}
+        row = {node: i for i, node in enumerate(places)}
+        links = np.array([[row[road.start], row[road.end]] for road in removed], np.int64).reshape(-1, 2)
+        together: dict[int, list[int]] = defaultdict(list)
+        for node, group in zip(places, joined(len(places), [(links[:, 0], links[:, 1])]), strict=True):
+            together[int(group)].append(node)
+        for nodes in together.values():
+            self._move(nodes, nodes[0], np.mean([places[node] for node in nodes], axis=0))
 
     def prune(self, spur_m: float) -> None:
         """Cut off dead ends that are shorter than this, or than the road that they leave is wide; the shortest of a junction first."""

@@ -7,6 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from inference.vectors.borders import Areas, Borders, Ids
+from inference.vectors.chains import chains
 
 Shapes = NDArray[np.object_]
 
@@ -25,9 +26,7 @@ def outlines(areas: Areas, borders: Borders, width: int, smooth_px: float = 0.0)
         Valid polygons (x, y in pixels from the outer corner of the top left one), and of each the row in `areas`. Areas that smoothing left
         nothing of are not among them.
     """
-    pieces = shapely.linestrings(np.stack([borders.start, borders.end], axis=1).astype(np.float64))
-    lines = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(pieces)))
-    faces = shapely.get_parts(shapely.polygonize(lines))
+    faces = shapely.get_parts(shapely.polygonize(_lines(borders)))
     first = _first_pixels(faces, width + 2)
     wanted = np.flatnonzero(areas.value > 0)
     order = wanted[np.argsort(areas.first[wanted])]
@@ -48,6 +47,16 @@ def valid_parts(shapes: Shapes, of: Ids) -> tuple[Shapes, Ids]:
     parts, index = shapely.get_parts(shapes, return_index=True)
     areal = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
     return parts[areal], of[index[areal]]
+
+
+def _lines(borders: Borders) -> Shapes:
+    """Straight pieces as lines from one meeting of three areas to the next, or around an area."""
+    ends = np.concatenate([borders.start, borders.end]).astype(np.int64)
+    stride = int(ends[:, 0].max(initial=0)) + 1
+    places, number = np.unique(ends[:, 1] * stride + ends[:, 0], return_inverse=True)
+    order, of = chains(number.reshape(2, -1).T, len(places))
+    points = np.column_stack([places[order] % stride, places[order] // stride]).astype(np.float64)
+    return np.asarray(shapely.linestrings(points, indices=of), object)
 
 
 def _first_pixels(faces: Shapes, width: int) -> Ids:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from skimage.morphology import remove_small_holes, skeletonize
 
 from errors import UnsupportedRasterError
+from inference.vectors.chains import chains
 from inference.vectors.class_map import ClassMap
 
 BLOCK_PX = 2048
@@ -23,7 +23,7 @@ AROUND_PX = 128
 WIDEST_PX = AROUND_PX // 2
 HOLES_PX = 50
 """Holes in a road up to so many pixels are closed first: each would become a ring of two roads."""
-MOST_PIXELS = 20_000_000
+MOST_PIXELS = 6_000_000
 """Of all middle lines together: each takes about 200 bytes while the network is made."""
 
 
@@ -84,6 +84,8 @@ def lines_of(skeleton: Skeleton, width: int) -> list[NDArray[np.int64]]:
         skeleton: The pixels. Those that touch by a side or a corner hang together; by a corner only where no third one joins them by sides.
         width: Columns of the raster.
     """
+    if not len(skeleton):
+        return []
     stride = width + 2
     number = skeleton.row * stride + skeleton.column + 1
     links = []
@@ -91,24 +93,23 @@ def lines_of(skeleton: Skeleton, width: int) -> list[NDArray[np.int64]]:
         here, there = _neighbours(number, step)
         around = np.zeros(len(here), np.bool_)
         for other in beside:
-            around |= np.isin(number[here] + other, number)
+            around |= _rows_of(number[here] + other, number)[1]
         links.append(np.column_stack([here, there])[~around])
     pairs = np.concatenate(links)
-    if not len(pairs):
-        return []
-    # shapely joins them to lines; x is the row of the skeleton, so that it comes back
-    places = np.column_stack([np.arange(len(number)), np.zeros(len(number))])
-    lines = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(shapely.linestrings(places[pairs]))))
-    points, of = shapely.get_coordinates(lines, return_index=True)
-    return np.split(points[:, 0].astype(np.int64), np.flatnonzero(np.diff(of)) + 1)
+    places, of = chains(pairs, len(number))
+    return np.split(places, np.flatnonzero(np.diff(of)) + 1) if len(places) else []
 
 
 def _neighbours(number: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows whose numbers differ by `step`."""
-    at = np.searchsorted(number, number + step)
-    found = at < len(number)
-    found[found] = number[at[found]] == number[found] + step
+    at, found = _rows_of(number + step, number)
     return np.flatnonzero(found), at[found]
+
+
+def _rows_of(wanted: NDArray[np.int64], number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where numbers are among the ascending ones, and whether they are."""
+    at = np.minimum(np.searchsorted(number, wanted), len(number) - 1)
+    return at, number[at] == wanted
 
 
 def _block(class_map: ClassMap, wanted: Sequence[int], column: int, row: int, width: int, height: int) -> Skeleton:
