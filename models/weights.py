@@ -15,7 +15,7 @@ from torch import Tensor
 
 from errors import DownloadError, ModelNotFoundError
 from models.bundle import save_bundle
-from models.card import CARD_FILE, ModelCard
+from models.card import CARD_FILE
 from models.catalogue.published import PublishedModel
 from models.download import Judge, Progress, download
 from models.network import SegmentationNetwork, build_network
@@ -47,24 +47,12 @@ def fetch_encoder(
     folder = store / model.name
     if (folder / CARD_FILE).exists():
         return folder
-    if not model.is_encoder or model.encoder is None or model.input is None:
+    if not model.is_encoder:
         raise ModelNotFoundError(f"'{model.title}' is no encoder that Terratune can load.", "Choose another model.")
     path = store / model.file
     download(model.url, path, sha256=model.sha256, mirror=mirror, progress=progress, judge=judge)
     try:
-        network = _with_encoder(model, path)
-        card = ModelCard(
-            name=model.name,
-            title=model.title,
-            summary=model.summary,
-            architecture=model.encoder,
-            input=model.input,
-            classes=(),
-            licence=model.licence,
-            training_data=f"{model.training_data or 'Not stated'} (encoder); the decoder is untrained.",
-            made_by=model.url,
-        )
-        save_bundle(folder, network, card)
+        save_bundle(folder, _with_encoder(model, path), model.base_card())
     finally:
         path.unlink(missing_ok=True)
     return folder

@@ -29,6 +29,7 @@ class CatalogueEntry:
     folder: Path | None
     """None: to be fetched first (`models.weights.fetch_encoder`)."""
     card: ModelCard | None
+    """Of an encoder that is not here yet: the one that it will have."""
     published: PublishedModel | None = None
     """Of an encoder: its card in the catalogue."""
 
@@ -106,5 +107,5 @@ def _encoder_entry(model: PublishedModel, store: Path | None) -> CatalogueEntry:
     folder = None if store is None else store / model.name
     entry = _entry(folder, "encoder") if folder is not None and (folder / CARD_FILE).exists() else None
     if entry is None:
-        return CatalogueEntry(model.name, model.title, model.summary, "encoder", None, None, model)
+        return CatalogueEntry(model.name, model.title, model.summary, "encoder", None, model.base_card(), model)
     return CatalogueEntry(entry.name, entry.title, entry.summary, "encoder", entry.folder, entry.card, model)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from errors import BundleError, ModelNotFoundError
 from models.architecture import Architecture
-from models.card import ModelInput
+from models.card import ModelCard, ModelInput
 from models.download import is_address
 
 ITEMS_FOLDER = Path(__file__).resolve().parent / "items"
@@ -112,6 +112,27 @@ class PublishedModel(BaseModel):
         low, high = self.resolution_m or (None, None)
         middle = None if low is None or high is None else (low * high) ** 0.5
         return ModelInput(band_names=self.bands, dtype=self.dtype, mean=self.mean, std=self.std, resolution_m=middle, tile_size=256)
+
+    def base_card(self) -> ModelCard:
+        """The card of the bundle that an encoder becomes: it knows no class, and its decoder has learnt nothing.
+
+        Raises:
+            ValueError: it is no encoder.
+        """
+        if not self.is_encoder or self.encoder is None or self.input is None:
+            raise ValueError(f"{self.name} is no encoder.")
+        return ModelCard(
+            name=self.name,
+            title=self.title,
+            summary=self.summary,
+            architecture=self.encoder,
+            input=self.input,
+            classes=(),
+            licence=self.licence,
+            training_data=f"{self.training_data or 'Not stated'} (encoder); the decoder is untrained.",
+            made_by=self.url,
+            parameters=self.parameters or 0,
+        )
 
 
 def from_stac(item: pystac.Item, *, catalogue: str = "", trusted: bool = True) -> PublishedModel:

@@ -24,6 +24,8 @@ def test_the_list_names_trained_models_and_encoders(mine):
     assert {e.name for e in encoders} == {m.name for m in published_models() if m.is_encoder}
     assert len(encoders) > 40
     assert all(e.folder is None for e in encoders)
+    sentinel = next(e for e in encoders if e.name == "sentinel2-rgb-resnet18-moco")
+    assert (sentinel.card.input.std, sentinel.card.input.resolution_m, sentinel.card.classes) == ((10000,) * 3, 10, ())
     assert [e.name for e in encoders if e.usual] == list(USUAL), "few are offered at once, in this order"
 
 
