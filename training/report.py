@@ -29,7 +29,9 @@ from training.loop import Tick
 from training.pixels import answers, evaluate
 from training.prepare import PixelLearner
 from training.run_folder import MODEL, REPORT, read_result
+from training.runs import in_words
 from training.settings import PLACES, TrainingSettings
+from training.tasks import Kind, heeds, kind_of
 from workspace.classes import ClassDef
 from workspace.files import write_text
 from workspace.jobs import events
@@ -93,7 +95,7 @@ def render(folder: Path, ready: Learner, template: str, **facts: Any) -> None:
         card=read_card(folder / MODEL),
         base=ready.base,
         tile_set=ready.tile_set,
-        settings=_settings_in_words(ready.settings),
+        settings=_settings_in_words(ready.settings, kind_of(ready.architecture)),
         result=result,
         scores=[(s, before.get((s["class"], s["on"]), {})) for s in result["after"]],
         **facts,
@@ -163,12 +165,11 @@ def png(rgb: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode("ascii")
 
 
-def _settings_in_words(settings: TrainingSettings) -> list[tuple[str, str]]:
-    """(title, value) of every setting but the names and those that only say where files lie."""
+def _settings_in_words(settings: TrainingSettings, kind: Kind) -> list[tuple[str, str]]:
+    """(title, value) of every setting that has a part but the names and those that only say where files lie."""
     fields = TrainingSettings.model_fields
-    values = settings.model_dump(exclude={"name", "device", *PLACES})
-    words = {True: "yes", False: "no"}
-    return [(fields[name].title or name, words[value] if isinstance(value, bool) else str(value)) for name, value in values.items()]
+    names = [name for name in fields if name not in ("name", "device", *PLACES) and heeds(kind, name)]
+    return [(fields[name].title or name, in_words(name, getattr(settings, name))) for name in names]
 
 
 def shares(matrix: NDArray[np.int64]) -> list[list[float | None]]:

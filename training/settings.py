@@ -91,11 +91,13 @@ class TrainingSettings(BaseModel):
         title="Keep what the base model knows",
         description="Where you drew nothing and the base model is sure of a class it knows, its answer is kept as the truth. Off: everything "
         "you did not draw counts as background, so the model unlearns its old classes.",
+        json_schema_extra={"kinds": ["pixels", "scene"]},
     )
     replay_tiles: str | None = Field(
         default=None,
         title="Reminder tiles",
         description="Folder of a second tile set with the old classes; mixed in, so that they are not forgotten.",
+        json_schema_extra={"kinds": ["pixels"]},
     )
     replay_share: float = Field(
         default=0.3,
@@ -103,6 +105,7 @@ class TrainingSettings(BaseModel):
         le=0.9,
         title="Share of reminder tiles",
         description="Part of every training step that comes from the reminder tiles.",
+        json_schema_extra={"kinds": ["pixels"]},
     )
     ignore_classes: tuple[str, ...] = Field(
         default=(),

@@ -111,6 +111,12 @@ def kind_of(architecture: AnyArchitecture) -> Kind:
     return "scene" if isinstance(architecture, SceneArchitecture) else "pixels"
 
 
+def heeds(kind: Kind, setting: str) -> bool:
+    """Does this setting have a part in what is learnt?"""
+    extra = TrainingSettings.model_fields[setting].json_schema_extra
+    return kind in extra.get("kinds", (kind,)) if isinstance(extra, dict) else True  # type: ignore[operator]
+
+
 def title_of(architecture: AnyArchitecture) -> str:
     """What a model of this architecture learns, for people."""
     if isinstance(architecture, DetectorArchitecture):

@@ -14,7 +14,7 @@ from tiles.tile_set import TileSet, open_tile_set
 from training.inputs import check_choices, check_enough, check_quick, check_replay, input_for, measured_anew, reminders_apart, warnings_on
 from training.monitor import check_classes
 from training.settings import TrainingSettings
-from training.tasks import architecture_for, kind_of, starting_card
+from training.tasks import architecture_for, heeds, kind_of, starting_card
 from ui.problems import plain, show_problem
 from ui.training_view import QUICK
 
@@ -28,7 +28,7 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, wanted: TrainingSettings) ->
         card = None if base.card is None else starting_card(base.card, architecture)
         if wanted.freeze == QUICK:
             check_quick(base.title, card is not None and bool(card.classes))
-        kept = card.classes if card is not None and wanted.keep_old_classes and kind_of(architecture) != "objects" else ()
+        kept = card.classes if card is not None and wanted.keep_old_classes and heeds(kind_of(architecture), "keep_old_classes") else ()
         check_classes(tiles, wanted, [c.name for c in kept])
         for warning in warnings_on(card, tiles):
             st.warning(warning, icon=":material/warning:")

@@ -20,7 +20,7 @@ from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
 from training.run_folder import SETTINGS, read_settings
 from training.runs import new_run
 from training.settings import NetworkName, TrainingSettings
-from training.tasks import Kind, architecture_for, kind_of, networks_for, require_learnable, title_of
+from training.tasks import Kind, architecture_for, heeds, kind_of, networks_for, require_learnable, title_of
 from ui.frame import settings
 from ui.problems import plain, show_problem
 from ui.settings_fields import refusals
@@ -60,7 +60,7 @@ def training_form(project: Project) -> None:
     chosen = simple_options(project, tile_sets, tiles, usual, kind, like=bool(like))
     learnt = [] if tiles is None else [c.name for c in tiles.record.classes]
     kept = [c.name for c in base.card.classes] if base is not None and base.card is not None and chosen["keep_old_classes"] else []
-    chosen |= more_options(usual, networks, kind, learnt, kept if kind != "objects" else [], quick=chosen["freeze"] == QUICK, key=_key(""))
+    chosen |= more_options(usual, networks, kind, learnt, kept if heeds(kind, "keep_old_classes") else [], quick=chosen["freeze"] == QUICK, key=_key(""))
     if tiles is None or base is None:
         return
     sound, chosen["train_despite_leak"] = tile_check(tiles, usual, key=KEY)
@@ -276,7 +276,7 @@ def simple_options(
         key=_key("freeze"),
     )
     keep = usual.keep_old_classes
-    if kind != "objects":
+    if heeds(kind, "keep_old_classes"):
         keep = st.toggle("Keep what the base model knows", value=keep, help=_FIELDS["keep_old_classes"].description, key=_key("keep"))
     epochs, name = st.columns(2)
     with epochs:
@@ -293,7 +293,7 @@ def simple_options(
         title = st.text_input(
             "Name of the new model", placeholder=suggested_name(project, tiles, quick=freeze == QUICK), max_chars=60, key=_key("name")
         )
-    replay = choose_replay(tile_sets, tiles, usual.replay_tiles if like else None) if kind == "pixels" else None
+    replay = choose_replay(tile_sets, tiles, usual.replay_tiles if like else None) if heeds(kind, "replay_tiles") else None
     share = max(usual.replay_share, LEAST_SHARE)
     if replay is not None and freeze != QUICK:  # fitted at once, all tiles weigh alike
         percent = st.slider(

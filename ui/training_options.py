@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from training.settings import GROUPS, NETWORKS, NetworkName, TrainingSettings
-from training.tasks import Kind
+from training.tasks import Kind, heeds
 from ui.settings_fields import Offers, extra_of, settings_field, title_of
 
 WIDTH_PX = 214
@@ -49,7 +49,7 @@ def more_options(
                     if _has_part(name, chosen, kind, quick=quick):
                         classes = learnt if name == "ignore_classes" else list(dict.fromkeys([*learnt, *kept]))
                         offers: Offers = {"class": {c: c for c in classes}, "network": {"auto": NETWORKS["auto"]} | dict(networks)}
-                        with st.container(width=WIDTH_PX):
+                        with st.container(width="stretch" if name == "network" else WIDTH_PX):  # its words are long
                             chosen[name] = settings_field(TrainingSettings, name, chosen[name], offers=offers, key=f"{key}:{name}")
     changed = [
         title_of(TrainingSettings, name)
@@ -69,5 +69,5 @@ def _is_changed(name: str, value: Any) -> bool:
 def _has_part(name: str, chosen: dict[str, Any], kind: Kind, *, quick: bool) -> bool:
     extra = extra_of(_FIELDS[name])
     needs = extra.get("only_with")
-    heeded = kind in extra.get("kinds", (kind,)) and (not quick or bool(extra.get("quick")))
+    heeded = heeds(kind, name) and (not quick or bool(extra.get("quick")))
     return heeded and (needs is None or chosen[needs[0]] == needs[1])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from errors import TileSetFormatError, TrainingError
+from models.architecture import Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
+from tests.models.cards import a_card
 from tests.training.tile_sets import make_tile_set
 from tiles.tile_set import TileSet, save_record
 from training import prepare
 from training.settings import TrainingSettings
-from training.tasks import prepared
+from training.tasks import DECODERS, architecture_for, networks_for, prepared, starting_card
 
 
 @pytest.mark.parametrize("augment", ["default", "custom", "none"])
@@ -19,3 +22,73 @@ def test_tiles_of_raw_pictures_are_not_turned(tmp_path, monkeypatch, augment):
     assert prepared(settings, lambda *_: None) == settings
     save_record(TileSet(made.folder, made.record.model_copy(update={"settings": {"reference_system": "pixel_space"}})))
     assert prepared(settings, lambda *_: None) == settings.model_copy(update={"augment_turn": False})
+
+
+def of_format(tmp_path, metadata_format, **changes):
+    made = make_tile_set(tmp_path / metadata_format)
+    return TileSet(made.folder, made.record.model_copy(update={"metadata_format": metadata_format} | changes))
+
+
+BOXES = ["fasterrcnn", "retinanet", "fcos", "ssd"]
+
+
+@pytest.mark.parametrize(
+    ("metadata_format", "networks"),
+    [
+        ("Classified_Tiles", list(DECODERS)),
+        ("RCNN_Masks", [*DECODERS, *BOXES, "maskrcnn"]),
+        ("Panoptic_Segmentation", [*DECODERS, *BOXES, "maskrcnn"]),
+        ("PASCAL_VOC_rectangles", BOXES),
+        ("KITTI_rectangles", BOXES),
+        ("COCO_rectangles", BOXES),
+        ("YOLO_rectangles", BOXES),
+        ("Labeled_Tiles", ["scene"]),
+        ("Imagenet", ["scene"]),
+        ("MultiLabeled_Tiles", ["scene"]),
+    ],
+)
+def test_what_a_format_can_teach(tmp_path, metadata_format, networks):
+    assert list(networks_for(of_format(tmp_path, metadata_format))) == networks
+
+
+@pytest.mark.parametrize("metadata_format", ["Export_Tiles", "CycleGAN"])
+def test_images_alone_teach_nothing(tmp_path, metadata_format):
+    with pytest.raises(TileSetFormatError, match="A class for each pixel"):
+        architecture_for("auto", of_format(tmp_path, metadata_format), Architecture())
+
+
+ROADS, HOUSES = Architecture(encoder="resnet10t", decoder="unet"), DetectorArchitecture(encoder="resnet10t", detector="ssd", smallest_px=8)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "metadata_format", "base", "architecture"),
+    [
+        ("auto", "Classified_Tiles", ROADS, ROADS),
+        ("auto", "RCNN_Masks", ROADS, ROADS),
+        ("auto", "RCNN_Masks", HOUSES, HOUSES),
+        ("auto", "PASCAL_VOC_rectangles", HOUSES, HOUSES),
+        ("ssd", "PASCAL_VOC_rectangles", HOUSES, HOUSES),
+        ("auto", "PASCAL_VOC_rectangles", ROADS, DetectorArchitecture(encoder="resnet10t")),
+        ("fcos", "PASCAL_VOC_rectangles", HOUSES, DetectorArchitecture(encoder="resnet10t", detector="fcos")),
+        ("maskrcnn", "RCNN_Masks", ROADS, DetectorArchitecture(encoder="resnet10t", detector="maskrcnn")),
+        ("fpn", "Classified_Tiles", ROADS, ROADS.model_copy(update={"decoder": "fpn"})),
+        ("auto", "Classified_Tiles", HOUSES, Architecture(encoder="resnet10t")),
+        ("auto", "Imagenet", ROADS, SceneArchitecture(encoder="resnet10t")),
+    ],
+)
+def test_the_base_model_s_own_network_where_the_tiles_serve_it(tmp_path, wanted, metadata_format, base, architecture):
+    assert architecture_for(wanted, of_format(tmp_path, metadata_format), base) == architecture
+
+
+def test_what_the_tiles_cannot_teach_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="cannot be learnt") as refused:
+        architecture_for("maskrcnn", of_format(tmp_path, "PASCAL_VOC_rectangles"), ROADS)
+    assert "A box around each object: SSD" in refused.value.remedy
+    with pytest.raises(TrainingError, match="ONNX"):
+        architecture_for("auto", of_format(tmp_path, "Classified_Tiles"), OnnxArchitecture(size_bytes=1))
+
+
+def test_where_only_the_backbone_is_taken_no_class_is_known():
+    card = a_card(architecture=ROADS)
+    assert starting_card(card, ROADS) is card
+    assert starting_card(card, HOUSES).classes == ()
