@@ -110,6 +110,10 @@ def card_of(definition: Definition, architecture: ArcGISArchitecture, title: str
         return _own_card(definition.own_card, architecture), []
     notes: list[str] = []
     classes = _classes(definition, notes)
+    if definition.suppressed:
+        notes.append(f"ArcGIS never gives out the answers {', '.join(map(str, definition.suppressed))} of this model; here they are given out.")
+    if definition.preprocessing:
+        notes.append(f"ArcGIS rescales the values of its {definition.preprocessing} for this model; here imagery is shown to it as it is.")
     card = ModelCard(
         name=folder_name(title),
         title=title,

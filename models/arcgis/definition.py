@@ -89,6 +89,10 @@ class Definition(BaseModel):
     statistics: NormalizationStats | None = Field(default=None, validation_alias="NormalizationStats")
     cell_size: CellSize | None = Field(default=None, validation_alias="MinCellSize")
     version: str = Field(default="", validation_alias="ArcGISLearnVersion")
+    suppressed: tuple[int, ...] = Field(default=(), validation_alias="ignore_mapped_class")
+    """Outputs that ArcGIS never gives out."""
+    preprocessing: str = Field(default="", validation_alias="Preprocessing")
+    """How ArcGIS rescales the values of its own image services."""
     per_class_metrics: str = ""
     """JSON inside the JSON."""
 

@@ -11,6 +11,8 @@ import numpy as np
 from errors import BundleError
 
 AGAIN = "Export the model again, or ask its maker for a sound file."
+KNOWN = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+"""Sets of operations that are part of ONNX Runtime itself."""
 CARD_KEY = "terratune_card"
 """Our whole card, as JSON."""
 
@@ -23,6 +25,7 @@ def parse_graph(content: bytes, name: str) -> Any:
     """
     try:
         import onnx
+        import onnx.inliner
         from onnx import numpy_helper
         from onnx.external_data_helper import uses_external_data
     except ImportError as error:
@@ -32,10 +35,11 @@ def parse_graph(content: bytes, name: str) -> Any:
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and the checker's errors have no base of their own
         raise BundleError(f"{name} is no valid ONNX model ({_first_line(error)}).", AGAIN) from error
-    foreign = sorted({f"{node.domain}.{node.op_type}" for node in _nodes(model.graph) if node.domain not in ("", "ai.onnx")})
+    graph = onnx.inliner.inline_local_functions(model).graph if model.functions else model.graph
+    foreign = sorted({f"{node.domain}.{node.op_type}" for node in _nodes(graph) if node.domain not in KNOWN})
     if foreign:
-        raise BundleError(f"{name} uses operations that are not part of ONNX: {', '.join(foreign[:5])}.", "Export it with standard operations only.")
-    for tensor in _tensors(model.graph):
+        raise BundleError(f"{name} uses operations that ONNX Runtime does not bring: {', '.join(foreign[:5])}.", "Export it with standard operations only.")
+    for tensor in _tensors(graph):
         if uses_external_data(tensor):
             raise BundleError(f"{name} keeps its weights in other files.", "Save it as one file (onnx.save with all tensors inside).")
         real = tensor.dims and tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
@@ -78,7 +82,7 @@ def _nodes(graph: Any) -> list[Any]:
 
 def _tensors(graph: Any) -> list[Any]:
     """Initialisers and constants."""
-    found = list(graph.initializer)
+    found = [*graph.initializer, *(part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))]
     for node in graph.node:
         found += [a.t for a in node.attribute if a.HasField("t")] + [t for a in node.attribute for t in a.tensors]
         for inner in _inner_graphs(node):

@@ -98,6 +98,12 @@ def test_classes_that_cannot_keep_their_values_are_numbered():
     assert "300, 7" in notes[0]
 
 
+def test_what_arcgis_does_besides_is_said():
+    _, notes = card(ignore_mapped_class=[1], Preprocessing="LandsatService")
+    assert "answers 1 of this model" in notes[0]
+    assert "LandsatService" in notes[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -138,6 +138,29 @@ def test_weights_in_other_files_are_not_fetched(tmp_path):
         read_onnx(tmp_path / "b.onnx")
 
 
+def test_operations_that_need_code_of_their_maker_are_refused(tmp_path):
+    model = onnx.load(foreign(tmp_path / "a.onnx"))
+    model.graph.node[1].domain = "com.someone"
+    model.opset_import.append(helper.make_opsetid("com.someone", 1))
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(BundleError, match=r"com\.someone\.Softmax"):
+        read_onnx(tmp_path / "a.onnx")
+
+
+def test_functions_within_the_file_are_looked_into(tmp_path):
+    model = onnx.load(foreign(tmp_path / "a.onnx"))
+    soft = helper.make_node("Softmax", ["a"], ["b"], axis=1)
+    model.functions.append(helper.make_function("own", "Soft", ["a"], ["b"], [soft], [helper.make_opsetid("", 17)]))
+    model.graph.node[1].CopyFrom(helper.make_node("Soft", ["y"], ["z"], domain="own"))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, tmp_path / "a.onnx")
+    assert read_onnx(tmp_path / "a.onnx")[1].architecture.gives == "probabilities"
+    model.functions[0].node[0].domain = "com.someone"
+    onnx.save(model, tmp_path / "b.onnx")
+    with pytest.raises(BundleError, match=r"com\.someone\.Softmax|no valid"):
+        read_onnx(tmp_path / "b.onnx")
+
+
 def test_it_cannot_be_fine_tuned_and_says_so(tmp_path):
     network, card, _ = read_onnx(foreign(tmp_path / "a.onnx"))
     with pytest.raises(InputMismatchError, match="the bands it was made for"):

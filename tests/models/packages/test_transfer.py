@@ -1,4 +1,5 @@
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -87,6 +88,11 @@ def test_a_package_with_the_optimiser_and_in_a_folder_of_windows(dlpk_file, tmp_
         package.write(tmp_path / "w.pth", "r\\weights\\w.pth")
         package.writestr("r\\ArcGISImageClassifier.py", "raise SystemExit('this must never run')")
     assert import_model(tmp_path / "r.dlpk", tmp_path / "out").card.classes == a_card().classes
+
+
+def test_a_folder_of_arcgis_packed_by_hand(dlpk_file, tmp_path):
+    shutil.copy(dlpk_file, tmp_path / "packed.zip")
+    assert import_model(tmp_path / "packed.zip", tmp_path / "out").card.classes == a_card().classes
 
 
 def test_a_light_network_cannot_go_to_arcgis(small, tmp_path):
