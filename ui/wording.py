@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from imagery.library import Raster
 
@@ -19,5 +20,10 @@ def many(count: int, what: str) -> str:
 
 def distinct_names(rasters: Sequence[Raster]) -> list[str]:
     """Names that tell the rasters apart: with their id where two have the same."""
-    names = [r.name for r in rasters]
-    return [r.name if names.count(r.name) == 1 else f"{r.name} ({r.id})" for r in rasters]
+    return list(distinct({r.id: r.name for r in rasters}).values())
+
+
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """The names by key, those that occur twice with their key: a box of choices takes two that read alike for one."""
+    counts = Counter(names.values())
+    return {key: name if counts[name] == 1 else f"{name} ({key})" for key, name in names.items()}

@@ -353,3 +353,13 @@ def test_pictures_report_and_qgis_project_are_made_when_asked_for(project, compa
     shown = words(page)
     assert all(f"files/predictions/{compared.name}/{path.relative_to(compared).as_posix()}" in shown for key, path in made.items() if "qgs" not in key)
     assert "[QGIS project (ZIP)](api/" in shown and f"predictions/{compared.name}.zip" in shown
+
+
+def test_two_comparisons_that_read_alike_are_told_apart(project, compared):
+    copytree(compared, compared.with_name("again"))
+    page = open_page(project)
+    first = page.selectbox[0].value
+    assert len(set(page.selectbox[0].options)) == 3
+    page.run()
+    page.segmented_control(key="preview_results:view").set_value("Changes").run()
+    assert page.selectbox[0].value == first

@@ -16,6 +16,7 @@ from models.card import CARD_FILE, ModelCard, read_card
 from models.catalogue import list_models
 from training.run_folder import read_settings as read_run_settings
 from ui.frame import settings
+from ui.wording import distinct
 from workspace.jobs import job_status
 from workspace.project import Project
 
@@ -92,12 +93,13 @@ def comparison_choice(jobs: Sequence[Path]) -> Path | None:
     current = wanted if wanted in by_id or wanted == NEW else next(iter(by_id), NEW)
     if not by_id:
         return None
+    labels = distinct({job_id: comparison_label(job) for job_id, job in by_id.items()}) | {NEW: "+ New comparison"}
     options = [*by_id, NEW]
     picked = st.selectbox(
         "Comparison",
         options,
         index=options.index(current),
-        format_func=lambda job_id: "+ New comparison" if job_id == NEW else comparison_label(by_id[job_id]),
+        format_func=labels.__getitem__,
         key=f"{KEY}:comparison:{len(by_id)}:{current}",
         label_visibility="collapsed",
     )

@@ -26,6 +26,7 @@ from ui.frame import tile_token
 from ui.label_next import add_square
 from ui.problems import explained, plain
 from ui.scenes import add_raster, bounds_of
+from ui.wording import distinct
 from workspace.project import Project
 
 MAP_HEIGHT_PX = 510
@@ -228,7 +229,7 @@ def scene_choice(shown: Sequence[Raster], best: str | None) -> list[Raster]:
     """A box to choose which rasters to show: all, or one. Many begin with `best`."""
     if len(shown) < 2:
         return list(shown)
-    names = {r.id: r.name for r in shown}
+    names = distinct({r.id: r.name for r in shown})
     options = [EVERYWHERE, *names]
     remembered = st.session_state.get(f"{KEY}:went_to")
     first = EVERYWHERE if len(shown) <= ALL_AT_ONCE else best if best in options else options[1]

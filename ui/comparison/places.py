@@ -102,11 +102,19 @@ def pair(job: str, place: Place, classes: tuple[ClassDef, ...], version: str) ->
     return memory.getvalue()
 
 
+def _until_found(job: Path) -> None:
+    """What is being done, refreshed by itself; the whole page follows when the places are there."""
+    status = job_status(job)
+    if status.ended or (job / FILE).exists():
+        st.rerun()
+    st.progress(status.fraction, text=status.stage or "Starting")
+
+
 def not_yet(job: Path, module: str) -> None:
     """A comparison of an older release, or one that is about to end."""
     status = job_status(job)
     if status.state == "running":
-        st.caption("The places are being looked for; look here again in a moment.")
+        st.fragment(_until_found, run_every=1.0)(job)
         return
     if status.state == "failed":
         show_problem(status.error, status.remedy)

@@ -19,6 +19,7 @@ from ui import maps
 from ui.comparison.choices import KEY, comparison_label, comparisons
 from ui.frame import tile_token
 from ui.scenes import add_raster, leaflet_bounds, native_zoom, outline
+from ui.wording import distinct
 from workspace.project import Project
 
 OPACITY = 0.75
@@ -50,12 +51,14 @@ def sides(project: Project, job: Path, visible: Sequence[Raster], rasters: Seque
     ]
     if project.journal_file.exists() and open_journal(project.journal_file).counts():
         found.append(Side(LABELS, "Your labels", "Labels"))
-    found += [
-        Side(_EARLIER + other.name, f"Earlier: {comparison_label(other)}", "Earlier")
+    earlier = {
+        other.name: comparison_label(other)
         for other in comparisons(project)
         if other != job and any((other / raster.id / "after.tif").exists() for raster in visible)
-    ]
-    found += [Side(_DATE + other.id, f"Other picture: {other.name}", other.name) for other in _over(visible, rasters)]
+    }
+    found += [Side(_EARLIER + name, f"Earlier: {label}", "Earlier") for name, label in distinct(earlier).items()]
+    other_dates = {other.id: other.name for other in _over(visible, rasters)}
+    found += [Side(_DATE + other, f"Other picture: {name}", name) for other, name in distinct(other_dates).items()]
     return {side.key: side for side in found}
 
 

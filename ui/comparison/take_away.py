@@ -18,6 +18,7 @@ from ui.comparison.choices import KEY
 from ui.comparison.map import most_changed
 from ui.frame import tile_token
 from ui.problems import explained
+from ui.wording import distinct
 from workspace.files import size_in_words
 from workspace.jobs import remove_job
 from workspace.project import Project
@@ -115,7 +116,7 @@ def _row(project: Project, job: Path, offer: _Offer, raster_id: str) -> None:
 
 
 def _picture_choice(job: Path, report: Report) -> str:
-    names = {r.id: r.name for r in report.rasters}
+    names = distinct({r.id: r.name for r in report.rasters})
     if len(names) == 1:
         return report.rasters[0].id
     shown = st.session_state.get(f"{KEY}:went_to") or most_changed(job)
