@@ -31,7 +31,7 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
     random = torch.Generator().manual_seed(settings.seed)
     learning = sum(p.numel() for p in learnable_parameters(ready.network))
     say(
-        f"{ready.training_tiles} training tiles, {ready.held_out_tiles} held out; {learning / 1e6:.2f} M numbers learn. Outputs: {', '.join(ready.class_names)}."
+        f"{len(ready.train)} training tiles, {len(ready.validation)} held out; {learning / 1e6:.2f} M numbers learn. Outputs: {', '.join(ready.class_names)}."
     )
     for note in (*warnings_on(ready.base, ready.tile_set), measured_anew(ready.base, ready.tile_set)):
         if note:

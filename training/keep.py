@@ -43,9 +43,9 @@ def keep_best(
             "best_epoch": progress.best_epoch,
             "before": [s.model_dump(by_alias=True) for s in ready.before],
             "after": [s.model_dump(by_alias=True) for s in found],
-            "old_classes": ready.old_classes,
-            "training_tiles": ready.training_tiles,
-            "held_out_tiles": ready.held_out_tiles,
+            "old_classes": list(ready.old_classes),
+            "training_tiles": len(ready.train),
+            "held_out_tiles": len(ready.validation),
         },
     )
 
@@ -63,7 +63,7 @@ def new_card(settings: TrainingSettings, ready: Learner, progress: Progress, fou
         input=ready.input,
         classes=ready.classes,
         licence=base.licence,
-        training_data=f"Tile set '{tile_set.name}': {ready.training_tiles} tiles to learn from, {ready.held_out_tiles} {ready.held_out_on}.{old}",
+        training_data=f"Tile set '{tile_set.name}': {len(ready.train)} tiles to learn from, {len(ready.validation)} {ready.held_out_on}.{old}",
         made_by=f"python -m training.run; {_how(settings, progress)}, seed {settings.seed}",
         scores=found,
         base=BaseReference(name=base.name, weights_sha256=base.weights_sha256),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,29 +43,20 @@ class Learner(abc.ABC):
     """What scores on the tiles kept for the test say they are from."""
     fingerprint: str
     """Of all that decides what is learnt: a checkpoint belongs to one."""
+    train: Sized
+    """Tiles to learn from."""
+    validation: Sized
+    """Tiles kept for the test."""
+    old_classes: tuple[str, ...]
+    """Names of the classes that the base model already knew and that are kept."""
 
     @property
     def class_names(self) -> list[str]:
         return [c.name for c in self.classes]
 
-    @property
-    def old_classes(self) -> list[str]:
-        """Names of the classes that the base model already knew and that are kept."""
-        return []
-
-    @property
-    @abc.abstractmethod
-    def training_tiles(self) -> int:
-        """How many there are to learn from."""
-
-    @property
-    @abc.abstractmethod
-    def held_out_tiles(self) -> int:
-        """How many are kept for the test."""
-
-    @abc.abstractmethod
     def steps(self, batch_size: int) -> int:
         """Batches in one epoch."""
+        return -(-len(self.train) // batch_size)
 
     @abc.abstractmethod
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Any]:

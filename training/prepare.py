@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from errors import TrainingError
 from models.architecture import AnyArchitecture
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
-from models.card import ModelInput, Score
+from models.card import ModelCard, ModelInput, Score
 from models.catalogue import find_encoder, find_model
 from models.catalogue.fetch import fetch_model, store_of
 from models.freezing import freeze
@@ -84,18 +84,6 @@ class PixelLearner(Learner):
     """(held-out tiles, n, n) confusion matrices of the base model; None where it knows no class."""
     blocks: NDArray[np.int64]
     """(held-out tiles,) number of the square of ground each lies in."""
-
-    @property
-    def old_classes(self) -> list[str]:
-        return [self.class_names[i - 1] for i in self.plan.kept]
-
-    @property
-    def training_tiles(self) -> int:
-        return len(self.train)
-
-    @property
-    def held_out_tiles(self) -> int:
-        return len(self.validation)
 
     def steps(self, batch_size: int) -> int:
         reminders = replay_per_batch(batch_size, self.settings.replay_share) if self.replay is not None else 0
@@ -200,9 +188,6 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
             raise TrainingError(f"'{base.card.title}' has no last layer that could be fitted alone.", "Choose 'Thorough'.")
     compute.place(network)
     weights = class_weights(train.pixels_per_output(network.outputs), balance=settings.balance).to(compute.device)
-    chosen = settings.model_dump_json(exclude=set(PLACES))  # what lies there counts, not where: a copied project goes on
-    records = "".join(data.tile_set.record.model_dump_json() for data in (train, replay) if data is not None)
-    fingerprint = hashlib.sha256((chosen + base.card.weights_sha256 + records).encode()).hexdigest()
     return PixelLearner(
         settings=settings,
         base=base.card,
@@ -214,7 +199,8 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
         compute=compute,
         before=before,
         held_out_on=on.held_out,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint(settings, base.card, *(data.tile_set for data in (train, replay) if data is not None)),
+        old_classes=tuple(plan.classes[i - 1].name for i in plan.kept),
         plan=plan,
         train=train,
         validation=validation,
@@ -227,6 +213,12 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
         before_by_tile=before_by_tile,
         blocks=blocks_of(tile_set.validation, tile_set.record.tile_sides),
     )
+
+
+def fingerprint(settings: TrainingSettings, base: ModelCard, *tile_sets: TileSet) -> str:
+    """Of all that decides what is learnt. What lies in the folders of the settings counts, not where: a copied project goes on."""
+    facts = (settings.model_dump_json(exclude=set(PLACES)), base.weights_sha256, *(tiles.record.model_dump_json() for tiles in tile_sets))
+    return hashlib.sha256("".join(facts).encode()).hexdigest()
 
 
 def base_folder(name_or_folder: str, progress: Callable[[float], None] | None = None) -> Path:

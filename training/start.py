@@ -38,7 +38,7 @@ def settled(folder: Path, ready: Learner, pieces: Pieces, stage: Stage) -> Train
         if settings.batch_size is None:
             stage("Trying how many tiles fit in memory", 1.0)
             noted["batch_size"] = fitting_batch_size(
-                ready.network, ready.training_tiles, lambda n: next(_endless(ready, n)), ready.batch_loss, ready.compute
+                ready.network, len(ready.train), lambda n: next(_endless(ready, n)), ready.batch_loss, ready.compute
             )
         if settings.learning_rate is None:
             batches = _endless(ready, settings.batch_size or noted["batch_size"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -33,8 +32,8 @@ from training.monitor import check_classes
 from training.objects.augment import varied
 from training.objects.data import ObjectBatch, ObjectData
 from training.objects.scores import Evaluation, Objects, class_scores, evaluate
-from training.prepare import Stage, base_folder
-from training.settings import HELD_OUT, PLACES, TrainingSettings
+from training.prepare import Stage, base_folder, fingerprint
+from training.settings import HELD_OUT, TrainingSettings
 from training.targets import OutputPlan, plan_outputs
 from training.tasks import starting_card
 from training.tile_check import require_sound
@@ -55,23 +54,6 @@ class ObjectLearner(Learner):
     network: DetectionNetwork
     train: ObjectData
     validation: ObjectData
-    kept: tuple[str, ...]
-    """Names of the classes that the base model knew."""
-
-    @property
-    def old_classes(self) -> list[str]:
-        return list(self.kept)
-
-    @property
-    def training_tiles(self) -> int:
-        return len(self.train)
-
-    @property
-    def held_out_tiles(self) -> int:
-        return len(self.validation)
-
-    def steps(self, batch_size: int) -> int:
-        return -(-len(self.train) // batch_size)
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[ObjectBatch]:
         order = torch.randperm(len(self.train), generator=random).tolist()
@@ -196,8 +178,6 @@ def prepare_objects(settings: TrainingSettings, architecture: DetectorArchitectu
         freeze(network.encoder)
     compute = choose_compute(settings.device)
     compute.place(network)
-    chosen = settings.model_dump_json(exclude=set(PLACES))
-    facts = chosen + base.card.weights_sha256 + tile_set.record.model_dump_json()
     learner = ObjectLearner(
         settings=settings,
         base=base.card,
@@ -209,12 +189,12 @@ def prepare_objects(settings: TrainingSettings, architecture: DetectorArchitectu
         compute=compute,
         before=(),
         held_out_on=scored_on(HELD_OUT, apart),
-        fingerprint=hashlib.sha256(facts.encode()).hexdigest(),
+        fingerprint=fingerprint(settings, base.card, tile_set),
         train=train,
         validation=validation,
-        kept=tuple(plan.classes[i - 1].name for i in plan.kept),
+        old_classes=tuple(plan.classes[i - 1].name for i in plan.kept),
     )
-    return _with_scores_before(learner, stage) if learner.kept else learner
+    return _with_scores_before(learner, stage) if learner.old_classes else learner
 
 
 def smallest_anchor(data: ObjectData) -> int:
@@ -228,7 +208,7 @@ def _with_scores_before(learner: ObjectLearner, stage: Stage) -> ObjectLearner:
     """The base model's scores: before anything is learnt the adapted network answers as it does, for the classes that it knows."""
     _, _, evaluation = learner.compare(learner.network, lambda: stage("Scoring the base model", 0.0))
     scores = class_scores(evaluation, learner.class_names, learner.held_out_on)
-    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.kept))
+    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.old_classes))
 
 
 def _network(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,10 +29,10 @@ from training.inputs import input_for
 from training.learner import Learner
 from training.loop import Tick
 from training.metrics import mean
-from training.prepare import Stage, base_folder
+from training.prepare import Stage, base_folder, fingerprint
 from training.scenes.data import SceneBatch, SceneData, as_pixels
 from training.scenes.scores import accuracy, chosen, class_scores, f1
-from training.settings import HELD_OUT, PLACES, TrainingSettings
+from training.settings import HELD_OUT, TrainingSettings
 from training.targets import OutputPlan, plan_outputs
 from training.tile_check import require_sound
 
@@ -51,25 +50,8 @@ class SceneLearner(Learner):
     validation: SceneData
     weights: Tensor
     """(classes,)"""
-    kept: tuple[str, ...]
-    """Names of the classes that the base model knew."""
 
     finds = "Tells apart"
-
-    @property
-    def old_classes(self) -> list[str]:
-        return list(self.kept)
-
-    @property
-    def training_tiles(self) -> int:
-        return len(self.train)
-
-    @property
-    def held_out_tiles(self) -> int:
-        return len(self.validation)
-
-    def steps(self, batch_size: int) -> int:
-        return -(-len(self.train) // batch_size)
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[SceneBatch]:
         order = torch.randperm(len(self.train), generator=random).tolist()
@@ -177,8 +159,6 @@ def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, 
         freeze(network.encoder)
     compute = choose_compute(settings.device)
     compute.place(network)
-    chosen_settings = settings.model_dump_json(exclude=set(PLACES))
-    facts = chosen_settings + base.card.weights_sha256 + tile_set.record.model_dump_json()
     on = scored_on(HELD_OUT, apart)
     learner = SceneLearner(
         settings=settings,
@@ -191,11 +171,11 @@ def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, 
         compute=compute,
         before=(),
         held_out_on=on,
-        fingerprint=hashlib.sha256(facts.encode()).hexdigest(),
+        fingerprint=fingerprint(settings, base.card, tile_set),
         train=train,
         validation=validation,
         weights=_weights(train, several=several, balance=settings.balance).to(compute.device),
-        kept=tuple(plan.classes[i - 1].name for i in plan.kept) if knows else (),
+        old_classes=tuple(plan.classes[i - 1].name for i in plan.kept) if knows else (),
     )
     return learner if not knows else _with_scores_before(learner, stage)
 
@@ -203,7 +183,7 @@ def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, 
 def _with_scores_before(learner: SceneLearner, stage: Stage) -> SceneLearner:
     """The base model's scores: before anything is learnt the adapted network answers as it does, for the classes that it knows."""
     _, scores = learner.score(lambda: stage("Scoring the base model", 0.0))
-    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.kept))
+    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.old_classes))
 
 
 def _network(
