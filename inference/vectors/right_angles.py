@@ -70,10 +70,12 @@ def squared(outlines: Shapes, pixel: tuple[float, float] = (1.0, 1.0), *, agreem
     plain = _mended(_polygons(walls, of, shells), on_ground)
     shapes, undecided = plain.copy(), np.arange(len(outlines))
     tried: list[tuple[Shapes, Floats]] = []
+    like, corners = np.full(len(outlines), -1.0), np.zeros(len(outlines), np.int64)
     for rung in reversed(list(_ladder(middles, walls, of, shells, side))):
-        like = np.full(len(outlines), -1.0)
-        simple = undecided[_corner_count(rung[undecided]) <= _corner_count(plain[undecided])]
-        like[simple] = _agreement(rung[simple], plain[simple])
+        coarser, corners = corners, _corner_count(rung)
+        like = np.where(corners == coarser, like, -1.0)  # as many walls are the same walls
+        other = undecided[(corners != coarser)[undecided] & (corners <= _corner_count(plain))[undecided]]
+        like[other] = _agreement(rung[other], plain[other])
         tried.append((rung, like))
         undecided = undecided[like[undecided] < GOOD]
     best = np.max([like for _, like in tried], axis=0)
