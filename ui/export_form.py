@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import geopandas as gpd
 import streamlit as st
@@ -121,7 +122,8 @@ class _MoreChoices:
 
 
 def _is_number(name: str) -> bool:
-    return any(kind in (int, float) for kind in (_FIELDS[name].annotation, *get_args(_FIELDS[name].annotation)))
+    kind = _FIELDS[name].annotation
+    return kind in (int, float) or (get_origin(kind) is UnionType and any(one in (int, float) for one in get_args(kind)))
 
 
 def first_settings() -> ExportSettings:
