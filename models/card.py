@@ -114,8 +114,13 @@ class Score(BaseModel):
             return "AP50", self.ap50
         if self.iou is not None or self.tiles is None:
             return "IoU", self.iou
-        both = (self.precision or 0.0) + (self.recall or 0.0)
-        return "F1", 2 * (self.precision or 0.0) * (self.recall or 0.0) / both if both else 0.0
+        return "F1", self.f1
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 where nothing was found."""
+        precision, recall = self.precision or 0.0, self.recall or 0.0
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 class BaseReference(BaseModel):

@@ -121,3 +121,11 @@ def test_the_architecture_tells_the_task(tmp_path, architecture, task, outputs):
     write_card(tmp_path, a_card(architecture=architecture))
     again = read_card(tmp_path)
     assert (again.architecture, again.task, again.outputs) == (architecture, task, outputs)
+
+
+def test_a_score_says_what_is_measured():
+    of = {"on": "held-out tiles", "class_name": "House"}
+    assert Score(**of, iou=0.5, precision=0.8).measured == ("IoU", 0.5)
+    assert Score(**of, objects=9, ap50=0.7, average_precision=0.3).measured == ("AP50", 0.7)
+    assert Score(**of, tiles=4, precision=0.5, recall=1.0).measured == ("F1", pytest.approx(2 / 3))
+    assert Score(**of, tiles=4, precision=None, recall=0.0).measured == ("F1", 0.0)

@@ -73,8 +73,8 @@ class ObjectLearner(Learner):
         return with_loss * (time.monotonic() - began) * len(self.validation) / len(batch)
 
     def score(self, tick: Tick) -> tuple[dict[str, Any], tuple[Score, ...]]:
-        truth, found = self.look(self.network, self.validation, tick)
-        scores = class_scores(evaluate(truth, found, len(self.classes)), self.class_names, self.held_out_on)
+        _, _, evaluation = self.compare(self.network, tick)
+        scores = class_scores(evaluation, self.class_names, self.held_out_on)
         by_class = {s.class_name: s.ap50 for s in scores}
         return {
             "on": self.held_out_on,
@@ -83,7 +83,7 @@ class ObjectLearner(Learner):
             "by_class": by_class,
             "score": mean(by_class.values()),
             "average_precision": mean(s.average_precision for s in scores),
-            "f1": mean(_f1(s) for s in scores),
+            "f1": mean(s.f1 for s in scores),
         }, scores
 
     def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
@@ -106,20 +106,15 @@ class ObjectLearner(Learner):
         write_report(folder, self, tick)
 
     @torch.no_grad()
-    def look(self, network: DetectionNetwork, data: ObjectData, tick: Tick) -> tuple[list[Objects], list[Objects]]:
-        """What is in each tile, and what the network finds there."""
+    def compare(self, network: DetectionNetwork, tick: Tick) -> tuple[list[Objects], list[Objects], Evaluation]:
+        """What is in each of the tiles kept for the test, what the network finds there, and how far they agree."""
         network.eval()
         truth: list[Objects] = []
         found: list[Objects] = []
-        for batch in _in_order(data):
+        for batch in _in_order(self.validation):
             truth += [_objects(target) for target in batch.targets]
             found += [_objects(one) for one in network(self.compute.move(batch.image))]
             tick()
-        return truth, found
-
-    def compare(self, network: DetectionNetwork, tick: Tick) -> tuple[list[Objects], list[Objects], Evaluation]:
-        """Truth, what is found, and how far they agree, on the tiles kept for the test."""
-        truth, found = self.look(network, self.validation, tick)
         return truth, found, evaluate(truth, found, len(self.classes))
 
     @torch.no_grad()
@@ -247,8 +242,3 @@ def _objects(one: dict[str, Tensor]) -> Objects:
     if masks is not None:
         masks = masks[:, 0] > MASK if masks.ndim == 4 else masks != 0
     return Objects(one["boxes"].cpu().numpy(), labels, scores, None if masks is None else masks.cpu().numpy())
-
-
-def _f1(score: Score) -> float:
-    both = (score.precision or 0.0) + (score.recall or 0.0)
-    return 2 * (score.precision or 0.0) * (score.recall or 0.0) / both if both else 0.0
