@@ -117,10 +117,11 @@ def test_what_is_found_can_be_made_more_or_surer(project, tmp_path, monkeypatch)
     assert "Unpaved road" in slider.label
     slider.set_value(2.0).run()
     page.checkbox(key="preview_results:eight_times").check().run()
+    page.checkbox(key="preview_results:probabilities").check().run()
     press_predict(page, monkeypatch)
     [job] = project.predictions_folder.iterdir()
     asked = read_settings(job)
-    assert asked.find_more == {2: 2.0} and asked.test_time_augmentation and asked.title.endswith("find more, eight looks")
+    assert asked.find_more == {2: 2.0} and asked.test_time_augmentation and asked.probabilities and asked.title.endswith("find more, eight looks")
 
 
 def test_a_comparison_can_be_deleted(project, tmp_path, monkeypatch):
