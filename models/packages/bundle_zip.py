@@ -18,7 +18,7 @@ from models.packages.graph import parse_graph
 from models.packages.onnx_network import OnnxNetwork
 from models.packages.stac import ITEM_FILE, item_text
 from models.packages.weights_file import check_finite, check_fits, safetensors_shapes
-from workspace.files import replaced_on_success
+from workspace.files import folder_name, replaced_on_success
 
 MOST_CARD_BYTES = 4 * 2**20
 MOST_BANDS = 512
@@ -28,14 +28,17 @@ def write_zip(bundle: Path, file: Path) -> None:
     """Pack the bundle in the folder `bundle` as `file`.
 
     Raises:
-        BundleError: its card cannot be read.
+        BundleError: its card cannot be read, or the weights are gone.
         DiskFullError: no room.
     """
     card = read_card(bundle)
+    if not (bundle / WEIGHTS_FILE).is_file():
+        raise BundleError(f"The model '{card.title}' has no {WEIGHTS_FILE}.", "Copy the whole folder again, or train the model again.")
+    inside = folder_name(card.name)
     with replaced_on_success(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as package:
-        package.write(bundle / CARD_FILE, f"{card.name}/{CARD_FILE}")
-        package.write(bundle / WEIGHTS_FILE, f"{card.name}/{WEIGHTS_FILE}", zipfile.ZIP_STORED)
-        package.writestr(f"{card.name}/{ITEM_FILE}", item_text(card))
+        package.write(bundle / CARD_FILE, f"{inside}/{CARD_FILE}")
+        package.write(bundle / WEIGHTS_FILE, f"{inside}/{WEIGHTS_FILE}", zipfile.ZIP_STORED)
+        package.writestr(f"{inside}/{ITEM_FILE}", item_text(card))
 
 
 def unpack_zip(file: Path, folder: Path) -> None:

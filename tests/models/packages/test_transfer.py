@@ -113,6 +113,14 @@ def test_models_for_other_tasks_stay_bundles(form, tmp_path):
     assert import_model(tmp_path / "x.zip", tmp_path / "again").card.task == "scene classification"
 
 
+def test_a_bundle_without_weights_is_not_packed(small, tmp_path):
+    (tmp_path / "roads").mkdir()
+    shutil.copy(small / "card.json", tmp_path / "roads")
+    with pytest.raises(BundleError, match=r"has no model\.safetensors"):
+        export_model(tmp_path / "roads", "bundle", tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+
+
 def test_what_is_there_is_not_overwritten(zip_file, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
