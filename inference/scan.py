@@ -7,9 +7,9 @@ disk or server costs less, the result does not depend on how they are timed, and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -109,8 +109,10 @@ def run_scan(scan: Scan, pieces: Pieces, tell: Callable[[float], None]) -> None:
         tell(done / total)
 
     for strip in strips:
-        if _rows_left(scan, strip, pieces):
-            for count in _through_threads(scan, _StripScan(scan, strip, pieces), listen):
+        if not _rows_left(scan, strip, pieces):
+            continue
+        with closing(_through_threads(scan, _StripScan(scan, strip, pieces), listen)) as handed_on:
+            for count in handed_on:
                 done += count
                 listen()
 
@@ -122,7 +124,7 @@ def _rows_left(scan: Scan, strip: Strip, pieces: Pieces) -> list[int]:
     return [i for i, start in enumerate(scan.rows.starts) if start + scan.rows.size > needed] if top < scan.grid.height else []
 
 
-def _through_threads(scan: Scan, job: _StripScan, listen: Callable[[], None]) -> Iterator[int]:
+def _through_threads(scan: Scan, job: _StripScan, listen: Callable[[], None]) -> Generator[int]:
     """Work through one strip; yields how many windows were handed on."""
     with ExitStack() as stack:
         classifying = ThreadPoolExecutor(1, thread_name_prefix="classify")
