@@ -2,8 +2,9 @@
 
 Each case runs several times, in processes of their own (imports and a first small run are not counted): as `labeling.export` does it, and as the loop that comes to mind
 first, written out in `plain_loop`: for each tile read its window, look which of all shapes touch it, rasterise these, write both files; once asking
-GeoPandas for all shapes at once, and once (4,096 px only) shape by shape. `--large`
-adds 16,384 x 16,384 px (5 GB of disk); `--write` puts the table into docs/tiles.md. `formats` measures each metadata format.
+GeoPandas for all shapes at once, and once (4,096 px only) shape by shape. `--peer PYTHON`, the interpreter of an environment with geoai-py, adds
+that program's own export (`benchmarks/tiles_peer.py`; 4,096 px only). `--large` adds 16,384 x 16,384 px (5 GB of disk); `--write` puts the table into
+docs/tiles.md. `formats` measures each metadata format.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import geopandas as gpd
 import numpy as np
@@ -50,6 +51,8 @@ KINDS = {"uint8 RGB": ("uint8", 3), "uint16, 4 bands": ("uint16", 4)}
 SMALL = [(4096, 128, 5000), (4096, 128, 1000), (4096, 128, 10_000)]
 LARGE = [(16_384, 256, 1000), (16_384, 256, 10_000)]
 """Side of the raster, step between tiles, polygons."""
+PEER_KINDS = ("masks", "masks and boxes")
+"""Kinds of labels of geoai's export; see `benchmarks/tiles_peer.py`."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -137,36 +140,63 @@ def once(how: str, raster: Path, polygons: int, stride: int, out: Path, metadata
     typer.echo(json.dumps(facts))
 
 
-def measured(how: str, raster: Path, polygons: int, stride: int, *more: str) -> dict[str, float]:
-    """`once` in a process of its own."""
-    with tempfile.TemporaryDirectory(dir=raster.parent) as out:
-        command = [sys.executable, "-m", "benchmarks.tiles", "once", how, str(raster), str(polygons), str(stride), f"{out}/set", *more]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
-        return found
+def measured(how: str, raster: Path, polygons: int, stride: int, *more: str, times: int = 1) -> dict[str, float]:
+    """`once` in a process of its own; the run that took the least CPU of several."""
+    return _least_cpu([sys.executable, "-m", "benchmarks.tiles", "once", how, str(raster), str(polygons), str(stride)], more, times)
 
 
-def row(name: str, ours: dict[str, float], plain: dict[str, float], one_by_one: dict[str, float] | None) -> str:
-    """A line of the table."""
+def measured_peer(python: Path, kind: str, raster: Path, polygons: int, stride: int, *, times: int) -> dict[str, Any]:
+    """The same of geoai, in its own environment; the labels come from a file."""
+    with rasterio.open(raster) as file:
+        side = file.width
+    labels = raster.with_name("labels.gpkg")
+    town(side, polygons).to_file(labels)
+    script = Path(__file__).with_name("tiles_peer.py")
+    return _least_cpu([str(python), "-I", str(script), str(raster), str(labels), str(stride)], [kind], times)
+
+
+def _least_cpu(command: list[str], more: Sequence[str], times: int) -> dict[str, Any]:
+    """What a command prints that makes tiles; it is told a folder to make, then `more`."""
+    found = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as out:
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            ran = subprocess.run([*command, f"{out}/set", *more], check=True, capture_output=True, text=True, env=environment)
+            found.append(json.loads(ran.stdout))
+    return min(found, key=lambda facts: facts["cpu_s"])
+
+
+def row(name: str, ours: dict[str, float], plain: dict[str, float], others: Sequence[dict[str, float]], width: int) -> str:
+    """A line of the table: `width` cells for what `others` took, empty where they were not asked."""
     cells = [name, f"{ours['tiles']:,.0f}"]
     for key, digits in (("cpu_s", 2), ("wall_s", 1), ("peak_mb", 0), ("times_read", 1)):
         cells.append(f"{ours[key]:,.{digits}f} / {plain[key]:,.{digits}f}")
     cells.append(f"{plain['cpu_s'] / ours['cpu_s']:.1f}")
-    cells.append("" if one_by_one is None else f"{one_by_one['cpu_s']:.1f}: {one_by_one['cpu_s'] / ours['cpu_s']:.1f}")
-    return f"| {' | '.join(cells)} |"
+    told = [f"{one['cpu_s']:.1f} s, {one['peak_mb']:,.0f} MB: {one['cpu_s'] / ours['cpu_s']:.1f}" for one in others]
+    return f"| {' | '.join([*cells, *told, *[''] * (width - len(told))])} |"
 
 
-HEAD = """| raster, polygons, step | tiles | CPU s | wall s | peak MB | raster read | CPU ratio | shape by shape: CPU s, ratio |
-|---|---|---|---|---|---|---|---|"""
+def head(others: Sequence[str]) -> str:
+    """The first two lines of the table."""
+    cells = ["raster, polygons, step", "tiles", "CPU s", "wall s", "peak MB", "raster read", "CPU ratio", *others]
+    return f"| {' | '.join(cells)} |\n{'|---' * len(cells)}|"
 
 
 @app.command()
 def compare(
     large: Annotated[bool, typer.Option(help="With the rasters of 16,384 px.")] = False,
     write: Annotated[bool, typer.Option(help="Put the table into docs/tiles.md.")] = False,
+    times: Annotated[int, typer.Option(help="Runs of each; the one that took the least CPU counts.")] = 3,
+    peer: Annotated[Path | None, typer.Option(help="Python of an environment with geoai-py, to measure its export, too.")] = None,
 ) -> None:
     """Measure all cases beside the plain loop."""
-    lines = [HEAD]
+    names = ["shape by shape"]
+    if peer is not None:
+        version = "import importlib.metadata; print(importlib.metadata.version('geoai-py'))"
+        found = subprocess.run([str(peer), "-I", "-c", version], check=True, capture_output=True, text=True).stdout.strip()
+        names += [f"geoai {found}, {kind}" for kind in PEER_KINDS]
+    lines = [head(names)]
+    typer.echo(lines[0])
     with tempfile.TemporaryDirectory() as folder:
         for kind, (dtype, bands) in KINDS.items():
             cases = SMALL + (LARGE if large else [])
@@ -174,13 +204,20 @@ def compare(
                 raster = Path(folder) / "raster.tif"
                 write_raster(raster, side, dtype, bands)
                 for _, stride, polygons in (case for case in cases if case[0] == side):
-                    ours, plain = (measured(how, raster, polygons, stride) for how in ("export", "plain"))
-                    one_by_one = measured("one by one", raster, polygons, stride) if side == SMALL[0][0] else None
-                    lines.append(row(f"{side:,} px {kind}, {polygons:,}, {stride} px", ours, plain, one_by_one))
+                    ours, plain = (measured(how, raster, polygons, stride, times=times) for how in ("export", "plain"))
+                    others = []
+                    if side == SMALL[0][0]:
+                        others.append(measured("one by one", raster, polygons, stride, times=times))
+                        if peer is not None:
+                            others += [measured_peer(peer, labels, raster, polygons, stride, times=times) for labels in PEER_KINDS]
+                    lines.append(row(f"{side:,} px {kind}, {polygons:,}, {stride} px", ours, plain, others, len(names)))
                     typer.echo(lines[-1])
     if write:
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, GDAL {rasterio.__gdal_version__}"
-        text = "\n".join([f"Measured on {machine}; each pair of numbers is: export / plain loop.", "", *lines])
+        cores = len(os.sched_getaffinity(0))
+        machine = (
+            f"{cores} of {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, GDAL {rasterio.__gdal_version__}"
+        )
+        text = "\n".join([f"Measured on {machine}, the best of {times} runs; each pair of numbers is: export / plain loop.", "", *lines])
         between = re.compile(r"(?<=<!-- benchmarks.tiles -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
         TABLE.write_text(between.sub(lambda _: text, TABLE.read_text(encoding="utf-8")), encoding="utf-8")
 
