@@ -31,7 +31,7 @@ from training.loop import Tick
 from training.metrics import mean
 from training.prepare import Stage, base_folder, fingerprint
 from training.scenes.data import SceneBatch, SceneData, as_pixels
-from training.scenes.scores import accuracy, chosen, class_scores, f1
+from training.scenes.scores import accuracy, chosen, class_scores
 from training.settings import HELD_OUT, TrainingSettings
 from training.targets import OutputPlan, plan_outputs
 from training.tile_check import require_sound
@@ -74,7 +74,7 @@ class SceneLearner(Learner):
         probabilities, loss = self.look(self.network, self.validation, tick)
         truth, found = self.validation.truth > 0, chosen(probabilities, several=self.network.several)
         scores = class_scores(truth, found, self.class_names, self.held_out_on)
-        by_class = {score.class_name: f1(score) for score in scores}
+        by_class = {score.class_name: score.f1 for score in scores}
         right = accuracy(truth, found)
         return {
             "on": self.held_out_on,

@@ -32,13 +32,6 @@ def class_scores(truth: NDArray[np.bool_], found: NDArray[np.bool_], names: Sequ
     return tuple(made)
 
 
-def f1(score: Score) -> float:
-    """Harmonic mean of precision and recall; 0 where nothing was found."""
-    if not score.precision or not score.recall:
-        return 0.0
-    return 2 * score.precision * score.recall / (score.precision + score.recall)
-
-
 def accuracy(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
     """Share of the tiles of which exactly the right classes are given out."""
     return float((truth == found).all(axis=1).mean()) if len(truth) else 0.0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.scenes.scores import accuracy, chosen, class_scores, f1, mix_ups
+from training.scenes.scores import accuracy, chosen, class_scores, mix_ups
 
 TRUTH = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], bool)
 SAID = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3]], np.float32)
@@ -12,7 +12,7 @@ def test_precision_recall_and_accuracy():
     one, other = class_scores(TRUTH, found, ["A", "B", "C"], "held-out tiles")
     assert (one.class_name, one.precision, one.recall, one.tiles) == ("A", 1.0, 0.5, 2)
     assert (other.precision, other.recall, other.tiles) == (pytest.approx(2 / 3), 1.0, 2)
-    assert f1(one) == pytest.approx(2 / 3)
+    assert one.f1 == pytest.approx(2 / 3)
     assert accuracy(TRUTH, found) == 0.75
     assert mix_ups(TRUTH, found).tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
 
@@ -25,4 +25,4 @@ def test_where_a_tile_may_have_several_each_class_is_for_itself():
 
 def test_a_class_that_is_never_found_scores_nothing():
     (score,) = class_scores(np.array([[1, 0]], bool), np.array([[0, 1]], bool), ["A", "B"], "x")
-    assert (score.precision, score.recall) == (None, 0.0) and f1(score) == 0.0
+    assert (score.precision, score.recall) == (None, 0.0) and score.f1 == 0.0
