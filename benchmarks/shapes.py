@@ -102,7 +102,7 @@ def memory_table() -> str:
     """Peak memory of the whole command on maps of houses, a process each."""
     lines = ["| map | houses | CPU seconds | peak memory |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
-        for rows in (4096, 32768):
+        for rows in (4096, 32768, 65536):
             path = write_map(Path(folder) / f"{rows}.tif", houses(rows, SIDE_PX))
             code = "import sys; from inference.vectors.command import app; app(sys.argv[1:], standalone_mode=False)"
             command = [sys.executable, "-c", f"{code}\n{TELL}", "polygons", "--map", str(path), "--out", str(path.with_suffix(".gpkg"))]
