@@ -29,7 +29,7 @@ from tiles.windows import Windows
 BLOCK_PX = 512
 BATCH_PIXELS = 512 * 512
 """Pixels that go through the network at once; more only costs memory and cache misses on a CPU."""
-STRIP_BYTES = 64 * 2**20
+STRIP_BYTES = 40 * 2**20
 """Running sums of one strip."""
 IN_FLIGHT = 2
 """Batches that are read, classified or blended at one time."""
