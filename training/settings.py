@@ -14,7 +14,7 @@ AUTO = "auto"
 NetworkName = Literal["auto", Decoder, Detector, "scene"]
 NETWORKS: dict[NetworkName, str] = {
     "auto": "As the tiles ask",
-    "light": "A class for each pixel: light",
+    "light": "A class for each pixel: small and quick",
     "unet": "A class for each pixel: U-Net",
     "fpn": "A class for each pixel: FPN",
     "deeplabv3plus": "A class for each pixel: DeepLabV3+",

@@ -92,17 +92,12 @@ def _numbers(record: TileSetRecord) -> None:
         return
     st.dataframe(class_table(record), hide_index=True, width="stretch")
     train, validation = record.class_pixels("train"), record.class_pixels("validation")
-    for c in record.classes:
-        if train[c.value] and not validation[c.value]:
-            st.warning(
-                f"No validation tile holds **{plain(c.name)}**, so how well it is found cannot be told. Label it in another place too.",
-                icon=":material/warning:",
-            )
-        if validation[c.value] and not train[c.value]:
-            st.warning(
-                f"No training tile holds **{plain(c.name)}**, so it cannot be learnt. Label it in another place too.",
-                icon=":material/warning:",
-            )
+    untold = [c for c in record.classes if train[c.value] and not validation[c.value]]
+    unlearnt = [c for c in record.classes if validation[c.value] and not train[c.value]]
+    for lacking, side, so in ((untold, "validation", "how well that is found cannot be told"), (unlearnt, "training", "that cannot be learnt")):
+        if lacking:
+            names = ", ".join(f"**{plain(c.name)}**" for c in lacking)
+            st.warning(f"No {side} tile holds {names}, so {so}. Label it in another place too.", icon=":material/warning:")
 
 
 def class_table(record: TileSetRecord) -> pd.DataFrame:

@@ -48,7 +48,8 @@ def walk(page: Page, app: App) -> None:
     photograph(page, "train_model")
     go_to(page, "5 Compare")
     page.get_by_role("button", name="Predict").click()
-    expect(page.locator(".leaflet-sbs-range")).to_be_attached(timeout=10 * MINUTE)
+    expect(page.get_by_role("tab", name="Scores")).to_be_visible(timeout=10 * MINUTE)
+    expect(page.locator(".leaflet-sbs-range")).to_be_attached()
     canvas_ready(page)
     photograph(page, "preview_results")
 

@@ -480,7 +480,7 @@ def test_tiles_with_boxes_are_learnt_as_boxes(project):
 def test_masks_can_teach_pixels_boxes_or_outlines(project):
     make_squares(project.tiles_folder / "squares", "RCNN_Masks", train=2, validation=1)
     page = open_page(project)
-    assert "Learns: **A class for each pixel: light**" in text_of(page.caption)
+    assert "Learns: **A class for each pixel: small and quick**" in text_of(page.caption)
     page.selectbox(key="train_model:network").set_value("maskrcnn").run()
     assert "Learns: **An outline of each object: Mask R-CNN**" in text_of(page.caption)
     assert not start_button(page).disabled
