@@ -141,11 +141,11 @@ def test_who_comes_from_a_comparison_is_led_from_square_to_square(scene: Project
     add(scene, {"type": "Point", "coordinates": [LON + 2e-4, LAT - 2e-4]})
     page.run()
     assert "1 of 2" in words(page) and "labelled." in words(page)  # it stays while it is being labelled
-    page.button(key="label_next:mine:next").click().run()
+    page.button(key="label_next:mine::next").click().run()
     assert "2 of 2" in words(page) and "30 %" in words(page)
-    page.button(key="label_next:mine:next").click().run()
+    page.button(key="label_next:mine::next").click().run()
     assert "1 of 2" in words(page)
-    page.button(key="label_next:mine:close").click().run()
+    page.button(key="label_next:mine::close").click().run()
     assert "Label here next" not in words(page) and shown[-1][2] > LON + 1e-3
     assert "Label here next" not in words(open_page(scene))
 
