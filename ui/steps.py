@@ -83,7 +83,7 @@ def start_page() -> StreamlitPage:
 
 def models_page() -> StreamlitPage:
     """The catalogue of models, outside the loop."""
-    return _page("models.py", "Models", ":material/shelves:", "models")
+    return _page("find_model.py", "Models", ":material/shelves:", "models")
 
 
 def _page(file: str, title: str, icon: str, path: str, default: bool = False) -> StreamlitPage:

@@ -17,7 +17,7 @@ from ui import frame
 from workspace.jobs import job_status
 from workspace.project import Project, create_project
 
-PAGE = Path(__file__).resolve().parents[2] / "pages" / "models.py"
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "find_model.py"
 
 
 @pytest.fixture

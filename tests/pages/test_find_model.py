@@ -25,7 +25,7 @@ from workspace.jobs import job_status
 from workspace.project import Project, create_project
 
 __all__ = ["site"]
-PAGE = Path(__file__).resolve().parents[2] / "pages" / "models.py"
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "find_model.py"
 
 
 @pytest.fixture
