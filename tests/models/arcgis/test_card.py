@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,6 @@ from models.architecture import ArcGISArchitecture
 from tests.models.arcgis.definitions import RIVER, ROAD, ROADS, definition
 from tests.models.cards import a_card
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "arcgis_artefacts" / "models"
 UNET = ArcGISArchitecture(backbone="resnet18")
 
 
@@ -166,14 +164,14 @@ def test_what_arcgis_cannot_run_is_refused(changes, words):
 
 
 @pytest.mark.shared_data
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
-def test_definitions_that_arcgis_wrote():
-    roads = parse_definition((SHARED / "RoadsExtraction_NorthAmerica.emd").read_bytes(), "r.emd")
+def test_definitions_that_arcgis_wrote(shared_data):
+    models = shared_data / "arcgis_artefacts" / "models"
+    roads = parse_definition((models / "RoadsExtraction_NorthAmerica.emd").read_bytes(), "r.emd")
     assert not describe_definition(roads).why_not
     assert architecture_of(roads, {"hg.0.x": ()}).roads == "hourglass"
-    unet = parse_definition((SHARED / "unet_buildings_30e.emd").read_bytes(), "u.emd")
+    unet = parse_definition((models / "unet_buildings_30e.emd").read_bytes(), "u.emd")
     found, _ = card_of(unet, architecture_of(unet, {}), "Buildings")
     assert (found.outputs, found.input.tile_size, found.architecture.backbone) == (3, 400, "resnet34")
-    others = sorted((SHARED / "esri_raster_deep_learning").glob("*.emd"))
+    others = sorted((models / "esri_raster_deep_learning").glob("*.emd"))
     assert len(others) == 8
     assert all(describe_definition(parse_definition(file.read_bytes(), file.name)).why_not for file in others)

@@ -1,4 +1,3 @@
-from pathlib import Path
 
 import pytest
 
@@ -6,7 +5,6 @@ from models.catalogue.__main__ import imagery_of
 from models.catalogue.fit import Imagery, fit, overall, starts_for
 from models.catalogue.published import find_published, published_models
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 RGB = ("red", "green", "blue")
 NAIP = Imagery("naip", (*RGB, "nir"), "uint8", 0.6)
 SENTINEL = Imagery("s2", ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"), "uint16", 10.0)
@@ -77,7 +75,6 @@ def test_what_to_start_from(image, task, name):
 
 
 @pytest.mark.shared_data
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
 @pytest.mark.parametrize(
     ("path", "name", "level"),
     [
@@ -90,6 +87,6 @@ def test_what_to_start_from(image, task, name):
         ("buildings_spacenet_atlanta/sample_geotiff.tif", "paved-roads-starter", "everything"),
     ],
 )
-def test_what_to_start_from_for_real_rasters(path, name, level):
-    best = first(imagery_of(str(SHARED / path)))
+def test_what_to_start_from_for_real_rasters(shared_data, path, name, level):
+    best = first(imagery_of(str(shared_data / path)))
     assert (best.model.name, best.fit.level) == (name, level)
