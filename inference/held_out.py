@@ -28,7 +28,7 @@ from inference.true_area import true_areas
 from inference.truth import IGNORE, open_truth
 from tiles.apart import leaks, scored_on
 from tiles.certainty import class_counts, iou_intervals
-from tiles.reader import read_tile
+from tiles.reader import read_tile, tells_unlabelled
 from tiles.tile_set import TileRecord, TileSet
 from workspace.classes import ClassDef
 
@@ -89,7 +89,8 @@ def on_held_out_places(
         tile_set: Its classes are matched with `classes` by name; a class that is not among them is left out.
         maps: The class maps; a tile is looked for on each, by coordinates.
         classes: Classes of the maps.
-        mapped_m2: Area of background and of each class on all maps after; given, their true areas are estimated where the places allow it.
+        mapped_m2: Area of background and of each class on all maps after; given, their true areas are estimated where the places allow it: kept
+            apart from training, and with all drawn that is there (`tiles.reader.tells_unlabelled`), else what was not drawn would be taken off.
         progress: Told the share done; may raise to stop.
 
     Returns:
@@ -122,7 +123,7 @@ def on_held_out_places(
         return None, elsewhere
     apart = not leaks(tile_set, lambda: progress(1.0))
     on = scored_on(f"the places held out in the tile set '{tile_set.name}'", apart=apart)
-    return _report(on, places, classes, mapped_m2 if apart else ()), elsewhere
+    return _report(on, places, classes, mapped_m2 if apart and tells_unlabelled(tile_set) else ()), elsewhere
 
 
 def held_out_tiles(tile_set: TileSet) -> list[TileRecord]:

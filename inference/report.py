@@ -128,7 +128,7 @@ class ScoreReport(_Strict):
     certainty: tuple[ClassCertainty, ...] = ()
     """For each class; none in the reports of older releases."""
     areas: tuple[ClassArea, ...] = ()
-    """For each class, from the map after; none where the places were not kept apart from training, and in the reports of older releases."""
+    """For each class, from the map after; none where the places were not kept apart from training or may lack labels, and in the reports of older releases."""
 
     def certainty_of(self, value: int) -> ClassCertainty | None:
         """How sure the scores of the class with this value are."""

@@ -91,6 +91,19 @@ def require_pixels(tile_set: TileSet) -> None:
         )
 
 
+def tells_unlabelled(tile_set: TileSet) -> bool:
+    """Do the tiles tell what nobody has labelled, so that what is not drawn truly is background?
+
+    They do where fully labelled areas were marked for the export: some of their pixels are then not learnt from because nobody labelled them, or
+    the tiles were cut only inside. A set made elsewhere is taken at its word. Where all tiles happen to lie inside such areas the answer is no.
+    """
+    record = tile_set.record
+    if record.made_elsewhere or record.settings.get("inside_fully_labelled"):
+        return True
+    masks = (tile.ignore for tile in record.tiles if tile.ignore)
+    return any((read_band(tile_set.folder, mask) == UNLABELLED_PIXEL).any() for mask in masks)
+
+
 def no_pixels(tile_set: TileSet) -> TileSetFormatError:
     """The error for a set of a format for other programs."""
     return TileSetFormatError(

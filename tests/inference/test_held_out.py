@@ -8,6 +8,7 @@ from imagery.resample import scaled_grid
 from inference.held_out import MapPair, locate, on_held_out_places, on_truth_rasters
 from tests.inference.makers import PAVED, UNPAVED, UTM, write_raster
 from tiles.apart import is_marked
+from tiles.reader import tells_unlabelled
 from tiles.tile_set import TileClass, TileRecord, TileSet, TileSetRecord
 
 CLASSES = (UNPAVED, PAVED)
@@ -131,3 +132,20 @@ def test_how_sure_a_score_is_comes_from_squares_of_ground_of_a_tile_each(tmp_pat
     assert sure.before == (0.0, 0.0) and sure.gain.low > 0
     absent = found.certainty_of(1)
     assert (absent.blocks, absent.gain) == (0, None)
+
+
+def test_true_areas_are_told_only_where_the_tiles_say_what_nobody_labelled(tmp_path, maps):
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, :4] = 2
+    alone = [tile("1", 0, 0), tile("2", 20, 0, split="train")]
+    made = tile_set(tmp_path / "drawn", alone, labels)
+    mapped = (100.0, 50.0, 50.0)
+    assert on_held_out_places(made, [maps], CLASSES, mapped_m2=mapped)[0].areas == ()
+    (made.folder / "ignore").mkdir()
+    for value, told in ((1, False), (3, True)):  # uncertain; nobody labelled it
+        write_raster(made.folder / "ignore" / "1.tif", np.full((1, 8, 8), value, np.uint8), transform=alone[0].affine)
+        marked = [alone[0].model_copy(update={"ignore": "ignore/1.tif"}), alone[1]]
+        known = TileSet(made.folder, made.record.model_copy(update={"tiles": tuple(marked)}))
+        assert tells_unlabelled(known) is told
+    inside = TileSet(made.folder, made.record.model_copy(update={"settings": {"inside_fully_labelled": True}}))
+    assert [one.value for one in on_held_out_places(inside, [maps], CLASSES, mapped_m2=mapped)[0].areas] == [2, 1]

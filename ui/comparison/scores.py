@@ -161,14 +161,19 @@ def true_area(report: Report, scores: ScoreReport) -> None:
                 f"How much there truly is cannot be told from the held-out places: a class must lie in at least {LEAST_BLOCKS} squares of them, "
                 "and they must show every class of the map."
             )
+        else:
+            st.caption(
+                "How much there truly is can be estimated from the places kept aside only where everything is drawn there: mark **fully labelled areas** "
+                "on the Label page (key I), export and train anew."
+            )
         return
     where = " on all pictures" if len(report.rasters) > 1 else ""
     st.markdown(f"**How much there truly is{where}**, corrected by the map's mistakes on the held-out places:  \n" + "  \n".join(lines))
     with st.popover("What this assumes", type="tertiary", icon=":material/help:"):
         st.markdown(
             "A map marks too much here and misses something there. On the places kept aside your labels say how much, and the map's areas are corrected by that. "
-            "This is right as far as **those places are like the rest of the pictures**, and **everything there is drawn**: what you did not draw there counts "
-            "as background. *Likely*: in 95 of 100 cases, had other ground of the same kind been kept aside.  \n"
+            "This is right as far as **those places are like the rest of the pictures**, and **everything is drawn in your fully labelled areas**: what you did not "
+            "draw there counts as background. *Likely*: in 95 of 100 cases, had other ground of the same kind been kept aside.  \n"
             "The method: stratified estimator of Olofsson and others (2014), squares of ground about a tile wide as the sample."
         )
 
