@@ -25,6 +25,7 @@ lock: $(UV)
 
 results: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.ladder
 
 benchmarks: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.loop
