@@ -62,20 +62,28 @@ class PredictionSettings(_Strict):
         description="Both models see each piece turned and mirrored, and the mean of the eight answers counts: steadier maps, eight times the time.",
     )
     merge_policy: MergePolicy = Field(
-        default="mean", description="What counts of the eight answers: mean, or the highest (max) or lowest (min) of each class."
+        default="mean",
+        title="What counts of the eight answers",
+        description="Mean, or the highest (max) or lowest (min) of each class.",
+        json_schema_extra={"options": {"mean": "mean", "max": "highest", "min": "lowest"}},
     )
     thresholds: dict[int, Annotated[float, Field(gt=0, le=1)]] = Field(
         default={},
+        title="How likely at least",
         description="Least probability of a class, by class value, for both models: where no class reaches its own, it is background.",
     )
-    predict_background: bool = Field(default=True, description="Background may be the answer; if not, each pixel gets the likeliest class.")
+    predict_background: bool = Field(
+        default=True, title="Background may be the answer", description="If not, each pixel gets the likeliest class, however unlikely."
+    )
     probabilities: bool = Field(
         default=False,
         title="Also keep how likely each class is",
         description="A further file for each map, with a layer for each class: its probability in percent. It takes room on the disk.",
     )
     area: str | None = Field(
-        default=None, description="Vector file: nothing outside its polygons is predicted. Relative paths count from the project folder."
+        default=None,
+        title="Only inside",
+        description="Vector file: nothing outside its polygons is predicted. Relative paths count from the project folder.",
     )
     device: Device = "auto"
 
