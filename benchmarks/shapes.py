@@ -32,10 +32,10 @@ from inference.vectors.borders import BorderTracer
 from inference.vectors.class_map import read_class_map
 from inference.vectors.outlines import outlines
 from inference.vectors.right_angles import corner_degrees, squared
-from inference.vectors.road_scores import apls, length_scores
 from inference.vectors.roads import roads_of
 from inference.vectors.settings import PolygonSettings, RoadSettings
 from inference.vectors.tidy import tidied
+from tiles.roads.scores import apls, length_scores
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -8,15 +8,14 @@ belong to it, so memory depends on the groups that are still open, and nothing d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
+
+from tiles.roads.chains import joined
 
 Ids = NDArray[np.int64]
 
@@ -230,13 +229,6 @@ def summed(areas: Areas, name: Ids) -> Areas:
     np.minimum.at(first, name, areas.first)
     pixels, area_m2, confidence, border = (_sums(name, of, count) for of in (areas.pixels, areas.area_m2, areas.confidence, areas.border))
     return Areas(value, first, pixels.astype(np.int64), area_m2, confidence, border.astype(np.int64))
-
-
-def joined(count: int, pairs: Sequence[tuple[Ids, Ids]]) -> Ids:
-    """(count,) numbers from 0, alike where pairs lead from one to the other."""
-    one, other = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    links = coo_array((np.ones(len(one), np.bool_), (one, other)), (count, count))
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
 def _stacked(one: Table, other: Table) -> Table:

@@ -7,7 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from inference.vectors.borders import Areas, Borders, Ids
-from inference.vectors.chains import chains
+from tiles.roads.chains import chains
 
 Shapes = NDArray[np.object_]
 

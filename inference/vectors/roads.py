@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from inference.vectors.class_map import ClassMap
 from inference.vectors.ground import in_pixels, lengths_m, on_map
-from inference.vectors.network import Network, Road, smoothed
 from inference.vectors.settings import RoadSettings
-from inference.vectors.skeleton import Skeleton, lines_of, skeleton_of
+from inference.vectors.skeleton import skeleton_of
+from tiles.roads.network import Network, Road, smoothed
+from tiles.roads.skeleton import Skeleton, lines_of
 
 SHARE_OF_READING = 0.8
 EDGE_PX = 0.25

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.vectors.borders import Areas, Borders, Finished, Ids, joined, summed
+from inference.vectors.borders import Areas, Borders, Finished, Ids, summed
+from tiles.roads.chains import joined
 
 SLIVER_PX = 1.0
 """An area no wider than this on average, most of whose border is with other classes, is a sliver: what is left between two classes that should meet."""

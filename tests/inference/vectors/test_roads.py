@@ -9,11 +9,11 @@ from rasterio.features import rasterize
 
 from inference.vectors import skeleton
 from inference.vectors.make import make_shapes
-from inference.vectors.road_scores import length_scores
 from inference.vectors.roads import roads_of
 from inference.vectors.settings import RoadSettings
 from inference.vectors.skeleton import skeleton_of
 from tests.inference.vectors.makers import class_map
+from tiles.roads.scores import length_scores
 
 TRUE = [
     shapely.LineString([(20, 150), (380, 150)]),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from inference.vectors.borders import joined
+from tiles.roads.chains import joined
 
 Floats = NDArray[np.float64]
 HEADING_M = 12.0

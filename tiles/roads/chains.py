@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -48,6 +50,13 @@ def chains(links: Ids, count: int) -> tuple[Ids, Ids]:
     of = np.cumsum(begins) - 1
     places = np.insert(head[kept], np.flatnonzero(begins), tail[kept[begins]])
     return places, np.insert(of, np.flatnonzero(begins), of[begins])
+
+
+def joined(count: int, pairs: Sequence[tuple[Ids, Ids]]) -> Ids:
+    """(count,) numbers from 0, alike where pairs lead from one to the other."""
+    one, other = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    links = coo_array((np.ones(len(one), np.bool_), (one, other)), (count, count))
+    return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
 def _stops(links: Ids, count: int) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ import pytest
 import shapely
 from shapely import LineString
 
-from inference.vectors.road_scores import apls, length_scores
+from tiles.roads.scores import apls, length_scores
 
 ROAD = [LineString([(0, 0), (100, 0)])]
 

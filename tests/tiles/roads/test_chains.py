@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from inference.vectors.chains import chains
+from tiles.roads.chains import chains
 
 
 def listed(links: list[tuple[int, int]]) -> list[list[int]]:
