@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from models.card import ModelCard
 from workspace.classes import BACKGROUND_VALUE, ClassDef
 from workspace.files import write_text
 
@@ -25,6 +26,24 @@ def class_colours(classes: Sequence[ClassDef]) -> dict[int, Colour]:
 def class_names(classes: Sequence[ClassDef]) -> dict[int, str]:
     """Name of every value of a class raster."""
     return {BACKGROUND_VALUE: BACKGROUND_NAME} | {c.value: c.name for c in classes}
+
+
+def joint_classes(new: Sequence[ClassDef], *others: Sequence[ClassDef]) -> tuple[ClassDef, ...]:
+    """Classes of all, matched by name: those of `new` keep their values; a further one keeps its own where it is free, else takes the next."""
+    found = {c.name.casefold(): c for c in new}
+    for c in (c for other in others for c in other if not c.ignore):
+        if c.name.casefold() in found:
+            continue
+        taken = {k.value for k in found.values()}
+        value = c.value if c.value not in taken and c.value < 255 else next(v for v in range(1, 255) if v not in taken)
+        found[c.name.casefold()] = c.model_copy(update={"value": value})
+    return tuple(found.values())
+
+
+def outputs_as(card: ModelCard, classes: Sequence[ClassDef]) -> tuple[ClassDef, ...]:
+    """The model's classes in output order, with the joint values and colours."""
+    by_name = {c.name.casefold(): c for c in classes}
+    return tuple(by_name[c.name.casefold()] for c in card.classes)
 
 
 def write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, Colour]) -> None:

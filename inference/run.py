@@ -25,6 +25,7 @@ from inference.base_input import look_at
 from inference.compare import compare_rasters
 from inference.differences import find_differences
 from inference.held_out import MapPair, held_out_tiles, on_held_out_places, on_truth_rasters
+from inference.legend import joint_classes, outputs_as
 from inference.picture import make_picture
 from inference.predict import predict_raster, ranges_of
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
@@ -143,24 +144,6 @@ def compare_models(reporter: JobReporter) -> None:
         for one in rasters:
             reporter.progress(f"Drawing the picture for reports: {one.name}", 1.0)
             make_picture(job.folder, job.settings, one.id, job.classes, (report.before.title, report.after.title))
-
-
-def joint_classes(new: Sequence[ClassDef], *others: Sequence[ClassDef]) -> tuple[ClassDef, ...]:
-    """Classes of all, matched by name: those of `new` keep their values; a further one keeps its own where it is free, else takes the next."""
-    found = {c.name.casefold(): c for c in new}
-    for c in (c for other in others for c in other if not c.ignore):
-        if c.name.casefold() in found:
-            continue
-        taken = {k.value for k in found.values()}
-        value = c.value if c.value not in taken and c.value < 255 else next(v for v in range(1, 255) if v not in taken)
-        found[c.name.casefold()] = c.model_copy(update={"value": value})
-    return tuple(found.values())
-
-
-def outputs_as(card: ModelCard, classes: Sequence[ClassDef]) -> tuple[ClassDef, ...]:
-    """The model's classes in output order, with the joint values and colours."""
-    by_name = {c.name.casefold(): c for c in classes}
-    return tuple(by_name[c.name.casefold()] for c in card.classes)
 
 
 def fitted_to(bundle: ModelBundle, new: ModelCard) -> ModelBundle:

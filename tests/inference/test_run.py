@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 import inference.run
 from errors import JobError
 from imagery.stretch import Stretch
+from inference.legend import joint_classes
 from inference.report import old_classes, read_report
-from inference.run import app, compare_models, joint_classes
+from inference.run import app, compare_models
 from inference.settings import PredictionSettings, RasterToPredict, TruthRaster, read_settings
 from models.card import read_card, write_card
 from tests.inference.makers import PAVED, UNPAVED, saved_bundle, write_raster
