@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -56,6 +56,8 @@ class SceneArchitecture(_Strict):
 
 
 ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+LEVELS = 5
+"""Of a whole ResNet."""
 
 
 class ArcGISArchitecture(_Strict):
@@ -92,6 +94,16 @@ class OnnxArchitecture(_Strict):
     def encoder(self) -> str:
         """The name for people."""
         return "ONNX"
+
+
+def resnet_of(architecture: AnyArchitecture) -> ResNet | None:
+    """The whole plain ResNet that is the encoder, which ArcGIS's networks stand on; None where it is another one, or a part of one."""
+    if isinstance(architecture, ArcGISArchitecture):
+        return None if architecture.model in ROAD_MODELS and architecture.roads == "hourglass" else architecture.backbone
+    if isinstance(architecture, OnnxArchitecture) or architecture.encoder_levels < LEVELS:
+        return None
+    name = architecture.encoder.split(".")[0]  # what follows says which weights of timm's
+    return next((resnet for resnet in get_args(ResNet) if resnet == name), None)
 
 
 def _kind(value: Any) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from errors import BundleError
+from models.arcgis.resnet import NUMBERS
 from models.architecture import AnyArchitecture, Architecture, DetectorArchitecture, SceneArchitecture
 from models.card import ModelCard
 from models.network import Network
+
+_RESNET_PARTS = {number: name for name, number in NUMBERS.items()}
 
 
 def encoder_of(card: ModelCard) -> tuple[str, int]:
@@ -41,5 +46,7 @@ def take_encoder(network: Network, base: Network, title: str) -> None:
 
 
 def _plain(name: str) -> str:
-    """Without the wrapper that segmentation_models_pytorch puts around timm's encoders."""
+    """Without the wrapper that segmentation_models_pytorch puts around timm's encoders; a ResNet's parts by name where ArcGIS's networks number them."""
+    if numbered := re.match(r"body\.(\d)\.", name):
+        return f"{_RESNET_PARTS[numbered[1]]}.{name[numbered.end() :]}"
     return name.removeprefix("model.")

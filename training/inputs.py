@@ -14,7 +14,7 @@ from tiles.reader import require_pixels
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileRecord, TileSet
 from training.settings import TrainingSettings
-from training.tasks import kind_of, require_learnable
+from training.tasks import FRESH, kind_of, require_learnable, starts_from_nothing
 
 
 def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput:
@@ -99,6 +99,11 @@ def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
 def warnings_on(card: ModelCard | None, tile_set: TileSet) -> list[str]:
     """What to know about these tiles before training, each with what to do about it; with the base model's card also how far they are from it."""
     found = []
+    if card is not None and card.name == FRESH:
+        found.append(
+            "Nothing of the base model can be used for this network: it starts from nothing and learns from these tiles alone, which wants hundreds of "
+            "them and many epochs. A base model with a plain ResNet (Models page) brings what it knows along."
+        )
     names, wanted = tile_set.record.seen_bands, card.input.band_names if card else ("red", "green", "blue")
     if unnamed(names) and not unnamed(wanted):
         found.append(
@@ -180,6 +185,21 @@ def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> 
         raise TrainingError(
             "Reminder tiles are only for models that tell a class for each pixel.",
             "Choose no reminder tiles, and train on all tiles at once.",
+        )
+
+
+def check_start(settings: TrainingSettings, base: ModelCard, architecture: AnyArchitecture) -> None:
+    """Refuse to freeze a backbone that knows nothing.
+
+    Raises:
+        TrainingError: with what to choose instead.
+    """
+    if starts_from_nothing(base.architecture, architecture) and settings.freeze != "nothing":
+        raise TrainingError(
+            f"'{base.title}' has no plain ResNet as its backbone ({base.architecture.encoder}), on which ArcGIS's networks stand: the new one would "
+            "start from nothing, and a backbone that knows nothing must not be kept as it is.",
+            "Choose 'Photographs: ResNet-18' as base model, or another ResNet-18, -34 or -50 of the Models page; or train 'Everything': then all is "
+            "learnt from your tiles alone, which wants hundreds of them and many epochs.",
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from errors import TrainingError
+from models.arcgis.roads import RoadNetwork
 from models.architecture import AnyArchitecture
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
 from models.card import ModelCard, ModelInput, Score
@@ -36,9 +37,10 @@ from training.losses import Loss, class_weights, loss_of
 from training.metrics import confusion, iou, mean, scores, with_ranges
 from training.monitor import check_classes, f1, selection
 from training.pixels import answers, evaluate, look_seconds, pixel_loss, replay_per_batch, training_batches
+from training.roads import directions_right, road_loss
 from training.settings import HELD_OUT, PLACES, TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
-from training.tasks import starting_card
+from training.tasks import starting_card, starts_from_nothing
 from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
 
@@ -94,6 +96,8 @@ class PixelLearner(Learner):
         return varied(plain, self.settings, random, 2 if isinstance(self.network, ChangeNetwork) else 1)
 
     def batch_loss(self, batch: Batch, part: slice) -> torch.Tensor:
+        if isinstance(self.network, RoadNetwork):
+            return road_loss(self.network, self.loss, self.compute)(batch, part)
         return pixel_loss(self.network, self.loss, self.compute)(batch, part)
 
     def look_seconds(self) -> float:
@@ -124,6 +128,8 @@ class PixelLearner(Learner):
             "old_classes_f1": mean(None if value is None else f1(value) for value in old_ious),
             "reminded": self.replay_validation is not None,
         }
+        if isinstance(network, RoadNetwork):
+            facts["directions_right"] = directions_right(network, self.validation, self.compute, tick)
         return facts, found
 
     def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
@@ -132,7 +138,9 @@ class PixelLearner(Learner):
     def told(self, facts: dict[str, Any]) -> str:
         per_class = ", ".join(f"{name} {value:.3f}" for name, value in facts["iou"].items())
         old = "" if facts["old_classes_iou"] is None else f"; old classes {facts['old_classes_iou']:.3f}"
-        return f"IoU on {facts['on']}: {per_class or 'none'}{old}"
+        ways = facts.get("directions_right")
+        led = "" if ways is None else f"; {100 * ways:.0f} % of the directions right"
+        return f"IoU on {facts['on']}: {per_class or 'none'}{old}{led}"
 
     def write_report(self, folder: Path, tick: Tick) -> None:
         from training.report import write_report  # only where a run ends
@@ -235,12 +243,13 @@ def base_folder(name_or_folder: str, progress: Callable[[float], None] | None = 
 
 
 def _started(folder: Path, architecture: AnyArchitecture) -> ModelBundle:
-    """The base model; where it is of another architecture, a fresh network with its encoder."""
+    """The base model; where it is of another architecture, a fresh network with its encoder, if it has one to give."""
     base = load_bundle(folder, Network)
     card, network = starting_card(base.card, architecture), base.network
     if card is not base.card:
         network = build_network(architecture, len(card.input.band_names), card.outputs)
-        take_encoder(network, base.network, card.title)
+        if not starts_from_nothing(base.card.architecture, architecture):
+            take_encoder(network, base.network, card.title)
     assert isinstance(network, SegmentationNetwork)
     return ModelBundle(network.eval(), card, folder)
 

@@ -11,7 +11,7 @@ from models.architecture import Decoder, Detector
 LossName = Literal["cross_entropy_dice", "focal", "dice", "lovasz", "tversky"]
 AUTO = "auto"
 """What is typed on the command line where the form is left empty."""
-NetworkName = Literal["auto", Decoder, Detector, "scene"]
+NetworkName = Literal["auto", Decoder, "arcgis_unet", "arcgis_deeplab", Detector, "scene"]
 NETWORKS: dict[NetworkName, str] = {
     "auto": "As the tiles ask",
     "light": "A class for each pixel: small and quick",
@@ -22,6 +22,8 @@ NETWORKS: dict[NetworkName, str] = {
     "upernet": "A class for each pixel: UPerNet",
     "segformer": "A class for each pixel: SegFormer's decoder",
     "linknet": "A class for each pixel: LinkNet",
+    "arcgis_unet": "A class for each pixel: U-Net that ArcGIS can open",
+    "arcgis_deeplab": "A class for each pixel: DeepLab that ArcGIS can open",
     "fasterrcnn": "A box around each object: Faster R-CNN",
     "retinanet": "A box around each object: RetinaNet",
     "fcos": "A box around each object: FCOS",
@@ -74,7 +76,8 @@ class TrainingSettings(BaseModel):
         default="auto",
         title="What is learnt",
         description="As the tiles ask: what the base model already does where the tiles can teach it, else what is usual for such tiles. "
-        "Another network than the base model's own starts with the base model's backbone and knows no class yet.",
+        "Another network than the base model's own starts with the base model's backbone and knows no class yet. A model that ArcGIS shall open needs one "
+        "that 'ArcGIS can open', and a base model with a plain ResNet.",
         json_schema_extra=_shown(LEARNING, quick=True, choose="network", options=NETWORKS),
     )
     epochs: int = Field(

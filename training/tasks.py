@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 from errors import TileSetFormatError, TrainingError
 from models.architecture import (
     AnyArchitecture,
+    ArcGISArchitecture,
     Architecture,
     Decoder,
     Detector,
     DetectorArchitecture,
     OnnxArchitecture,
+    ResNet,
     SceneArchitecture,
+    resnet_of,
     task_of,
 )
 from models.card import ModelCard, paired, read_card
@@ -29,6 +32,12 @@ if TYPE_CHECKING:
 Kind = Literal["pixels", "objects", "scene"]
 """What is learnt: a class for each pixel (of a pair of images, too), single objects, a class for a whole tile."""
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+ARCGIS: dict[NetworkName, Literal["UnetClassifier", "DeepLab"]] = {"arcgis_unet": "UnetClassifier", "arcgis_deeplab": "DeepLab"}
+"""Networks that ArcGIS can rebuild, and its names for them."""
+FRESH_RESNET: ResNet = "resnet18"
+"""Below them where the base model has no ResNet to give."""
+FRESH = "fresh-weights"
+"""Name on the card that such a training starts from."""
 LEAST_LEVELS = 3
 """Of an encoder below a detector."""
 BOX_DETECTORS: tuple[Detector, ...] = tuple(d for d in get_args(Detector) if d != "maskrcnn")
@@ -38,7 +47,7 @@ def networks_for(tile_set: TileSet) -> dict[NetworkName, str]:
     """The networks that can learn from these tiles, the usual one first, with titles for people; empty where none can."""
     form = tile_format(tile_set.record.metadata_format)
     pair = tile_set.record.second is not None
-    found: list[NetworkName] = list(DECODERS) if form.has_pixels else []
+    found: list[NetworkName] = [*DECODERS, *(() if pair else ARCGIS)] if form.has_pixels else []
     if form.has_objects and not form.per_object and not pair:
         found += BOX_DETECTORS
     if form.has_instances and not pair:
@@ -86,9 +95,10 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
     if wanted == "auto" and _serves(fitting, images, base):
         return base
     name = next(iter(fitting)) if wanted == "auto" else wanted
-    own = base.detector if isinstance(base, DetectorArchitecture) else base.decoder if isinstance(base, Architecture) else None
-    if name == own and (not isinstance(base, Architecture) or base.images == images):
+    if name == _own(base) and (not isinstance(base, Architecture) or base.images == images):
         return base
+    if name in ARCGIS:
+        return ArcGISArchitecture(model=ARCGIS[name], backbone=resnet_of(base) or FRESH_RESNET)
     if not isinstance(base, (Architecture, DetectorArchitecture, SceneArchitecture)):
         raise TrainingError(
             f"The base model has no backbone on which '{NETWORKS[name]}' could be built.",
@@ -102,6 +112,11 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
         return Architecture(encoder=base.encoder, encoder_levels=base.encoder_levels, decoder=name, images=images)  # type: ignore[arg-type]
     levels = max(base.encoder_levels, LEAST_LEVELS)  # fewer are refused when the encoder is taken
     return DetectorArchitecture(encoder=base.encoder, encoder_levels=levels, detector=name)  # type: ignore[arg-type]
+
+
+def starts_from_nothing(base: AnyArchitecture, architecture: AnyArchitecture) -> bool:
+    """Can the base model give nothing to this network, not even its encoder?"""
+    return isinstance(architecture, ArcGISArchitecture) and architecture != base and resnet_of(base) is None
 
 
 def kind_of(architecture: AnyArchitecture) -> Kind:
@@ -124,15 +139,29 @@ def title_of(architecture: AnyArchitecture) -> str:
     if isinstance(architecture, SceneArchitecture):
         return NETWORKS["scene"]
     what = "What has changed between two images" if task_of(architecture) == "change detection" else "A class for each pixel"
-    return f"{what}: {NETWORKS[architecture.decoder].split(': ')[1]}" if isinstance(architecture, Architecture) else what
+    name = _own(architecture)
+    return f"{what}: {NETWORKS[name].split(': ')[1]}" if name else what
 
 
 def starting_card(card: ModelCard, architecture: AnyArchitecture) -> ModelCard:
-    """The base model's card as training to this architecture sees it: where only its encoder is taken, it knows no class."""
+    """The base model's card as training to this architecture sees it: where only its encoder is taken, it knows no class; where nothing is, only
+    what it reads is left of it.
+    """
     if card.architecture == architecture:
         return card
+    if starts_from_nothing(card.architecture, architecture):
+        return ModelCard(name=FRESH, title="fresh weights", architecture=architecture, input=card.input, classes=())
     seen = card.input if card.task == "change detection" or task_of(architecture) != "change detection" else paired(card.input)
     return card.model_copy(update={"architecture": architecture, "classes": (), "input": seen})
+
+
+def _own(architecture: AnyArchitecture) -> NetworkName | None:
+    """The name of a network among those to choose from."""
+    if isinstance(architecture, DetectorArchitecture):
+        return architecture.detector
+    if isinstance(architecture, ArcGISArchitecture):
+        return next((name for name, model in ARCGIS.items() if model == architecture.model), None)
+    return architecture.decoder if isinstance(architecture, Architecture) else None
 
 
 def _serves(fitting: dict[NetworkName, str], images: int, base: AnyArchitecture) -> bool:
@@ -151,7 +180,7 @@ def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
     Raises:
         TerratuneError: the tile set or base model is missing, damaged, or they do not fit (TileSetError, ModelError, TooFewTilesError).
     """
-    from training.inputs import check_choices
+    from training.inputs import check_choices, check_start
     from training.prepare import base_folder, prepare_pixels
 
     card = read_card(base_folder(settings.base, lambda share: stage("Fetching the base model", share)))
@@ -160,6 +189,7 @@ def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
         settings = settings.model_copy(update={"augment_turn": False})
     architecture = architecture_for(settings.network, tile_set, card.architecture)
     check_choices(settings, architecture)
+    check_start(settings, card, architecture)
     if isinstance(architecture, DetectorArchitecture):
         from training.objects.learner import prepare_objects
 

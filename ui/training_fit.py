@@ -11,7 +11,17 @@ from models.architecture import AnyArchitecture, Architecture
 from models.card import band_order
 from models.catalogue import CatalogueEntry
 from tiles.tile_set import TileSet, open_tile_set
-from training.inputs import check_choices, check_enough, check_quick, check_replay, input_for, measured_anew, reminders_apart, warnings_on
+from training.inputs import (
+    check_choices,
+    check_enough,
+    check_quick,
+    check_replay,
+    check_start,
+    input_for,
+    measured_anew,
+    reminders_apart,
+    warnings_on,
+)
 from training.monitor import check_classes
 from training.settings import TrainingSettings
 from training.tasks import architecture_for, heeds, kind_of, starting_card
@@ -25,6 +35,8 @@ def check_fit(tiles: TileSet, base: CatalogueEntry, wanted: TrainingSettings) ->
         check_enough(tiles)
         architecture = architecture_for(wanted.network, tiles, architecture_of(base))
         check_choices(wanted, architecture)
+        if base.card is not None:
+            check_start(wanted, base.card, architecture)
         card = None if base.card is None else starting_card(base.card, architecture)
         if wanted.freeze == QUICK:
             check_quick(base.title, card is not None and bool(card.classes))

@@ -209,7 +209,7 @@ def class_counts(tiles: TileSet) -> str:
 def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | None:
     wanted = st.query_params.get("base") or usual.base
     known = list_models(project.models_folder, settings().data_folder / "models")
-    entries = [e for e in known if e.usual or wanted in {e.name, str(e.folder)}]
+    entries = [e for e in known if e.learns and (e.usual or wanted in {e.name, str(e.folder)})]
     names = [e.name for e in entries]
     first = next((i for i, e in enumerate(entries) if wanted in {e.name, str(e.folder)}), 0)
     name = st.selectbox(
@@ -228,6 +228,8 @@ def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | N
     if entry.card is not None:
         with st.popover("About this model", type="tertiary", icon=":material/info:"):
             about(entry.card)
+    if finished := [plain(e.title) for e in known if not e.learns]:
+        st.caption(f"Not in the list: {', '.join(finished)}. What came as an ONNX file makes maps, but cannot be trained on.")
     for damaged in damaged_models(project.models_folder):
         show_problem(f"The model folder '{damaged}' cannot be read.", "It is left out of the list; train it again, or copy it here again.")
     return entry

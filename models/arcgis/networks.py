@@ -10,6 +10,7 @@ from torch import Tensor
 from models.arcgis.deeplab import build_deeplab
 from models.arcgis.hourglass import build_hourglass
 from models.arcgis.linknet import build_linknet
+from models.arcgis.resnet import NUMBERS
 from models.arcgis.unet import build_unet
 from models.architecture import ArcGISArchitecture
 from models.network import SegmentationNetwork
@@ -51,8 +52,6 @@ _HOURGLASS: Names = (
     ("encoder.", ""),
 )
 _TRAINING_ONLY = ("decoder1_score.", "angle_decoder1_score.")
-_RESNET_NAMES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
-"""An encoder kept under torchvision's own names instead of its children's numbers."""
 
 
 def build_arcgis(architecture: ArcGISArchitecture, bands: int, outputs: int) -> SegmentationNetwork:
@@ -105,7 +104,8 @@ def _theirs(names: Names, name: str) -> str:
 
 
 def _numbered(architecture: ArcGISArchitecture, name: str) -> str:
+    """Our kind of name where an encoder is kept under torchvision's own names instead of its children's numbers."""
     prefix = next((there for here, there in _names(architecture) if here == "encoder.body."), None)
     if prefix is None or not (found := re.match(re.escape(prefix) + r"(conv1|bn1|layer[1-4])\.", name)):
         return name
-    return f"{prefix}{_RESNET_NAMES[found[1]]}.{name[found.end() :]}"
+    return f"{prefix}{NUMBERS[found[1]]}.{name[found.end() :]}"

@@ -9,6 +9,9 @@ from torch import nn
 
 from models.architecture import ResNet
 
+NUMBERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+"""Of the parts that have weights, by torchvision's names, which are timm's too."""
+
 
 def resnet_children(backbone: str, bands: int) -> nn.Sequential:
     """A ResNet for `bands` bands, with fresh weights."""

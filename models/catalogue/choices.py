@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from errors import BundleError, ModelNotFoundError
+from models.architecture import OnnxArchitecture
 from models.card import CARD_FILE, ModelCard, bundle_folder, read_card
 from models.catalogue.foreign import all_models
 from models.catalogue.published import PublishedModel
 
 BUNDLES_FOLDER = Path(__file__).resolve().parent.parent / "bundles"
-USUAL = ("imagenet-resnet18d", "imagenet-mobilenetv3-large", "imagenet-efficientnet-b0", "dinov3-convnext-tiny")
+USUAL = ("imagenet-resnet18d", "imagenet-mobilenetv3-large", "imagenet-efficientnet-b0", "dinov3-convnext-tiny", "imagenet-resnet18")
 """Encoders that are offered without having been fetched; the others are found on the Models page."""
 
 Origin = Literal["bundled", "trained", "encoder"]
@@ -37,6 +38,11 @@ class CatalogueEntry:
     def usual(self) -> bool:
         """Offered at once: it is here already, or one of the few encoders for everybody."""
         return self.folder is not None or self.name in USUAL
+
+    @property
+    def learns(self) -> bool:
+        """Can it be trained on? What came as ONNX only predicts."""
+        return self.card is None or not isinstance(self.card.architecture, OnnxArchitecture)
 
 
 def list_models(project_models_folder: Path | None = None, store: Path | None = None) -> list[CatalogueEntry]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from errors import BundleError
-from models.architecture import Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
+from models.architecture import ArcGISArchitecture, Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
 from models.network import build_network
 from models.transfer import encoder_of, take_encoder
 from tests.models.cards import a_card
@@ -22,6 +22,23 @@ def test_the_encoder_sees_what_it_saw(base, kind):
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(list(new.encoder(image))[-1], list(old.encoder(image))[-1])
+
+
+@pytest.mark.parametrize("base", [Architecture(encoder="resnet18", encoder_levels=5), Architecture(encoder="resnet18", decoder="unet", encoder_levels=5)])
+@pytest.mark.parametrize("model", ["UnetClassifier", "DeepLab"])
+def test_a_resnet_goes_below_a_network_of_arcgis(base, model):
+    torch.manual_seed(0)
+    old, new = (build_network(architecture, 4, 2).eval() for architecture in (base, ArcGISArchitecture(model=model, backbone="resnet18")))
+    take_encoder(new, old, "Roads")
+    image = torch.randn(1, 4, 64, 64)
+    with torch.no_grad():
+        seen = list(old.encoder(image))
+        if model == "UnetClassifier":
+            assert all(torch.equal(a, b) for a, b in zip(list(new.encoder(image))[1:], seen[-5:], strict=True))
+        else:  # its last stages look further apart: only their weights are alike
+            assert torch.equal(new.encoder.body[:6](image), seen[-3])
+    last = next(value for name, value in old.encoder.state_dict().items() if name.endswith("layer4.1.conv2.weight"))
+    assert torch.equal(new.encoder.state_dict()["body.7.1.conv2.weight"], last)
 
 
 def test_an_encoder_that_lacks_a_part_is_refused():

@@ -10,7 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from demo.replay import TITLE as REPLAY_TITLE
+from models.architecture import OnnxArchitecture
 from models.card import read_card, write_card
+from tests.models.cards import a_card
 from tests.training.objects.squares import make_squares
 from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
 from tiles.tile_set import TileSet, save_record
@@ -484,6 +486,30 @@ def test_masks_can_teach_pixels_boxes_or_outlines(project):
     page.selectbox(key="train_model:network").set_value("maskrcnn").run()
     assert "Learns: **An outline of each object: Mask R-CNN**" in text_of(page.caption)
     assert not start_button(page).disabled
+
+
+def test_what_only_predicts_is_no_base_model(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    write_card(project.models_folder / "finished", a_card(title="Finished graph", architecture=OnnxArchitecture(size_bytes=1)))
+    page = open_page(project)
+    box = page.selectbox(key="train_model:base")
+    assert "Finished graph" not in box.options and len(box.options) > 3
+    assert "Not in the list: Finished graph." in text_of(page.caption)
+
+
+def test_a_network_that_arcgis_can_open(project):
+    """Over a plain ResNet at once; over anything else only from nothing, which has to be chosen and is said."""
+    make_tile_set(project.tiles_folder / "tracks", drawn=(UNPAVED,))
+    page = open_page(project)
+    page.selectbox(key="train_model:network").set_value("arcgis_unet").run()
+    assert "Learns: **A class for each pixel: U-Net that ArcGIS can open**" in text_of(page.caption)
+    assert "no plain ResNet" in text_of(page.error) and start_button(page).disabled
+    page.segmented_control(key="train_model:freeze").set_value("nothing").run()
+    assert "starts from nothing" in text_of(page.warning) and not start_button(page).disabled
+    page.segmented_control(key="train_model:freeze").set_value("backbone").run()
+    page.selectbox(key="train_model:base").set_value("imagenet-resnet18").run()
+    assert not page.error and not page.exception
+    assert "starts from nothing" not in text_of(page.warning) and not start_button(page).disabled
 
 
 def overlapping(tiles: TileSet, *, by_m: float = 0.0) -> TileSet:

@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
+from models.architecture import ArcGISArchitecture, Architecture
 from models.card import ModelInput
 from tests.models.cards import a_card
 from tests.training.tile_sets import make_tile_set
 from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileSet
 from training.dataset import TileData
-from training.inputs import check_enough, check_quick, check_replay, input_for, measured_anew, reminders_apart, warnings_on
+from training.inputs import check_enough, check_quick, check_replay, check_start, input_for, measured_anew, reminders_apart, warnings_on
+from training.settings import TrainingSettings
+from training.tasks import starting_card
 
 
 def test_another_dtype_takes_the_tile_sets_statistics(tmp_path):
@@ -35,6 +38,19 @@ def test_missing_bands_are_refused_only_when_frozen(tmp_path):
         input_for(a_card(), tile_set, frozen=True)
     assert "train 'Everything'" in caught.value.remedy
     assert input_for(a_card(), tile_set, frozen=False).band_names == ("red", "nir")
+
+
+def test_a_backbone_that_knows_nothing_is_never_frozen(tmp_path):
+    base, network = a_card(title="Photographs: MobileNet"), ArcGISArchitecture(backbone="resnet18")
+    everything, *others = (TrainingSettings(tiles="t", freeze=freeze) for freeze in ("nothing", "backbone", "ladder", "all_but_last_layer"))
+    for settings in others:
+        with pytest.raises(TrainingError, match="'Photographs: MobileNet' has no plain ResNet") as caught:
+            check_start(settings, base, network)
+        assert "ResNet-18" in caught.value.remedy and "'Everything'" in caught.value.remedy
+        check_start(settings, a_card(architecture=Architecture(encoder="resnet18", encoder_levels=5)), network)
+        check_start(settings, a_card(architecture=network), network)
+    check_start(everything, base, network)
+    assert any("starts from nothing" in words for words in warnings_on(starting_card(base, network), make_tile_set(tmp_path / "t")))
 
 
 def test_a_quick_training_wants_a_model_that_has_learnt_something():

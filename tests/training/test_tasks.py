@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from errors import TileSetFormatError, TrainingError
-from models.architecture import Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
+from models.architecture import ArcGISArchitecture, Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
 from tests.models.cards import a_card
 from tests.training.tile_sets import make_tile_set
 from tiles.tile_set import TileSet, save_record
 from training import prepare
 from training.settings import TrainingSettings
-from training.tasks import DECODERS, architecture_for, networks_for, prepared, starting_card
+from training.tasks import ARCGIS, DECODERS, architecture_for, networks_for, prepared, starting_card, starts_from_nothing, title_of
 
 
 @pytest.mark.parametrize("augment", ["default", "custom", "none"])
@@ -35,9 +35,9 @@ BOXES = ["fasterrcnn", "retinanet", "fcos", "ssd"]
 @pytest.mark.parametrize(
     ("metadata_format", "networks"),
     [
-        ("Classified_Tiles", list(DECODERS)),
-        ("RCNN_Masks", [*DECODERS, *BOXES, "maskrcnn"]),
-        ("Panoptic_Segmentation", [*DECODERS, *BOXES, "maskrcnn"]),
+        ("Classified_Tiles", [*DECODERS, *ARCGIS]),
+        ("RCNN_Masks", [*DECODERS, *ARCGIS, *BOXES, "maskrcnn"]),
+        ("Panoptic_Segmentation", [*DECODERS, *ARCGIS, *BOXES, "maskrcnn"]),
         ("PASCAL_VOC_rectangles", BOXES),
         ("KITTI_rectangles", BOXES),
         ("COCO_rectangles", BOXES),
@@ -92,3 +92,37 @@ def test_where_only_the_backbone_is_taken_no_class_is_known():
     card = a_card(architecture=ROADS)
     assert starting_card(card, ROADS) is card
     assert starting_card(card, HOUSES).classes == ()
+
+
+WHOLE = Architecture(encoder="resnet34", encoder_levels=5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "base", "backbone"),
+    [
+        ("arcgis_unet", WHOLE, "resnet34"),
+        ("arcgis_unet", Architecture(encoder="resnet50.a1_in1k", encoder_levels=5), "resnet50"),
+        ("arcgis_deeplab", DetectorArchitecture(encoder="resnet18", encoder_levels=5), "resnet18"),
+        ("arcgis_deeplab", ArcGISArchitecture(backbone="resnet50"), "resnet50"),
+        ("arcgis_unet", WHOLE.model_copy(update={"encoder_levels": 4}), None),
+        ("arcgis_unet", Architecture(encoder="resnet18d", encoder_levels=5), None),
+        ("arcgis_unet", ArcGISArchitecture(model="ConnectNet", roads="hourglass"), None),
+    ],
+)
+def test_a_network_for_arcgis_stands_on_the_base_model_s_whole_resnet_or_on_nothing(tmp_path, wanted, base, backbone):
+    made = architecture_for(wanted, of_format(tmp_path, "Classified_Tiles"), base)
+    assert made == ArcGISArchitecture(model=ARCGIS[wanted], backbone=backbone or "resnet18")
+    assert starts_from_nothing(base, made) == (backbone is None)
+    card = starting_card(a_card(architecture=base, licence="Theirs"), made)
+    assert (card.classes, card.licence) == ((), "Theirs" if backbone else "")
+    assert "that ArcGIS can open" in title_of(made)
+
+
+def test_a_network_for_arcgis_goes_on_from_its_own_kind(tmp_path):
+    base = ArcGISArchitecture(backbone="resnet34", narrow_end=False)
+    assert architecture_for("arcgis_unet", of_format(tmp_path, "Classified_Tiles"), base) is base
+    assert not starts_from_nothing(base, base)
+
+
+def test_pairs_of_images_are_not_for_arcgis(tmp_path):
+    assert not set(ARCGIS) & set(networks_for(of_format(tmp_path, "Classified_Tiles", second="later.tif")))
