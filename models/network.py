@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.architecture import AnyArchitecture, ArcGISArchitecture, Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
+from models.batch_norm import learn_from_one
 
 __all__ = ["Architecture", "ChangeNetwork", "Network", "SceneNetwork", "SegmentationNetwork", "build_encoder", "build_network"]
 
@@ -43,6 +44,7 @@ class SegmentationNetwork(Network):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        learn_from_one(decoder)
         self.head = head
         self.stride = stride
         self.bands = bands

@@ -59,7 +59,7 @@ def fitting_batch_size(network: Network, tiles: int, batch_of: Callable[[int], B
             return pieces
 
         if compute.device.type == "cpu" and size > 1:  # where too much is taken, the system ends the process: no error tells
-            needed = OVER_SAVED * saved_bytes(lambda: step(2)) / 2  # of two: some decoders cannot normalise a single tile
+            needed = OVER_SAVED * saved_bytes(lambda: step(2)) / 2
             while size > 1 and size * needed > MEMORY_SHARE * free_bytes():
                 size //= 2
         while size > 1 and step(size).count > 1:

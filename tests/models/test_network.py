@@ -2,8 +2,10 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import nn
 
-from models.architecture import Architecture, Decoder, SceneArchitecture
+from models.architecture import ArcGISArchitecture, Architecture, Decoder, SceneArchitecture
+from models.batch_norm import learn_from_one
 from models.network import ChangeNetwork, SceneNetwork, build_network
 
 
@@ -68,3 +70,30 @@ def test_change_is_nothing_between_equal_images_wherever_they_are():
 def test_a_pair_needs_an_even_number_of_bands():
     with pytest.raises(ValueError, match="even number"):
         build_network(Architecture(encoder="resnet10t", images=2), 3, 2)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *(Architecture(encoder="resnet10t", decoder=decoder) for decoder in get_args(Decoder)),
+        ArcGISArchitecture(backbone="resnet18", model="DeepLab"),
+    ],
+    ids=lambda architecture: getattr(architecture, "decoder", architecture.kind),
+)
+def test_one_tile_alone_can_be_learnt_from(architecture):
+    """Pooled to a single value per channel there is nothing to normalise by: the stored statistics serve, as in prediction."""
+    network = build_network(architecture, 3, 2).train()
+    network(torch.randn(1, 3, 64, 64)).sum().backward()
+    assert all(value.isfinite().all() for value in network.decoder.buffers())
+
+
+def test_what_one_tile_is_pooled_to_is_normalised_as_in_prediction():
+    torch.manual_seed(0)
+    norm = nn.Sequential(nn.BatchNorm2d(4))
+    norm(torch.randn(8, 4, 3, 3))
+    learn_from_one(norm)
+    alone, before = torch.randn(1, 4, 1, 1), norm[0].running_var.clone()
+    assert torch.equal(norm(alone), norm.eval()(alone))
+    assert torch.equal(norm[0].running_var, before)
+    norm.train()(torch.randn(1, 4, 2, 2))
+    assert not torch.equal(norm[0].running_var, before)
