@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from inference.vectors.class_map import ClassMap
 from inference.vectors.ground import in_pixels, lengths_m, on_map
 from inference.vectors.settings import RoadSettings
-from inference.vectors.skeleton import skeleton_of
+from inference.vectors.skeleton import Skeleton, skeleton_of
 from tiles.roads.network import Network, Road, smoothed
-from tiles.roads.skeleton import Skeleton, lines_of
+from tiles.roads.skeleton import EDGE_PX, lines_of
 
 SHARE_OF_READING = 0.8
-EDGE_PX = 0.25
-"""From half the distance between the middles of the pixels beside a road to its own half width: on average of even and odd widths."""
 
 
 def roads_of(
@@ -65,7 +63,7 @@ def _roads(skeleton: Skeleton, class_map: ClassMap) -> list[Road]:
     half = skeleton.half_m.astype(np.float64) - EDGE_PX * np.sqrt(across * down)
     return [
         Road(middle[line], half[line], skeleton.confidence[line].astype(np.float64), skeleton.value[line], int(line[0]), int(line[-1]))
-        for line in lines_of(skeleton, class_map.grid.width)
+        for line in lines_of(skeleton.row, skeleton.column, class_map.grid.width)
     ]
 
 

@@ -7,19 +7,37 @@ what lies farther off than that. Blocks are read with so much around them that r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errors import UnsupportedRasterError
 from inference.vectors.class_map import ClassMap
-from tiles.roads.skeleton import Skeleton, middle_of
+from tiles.roads.skeleton import middle_of
 
 BLOCK_PX = 2048
 AROUND_PX = 128
 WIDEST_PX = AROUND_PX // 2
 MOST_PIXELS = 6_000_000
 """Of all middle lines together: each takes about 200 bytes while the network is made."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """One row a pixel, in reading order."""
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    half_m: NDArray[np.float32]
+    """From its middle to the middle of the nearest pixel that is no road, metres."""
+    confidence: NDArray[np.float32]
+    """0..1."""
+    value: NDArray[np.uint8]
+    """Class value."""
+
+    def __len__(self) -> int:
+        return len(self.row)
 
 
 def skeleton_of(

@@ -2,7 +2,7 @@
 they see, one for roads, one for their direction (Batra et al. 2019).
 
 The published code also scores roads at stride 2 while it trains (`decoder1_score`, four tensors); ArcGIS's files have four tensors fewer than it, so
-these are left out here, and passed over where a file has them.
+these are left out here, and passed over where a file has them: what is scored while it trains is each stack, and the end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arcgis.linknet import DecoderBlock, Finish, last_convolution
-from models.network import SegmentationNetwork
+from models.arcgis.roads import RoadDecoder, RoadNetwork, Seen
 
 STRIDE = 32
 STEM, WIDTH = 64, 128
@@ -83,20 +83,32 @@ class Stacks(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(n, bands, height, width) -> what the last hourglass says of roads, at stride 4."""
+        return self._look(image, everything=False).road
+
+    def look(self, image: Tensor) -> Seen:
+        """What the last hourglass says of roads and of directions, and the scores of every stack."""
+        return self._look(image, everything=True)
+
+    def _look(self, image: Tensor, *, everything: bool) -> Seen:
+        """Without `everything` what only training needs is left out."""
         x = F.relu(self.bn1(self.conv1(image)))
         x = self.layer3(self.layer2(F.max_pool2d(self.layer1(x), 2)))
-        road = x
+        said: dict[int, Tensor] = {}
+        between = []
         for stack, hourglass in enumerate(self.hg):
-            passed = x
+            passed, last, scores = x, stack == STACKS - 1, []
             for branch, y in zip((1, 2), hourglass(x), strict=True):
-                y = self._part("fc", branch, stack)(self._part("res", branch, stack)(y))
-                if branch == 1:
-                    road = y
-                if stack < STACKS - 1:
-                    score = self._part("score", branch, stack)(y)
-                    passed = passed + self._part("_fc", branch, stack)(y) + self._part("_score", branch, stack)(score)
+                if last and branch == 2 and not everything:
+                    break
+                said[branch] = y = self._part("fc", branch, stack)(self._part("res", branch, stack)(y))
+                if everything or not last:
+                    scores.append(self._part("score", branch, stack)(y))
+                if not last:
+                    passed = passed + self._part("_fc", branch, stack)(y) + self._part("_score", branch, stack)(scores[-1])
+            if everything:
+                between.append((scores[0], scores[1]))
             x = passed
-        return [road]
+        return Seen([said[1]], [said[2]], between)
 
     def _part(self, name: str, branch: int, stack: int) -> nn.Module:
         return self.get_submodule(f"{name}_{branch}.{stack}")
@@ -110,29 +122,15 @@ class HourglassBranch(nn.Module):
         self.decoder1 = DecoderBlock(WIDTH, STEM)
         self.final = Finish(STEM, slope=0.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.final(self.decoder1(x))
-
-
-class HourglassDecoder(nn.Module):
-    """Tells roads. `orientation` tells their direction: kept for ArcGIS's packages, never asked."""
-
-    def __init__(self, orientations: int) -> None:
-        super().__init__()
-        self.road = HourglassBranch()
-        self.orientation = HourglassBranch()
-        self.orientation_head = last_convolution(orientations)
-
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.road(features[-1])
+        return self.final(self.decoder1(features[-1]))
 
 
-def build_hourglass(bands: int, outputs: int, orientations: int) -> SegmentationNetwork:
+def build_hourglass(bands: int, outputs: int, orientations: int) -> RoadNetwork:
     """Stacked hourglasses with fresh weights; `orientations`: outputs of the second branch."""
+    decoder = RoadDecoder(HourglassBranch(), HourglassBranch(), last_convolution(orientations))
     head = nn.Sequential(last_convolution(outputs))
-    return SegmentationNetwork(
-        Stacks(bands, orientations), HourglassDecoder(orientations), head, stride=STRIDE, bands=bands, outputs=outputs
-    )
+    return RoadNetwork(Stacks(bands, orientations), decoder, head, stride=STRIDE, bands=bands, outputs=outputs)
 
 
 def _connected() -> nn.Sequential:

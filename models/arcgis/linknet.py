@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arcgis.resnet import resnet_children, stage_channels
-from models.network import SegmentationNetwork
+from models.arcgis.roads import RoadDecoder, RoadNetwork, Seen
 
 STRIDE = 32
 WIDTH = 32
@@ -70,6 +70,11 @@ class LinkNetEncoder(nn.Module):
                 features.append(x)
         return features
 
+    def look(self, image: Tensor) -> Seen:
+        """Both decoders read the same features."""
+        features = self(image)
+        return Seen(features, features, [])
+
 
 class LinkNetBranch(nn.Module):
     """Up from stride 32, adding the encoder's features of each stride."""
@@ -91,22 +96,9 @@ class LinkNetBranch(nn.Module):
         return self.final(self.decoder1(x))
 
 
-class LinkNetDecoder(nn.Module):
-    """Tells roads. `orientation` tells their direction: kept for ArcGIS's packages, never asked."""
-
-    def __init__(self, channels: Sequence[int], orientations: int) -> None:
-        super().__init__()
-        self.road = LinkNetBranch(channels)
-        self.orientation = LinkNetBranch(channels)
-        self.orientation_head = last_convolution(orientations)
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.road(features)
-
-
-def build_linknet(backbone: str, bands: int, outputs: int, orientations: int) -> SegmentationNetwork:
+def build_linknet(backbone: str, bands: int, outputs: int, orientations: int) -> RoadNetwork:
     """A LinkNet with fresh weights; `orientations`: outputs of the second decoder."""
     encoder = LinkNetEncoder(backbone, bands)
-    decoder = LinkNetDecoder(stage_channels(encoder.body), orientations)
-    head = nn.Sequential(last_convolution(outputs))
-    return SegmentationNetwork(encoder, decoder, head, stride=STRIDE, bands=bands, outputs=outputs)
+    channels = stage_channels(encoder.body)
+    decoder = RoadDecoder(LinkNetBranch(channels), LinkNetBranch(channels), last_convolution(orientations))
+    return RoadNetwork(encoder, decoder, nn.Sequential(last_convolution(outputs)), stride=STRIDE, bands=bands, outputs=outputs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
@@ -11,25 +9,10 @@ from skimage.morphology import remove_small_holes, skeletonize
 
 from tiles.roads.chains import chains
 
+EDGE_PX = 0.25
+"""From half the distance between the middles of the pixels beside a road to its own half width: on average of even and odd widths."""
 HOLES_PX = 50
 """Holes in a road up to so many pixels are closed first: each would become a ring of two roads."""
-
-
-@dataclass(frozen=True)
-class Skeleton:
-    """One row a pixel, in reading order."""
-
-    row: NDArray[np.int64]
-    column: NDArray[np.int64]
-    half_m: NDArray[np.float32]
-    """From its middle to the middle of the nearest pixel that is no road, metres."""
-    confidence: NDArray[np.float32]
-    """0..1."""
-    value: NDArray[np.uint8]
-    """Class value."""
-
-    def __len__(self) -> int:
-        return len(self.row)
 
 
 def middle_of(mask: NDArray[np.bool_], pixel_size_m: tuple[float, float]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -47,17 +30,22 @@ def middle_of(mask: NDArray[np.bool_], pixel_size_m: tuple[float, float]) -> tup
     return skeletonize(road)[inner], np.asarray(distance_transform_edt(road, sampling=pixel_size_m[::-1])[inner])
 
 
-def lines_of(skeleton: Skeleton, width: int) -> list[NDArray[np.int64]]:
-    """Lines from end to end, from junction to junction, or around: rows of the skeleton in their order.
+def lines_of(row: NDArray[np.int64], column: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
+    """Lines from end to end, from junction to junction, or around.
 
     Args:
-        skeleton: The pixels. Those that touch by a side or a corner hang together; by a corner only where no third one joins them by sides.
+        row: Of the pixels in the middle, in reading order. Those that touch by a side or a corner hang together; by a corner only where no third one
+            joins them by sides.
+        column: Likewise.
         width: Columns of the raster.
+
+    Returns:
+        Of each line the numbers of its pixels, in their order along it.
     """
-    if not len(skeleton):
+    if not len(row):
         return []
     stride = width + 2
-    number = skeleton.row * stride + skeleton.column + 1
+    number = row * stride + column + 1
     links = []
     for step, beside in ((1, ()), (stride, ()), (stride + 1, (1, stride)), (stride - 1, (-1, stride))):
         here, there = _neighbours(number, step)
