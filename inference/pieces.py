@@ -62,14 +62,15 @@ class Pieces:
     def __init__(self, folder: Path, grid: Grid, bands: Sequence[int]) -> None:
         self.folder, self.grid, self.bands = folder, grid, tuple(bands)
 
-    def finished(self, left: int) -> int:
-        """Rows that are finished of the strip that starts at column `left`."""
+    def missing(self, left: int) -> list[tuple[int, int]]:
+        """Rows (first, first after) that are not finished of the strip that starts at column `left`, from top to bottom."""
         last = len(self.bands) - 1
-        below = {top: bottom for _, _, top, bottom in map(_place, self.folder.glob(f"{last}-{left}-*.tif"))}
-        row = 0
-        while row in below:
-            row = below[row]
-        return row
+        found, row = [], 0
+        for top, bottom in sorted(place[2:] for place in map(_place, self.folder.glob(f"{last}-{left}-*.tif"))):
+            if top > row:
+                found.append((row, top))
+            row = max(row, bottom)
+        return [*found, (row, self.grid.height)] if row < self.grid.height else found
 
     def write(self, left: int, top: int, layers: Sequence[NDArray[np.uint8]]) -> None:
         """Keep some rows of a strip: of each layer (bands, rows, columns). The last layer's piece says that they are finished.

@@ -61,6 +61,13 @@ def row_needed(work: tuple[int, int], raster: tuple[int, int], top: int) -> int:
     return top if work == raster else max(0, math.floor(top / (raster[0] / work[0])) - MARGIN)
 
 
+def rows_complete(work: tuple[int, int], raster: tuple[int, int], reached: int) -> int:
+    """The raster's rows above this one are complete once the working rows above `reached` are there."""
+    if reached == work[0]:
+        return raster[0]
+    return reached if work == raster else max(0, math.floor((reached - MARGIN) * (raster[0] / work[0])))
+
+
 @dataclass
 class RowsOntoRaster:
     """Takes blended rows of a strip from top to bottom, gives them back on the raster's pixels.
@@ -92,9 +99,7 @@ class RowsOntoRaster:
             return
         new = np.where(blend.seen, blend.probabilities, np.float32(np.nan))
         held = self._held = new if self._held is None else np.concatenate([self._held, new], axis=1)
-        size = self.raster[0] / self.work[0]
-        reached = self._first + held.shape[1]
-        until = self.raster[0] if reached == self.work[0] else max(self.top, math.floor((reached - MARGIN) * size))
+        until = max(self.top, rows_complete(self.work, self.raster, self._first + held.shape[1]))
         columns = self.strip.right - self.strip.left
         step = max(1, PIECE_BYTES // (4 * columns * len(held)))
         while self.top < until:

@@ -23,7 +23,7 @@ from inference.area import Area
 from inference.classify import Classifier
 from inference.mosaic import Blend, Rule, StripMosaic, decide, percentages
 from inference.pieces import Pieces
-from inference.regrid import RowsOntoRaster, Strip, row_needed, strips_onto
+from inference.regrid import RowsOntoRaster, Strip, row_needed, rows_complete, strips_onto
 from tiles.windows import Windows
 
 BLOCK_PX = 512
@@ -99,33 +99,56 @@ def strips_of(scan: Scan) -> list[Strip]:
     return strips_onto(scan.columns, scan.work.shape, scan.grid.shape, width)
 
 
-def run_scan(scan: Scan, pieces: Pieces, tell: Callable[[float], None]) -> None:
-    """Everything that is not there yet, into `pieces`; `tell` hears the share done several times a second and may raise to stop."""
-    strips = strips_of(scan)
-    total = sum(len(strip.lattice.columns) for strip in strips) * len(scan.rows.starts)
-    done = total - sum(len(_rows_left(scan, strip, pieces)) * len(strip.lattice.columns) for strip in strips)
+@dataclass(frozen=True)
+class Band:
+    """Rows of a strip that are worked through in one go. Any two bands that share no rows can be made anywhere, at any time."""
+
+    strip: Strip
+    top: int
+    bottom: int
+    """First row of the raster that is made, and the first after; both are among `row_ends`, or 0."""
+
+
+def row_ends(scan: Scan) -> list[int]:
+    """For each row of windows: the raster's rows above this one are complete after it."""
+    return [rows_complete(scan.work.shape, scan.grid.shape, start) for start in (*scan.rows.starts[1:], scan.work.height)]
+
+
+def bands_left(scan: Scan, pieces: Pieces) -> list[Band]:
+    """What is not finished yet, strip by strip from top to bottom."""
+    return [Band(strip, *rows) for strip in strips_of(scan) for rows in pieces.missing(strip.left)]
+
+
+def window_rows(scan: Scan, band: Band) -> list[int]:
+    """Which rows of windows have a say in a band: all that touch it, so that it comes out the same wherever the bands end."""
+    needed = row_needed(scan.work.shape, scan.grid.shape, band.top)
+    begun = [0, *row_ends(scan)[:-1]]
+    return [i for i, start in enumerate(scan.rows.starts) if start + scan.rows.size > needed and begun[i] < band.bottom]
+
+
+def windows_in(scan: Scan, bands: Sequence[Band]) -> int:
+    """How many windows have to be looked at."""
+    return sum(len(band.strip.lattice.columns) * len(window_rows(scan, band)) for band in bands)
+
+
+def run_scan(scan: Scan, pieces: Pieces, tell: Callable[[float], None], bands: Sequence[Band] | None = None) -> None:
+    """Some bands into `pieces` (None: everything that is not there yet); `tell` hears the share done several times a second and may raise to stop."""
+    bands = bands_left(scan, pieces) if bands is None else bands
+    total = sum(len(strip.lattice.columns) for strip in strips_of(scan)) * len(scan.rows.starts)
+    done = total - windows_in(scan, bands)
 
     def listen() -> None:
-        tell(done / total)
+        tell(max(0.0, done / total))  # rows of windows that two bands share count for both
 
-    for strip in strips:
-        if not _rows_left(scan, strip, pieces):
-            continue
-        with closing(_through_threads(scan, _StripScan(scan, strip, pieces), listen)) as handed_on:
+    for band in bands:
+        with closing(_through_threads(scan, _BandScan(scan, band, pieces), listen)) as handed_on:
             for count in handed_on:
                 done += count
                 listen()
 
 
-def _rows_left(scan: Scan, strip: Strip, pieces: Pieces) -> list[int]:
-    """Which lattice rows of a strip still have to be worked through: those that have a say in what is not finished."""
-    top = pieces.finished(strip.left)
-    needed = row_needed(scan.work.shape, scan.grid.shape, top)
-    return [i for i, start in enumerate(scan.rows.starts) if start + scan.rows.size > needed] if top < scan.grid.height else []
-
-
-def _through_threads(scan: Scan, job: _StripScan, listen: Callable[[], None]) -> Generator[int]:
-    """Work through one strip; yields how many windows were handed on."""
+def _through_threads(scan: Scan, job: _BandScan, listen: Callable[[], None]) -> Generator[int]:
+    """Work through one band; yields how many windows were handed on."""
     with ExitStack() as stack:
         classifying = ThreadPoolExecutor(1, thread_name_prefix="classify")
         stack.callback(classifying.shutdown, wait=False, cancel_futures=True)  # nobody needs to wait for a slow network
@@ -154,7 +177,7 @@ def _through_threads(scan: Scan, job: _StripScan, listen: Callable[[], None]) ->
                 yield count
 
 
-def _blend_after(before: Future[None] | None, job: _StripScan, look: Look) -> None:
+def _blend_after(before: Future[None] | None, job: _BandScan, look: Look) -> None:
     """Blend a batch, unless the one before it failed: no row is finished after one that is not."""
     if before is not None:
         before.result()
@@ -183,23 +206,23 @@ def _look(scan: Scan, windows: Sequence[_Window], read: Sequence[Future[Pixels]]
     return list(zip(windows, pixels, strict=True)), answers
 
 
-class _StripScan:
-    """One strip, top to bottom, from the first row that is not finished yet."""
+class _BandScan:
+    """One band, from top to bottom."""
 
-    def __init__(self, scan: Scan, strip: Strip, pieces: Pieces) -> None:
-        self.scan, self.strip, self.pieces = scan, strip, pieces
-        self.top = pieces.finished(strip.left)
-        self.rows = _rows_left(scan, strip, pieces)
+    def __init__(self, scan: Scan, band: Band, pieces: Pieces) -> None:
+        self.scan, self.strip, self.pieces = scan, band.strip, pieces
+        self.top = band.top
+        self.rows = window_rows(scan, band)
         self.across, self.down = scan.columns.shares(), scan.rows.shares()
         self.mosaic = StripMosaic(
             outputs=len(scan.rule.values),
-            left=strip.lattice.left,
-            width=strip.lattice.right - strip.lattice.left,
+            left=band.strip.lattice.left,
+            width=band.strip.lattice.right - band.strip.lattice.left,
             height=scan.rows.size,
             top=scan.rows.starts[self.rows[0]],
             first=row_needed(scan.work.shape, scan.grid.shape, self.top),
         )
-        self.onto = RowsOntoRaster(scan.work.shape, scan.grid.shape, strip, self.top)
+        self.onto = RowsOntoRaster(scan.work.shape, scan.grid.shape, band.strip, self.top)
 
     def _windows(self) -> Iterator[_Window]:
         starts = [*self.scan.rows.starts, self.scan.work.height]
