@@ -34,7 +34,8 @@ from labeling.prompt.chips import Chip, Picture, Pyramid, chip_key, read_chip
 from labeling.prompt.everything import AskAll, MissingParts, Offers, Part, find, look, part_key
 from labeling.prompt.model import Candidates, Embedding, Point, Progress, Prompt, PromptableModel, Thing
 from labeling.prompt.segment import Answer, Answerer, Ask, Missing, packed_validity
-from labeling.prompt.store import EmbeddingStore, RecentEmbeddings
+from labeling.prompt.store import RecentEmbeddings
+from workspace.array_store import ArrayStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENCODE_NICENESS = 10
@@ -233,7 +234,7 @@ class _Side:
     def __init__(self) -> None:
         self._model: tuple[ModelPlace, PromptableModel] | None = None
         """The one that encodes: loaded, and kept until another is wanted."""
-        self._stores: dict[tuple[Path, int], EmbeddingStore] = {}
+        self._stores: dict[tuple[Path, int], ArrayStore] = {}
         self._recent: dict[Path, RecentEmbeddings] = {}
         self._answerers: OrderedDict[tuple[ModelPlace, Path], tuple[Answerer, PromptableModel, RecentEmbeddings]] = OrderedDict()
         self._niced = False
@@ -295,8 +296,8 @@ class _Side:
         answerer, one, embeddings = self._answerers[where]
         return answerer.answer(job.ask) if isinstance(job.ask, Ask) else find(job.ask, one, embeddings.get)
 
-    def _store(self, folder: Path, limit_bytes: int) -> EmbeddingStore:
-        return self._stores.setdefault((folder, limit_bytes), EmbeddingStore(folder, limit_bytes))
+    def _store(self, folder: Path, limit_bytes: int) -> ArrayStore:
+        return self._stores.setdefault((folder, limit_bytes), ArrayStore(folder, limit_bytes))
 
 
 def model_key(place: ModelPlace) -> str:

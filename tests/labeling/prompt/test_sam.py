@@ -15,9 +15,10 @@ from imagery.stretch import identity_stretch
 from labeling.prompt.chips import Picture, Pyramid, chip_key, read_chip
 from labeling.prompt.model import Point, Prompt
 from labeling.prompt.sam import load_sam
-from labeling.prompt.store import EmbeddingStore, RecentEmbeddings, halved
+from labeling.prompt.store import RecentEmbeddings
 from tests.imagery.rasters import AT, write_raster
 from tests.labeling.prompt.tiny_sam import iou, make_sam, save_checkpoint, scene
+from workspace.array_store import ArrayStore, halved
 
 POINTS = (Point(120.5, 80.5), Point(40.5, 150.5, wanted=False))
 BOX = (60.0, 50.0, 180.0, 140.0)
@@ -71,10 +72,10 @@ def test_a_stored_chip_of_a_raster_answers_as_the_official_predictor_does(model,
     assert (chip.column, chip.row) == (476, 276)
     key = chip_key(picture, chip, model.key)
     with open_raster(source) as dataset:
-        EmbeddingStore(tmp_path / "store", 10**9).put(key, model.encode(*read_chip(dataset, picture, chip), lambda share: None))
+        ArrayStore(tmp_path / "store", 10**9).put(key, model.encode(*read_chip(dataset, picture, chip), lambda share: None))
     masks, scores, _ = official(rgb[276:1300, 476:1500], make_sam(), multimask=True, points=(Point(900.5, 800.5),))
     for _ in range(2):
-        embedding = RecentEmbeddings(EmbeddingStore(tmp_path / "store", 10**9), 10**9).get(key)
+        embedding = RecentEmbeddings(ArrayStore(tmp_path / "store", 10**9), 10**9).get(key)
         found = model.predict(embedding, Prompt((Point(900.5, 800.5),)))
         for mine, theirs in zip(found.logits, np.argsort(-scores, kind="stable"), strict=True):
             assert iou(model.mask(embedding, mine), masks[theirs]) >= 0.999

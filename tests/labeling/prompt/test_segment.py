@@ -16,8 +16,9 @@ from labeling.prompt.chips import Picture, chip_key, read_chip
 from labeling.prompt.model import Candidates
 from labeling.prompt.outline import to_lonlat, to_pixels
 from labeling.prompt.segment import Answer, Answerer, Ask, Missing, packed_validity
-from labeling.prompt.store import EmbeddingStore, RecentEmbeddings
+from labeling.prompt.store import RecentEmbeddings
 from tests.imagery.rasters import AT, write_raster
+from workspace.array_store import ArrayStore
 
 UTM = CRS.from_epsg(26911)
 
@@ -61,7 +62,7 @@ class Desk:
     def __init__(self, path: Path, folder: Path, transform=AT, crs=UTM, bands=(1, 2, 3), stretch=identity_stretch(3)):
         with open_raster(path) as dataset:
             self.picture = Picture(str(path), "x", Grid(dataset.width, dataset.height, transform, crs), bands, stretch)
-        self.model, self.store = BrightThings(), EmbeddingStore(folder, 10**10)
+        self.model, self.store = BrightThings(), ArrayStore(folder, 10**10)
         self.answerer = Answerer(self.model, RecentEmbeddings(self.store, 10**9))
 
     def lonlat(self, x, y):

@@ -3,8 +3,8 @@ import pytest
 
 from labeling.prompt.model import Point, Prompt
 from labeling.prompt.smart_select import SmartSelect
-from labeling.prompt.store import halved
 from tests.labeling.prompt.tiny_sam import iou
+from workspace.array_store import halved
 
 MODEL = SmartSelect()
 
