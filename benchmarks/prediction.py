@@ -40,7 +40,8 @@ from demo.scene import SceneSettings, make_scene
 from imagery.grid import Grid
 from imagery.write import open_tiled_gtiff, to_cog
 from inference.classify import fast_bfloat16
-from inference.predict import WINDOW_PX, overlap_for, predict_raster
+from inference.predict import predict_raster
+from inference.request import WINDOW_PX, overlap_for
 from models.architecture import Architecture
 from models.bundle import ModelBundle, load_bundle, save_bundle
 from models.card import ModelCard, ModelInput

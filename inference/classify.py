@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from inference.fuse import fused
+from inference.fuse import fused, on_any_threads
 from inference.settings import Device, MergePolicy
 from models.normalise import normalised
 
+Arithmetic = Literal["float32", "bfloat16", "onnxruntime"]
+"""What a network calculates with: 32-bit numbers, 16-bit ones where that is safe, or 32-bit ones by ONNX Runtime."""
 MERGES: dict[MergePolicy, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean": torch.add,
     "max": torch.maximum,
@@ -37,6 +39,7 @@ class Classifier:
         odds: Per output, the factor by which its odds are raised.
         test_time_augmentation: Look at a window in the eight positions of a square (turned, mirrored).
         merge_policy: What counts of the eight answers, for each class: their mean, or the highest or lowest probability.
+        arithmetic: What the network calculates with; "onnxruntime" says that it is an `OnnxNetwork`.
     """
 
     network: nn.Module
@@ -46,9 +49,10 @@ class Classifier:
     odds: torch.Tensor
     test_time_augmentation: bool = False
     merge_policy: MergePolicy = "mean"
+    arithmetic: Arithmetic = "float32"
 
     def probabilities(self, values: Sequence[NDArray[Any]], valid: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
-        """Softmax over the outputs.
+        """Softmax over the outputs. One window goes through the network at a time: of several at once, libraries sum up in another order.
 
         Args:
             values: n windows (bands, rows, columns) in raw units, all of one shape.
@@ -57,12 +61,14 @@ class Classifier:
         Returns:
             (n, outputs, rows, columns), summing to 1 over outputs.
         """
-        windows = [normalised(v, seen, self.mean, self.std) for v, seen in zip(values, valid, strict=True)]
-        image = torch.from_numpy(np.stack(windows)).to(self.device)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
+        return np.stack([self._of_one(v, seen) for v, seen in zip(values, valid, strict=True)])
+
+    def _of_one(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        image = torch.from_numpy(normalised(values, valid, self.mean, self.std))[None].to(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
             found = self._merged_positions(image) if self.test_time_augmentation else self._softmax(image)
             found = found * self.odds
-            return (found / found.sum(dim=1, keepdim=True).clamp_min(TINY)).cpu().numpy()
+            return (found / found.sum(dim=1, keepdim=True).clamp_min(TINY))[0].cpu().numpy()
 
     def _softmax(self, image: torch.Tensor) -> torch.Tensor:
         return torch.softmax(self.network(image.contiguous(memory_format=torch.channels_last)).float(), dim=1)
@@ -97,6 +103,7 @@ def make_classifier(
     *,
     test_time_augmentation: bool = False,
     merge_policy: MergePolicy = "mean",
+    arithmetic: Arithmetic = "float32",
 ) -> Classifier:
     """Put a network on its device, in evaluation mode and in the memory layout that convolutions like best.
 
@@ -106,11 +113,12 @@ def make_classifier(
     place = torch.device(name)
     network = network.to(place).to(memory_format=torch.channels_last).eval()
     return Classifier(
-        network=fused(network, len(mean)),
+        network=on_any_threads(fused(network, len(mean))),
         mean=tuple(mean),
         std=tuple(std),
         device=place,
         odds=torch.tensor(odds, dtype=torch.float32, device=place).reshape(1, -1, 1, 1),
         test_time_augmentation=test_time_augmentation,
         merge_policy=merge_policy,
+        arithmetic=arithmetic,
     )

@@ -1,4 +1,4 @@
-"""A network that answers the same with less work: what batch normalisation does is put into the convolutions before it. For prediction only.
+"""A network that answers the same with less work, on any number of threads: what batch normalisation does is put into the convolutions before it. For prediction only.
 
 In evaluation mode it multiplies and adds numbers that are known beforehand (Markuš 2018, "Fusing batch normalization and convolution in runtime").
 Which of the two follow one another is seen from one small pass, so any network will do, and what was fused has to answer that pass as before.
@@ -7,7 +7,7 @@ Which of the two follow one another is seen from one small pass, so any network 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from timm.layers.norm_act import BatchNormAct2d
@@ -17,6 +17,28 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 SIDE_PX = 128
 TOLERANCE = 1e-4
 """Largest difference of two answers, in shares of the largest of them: what float32 may round."""
+
+
+def on_any_threads(network: nn.Module) -> nn.Module:
+    """A copy of `network` that sums up in the same order on one thread as on several; `network` itself where there is nothing to be done.
+
+    PyTorch hands 1x1 convolutions to oneDNN, except on one thread; dilated ones it hands over always, and in a window of one pixel there is nothing to dilate.
+    """
+    if not any(map(_of_one_pixel, network.modules())):
+        return network
+    made = _sharing_numbers(network)
+    for module in made.modules():
+        if _of_one_pixel(module):
+            module.dilation = (2, 2)
+    return made
+
+
+def _of_one_pixel(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.padding == (0, 0)
+
+
+def _sharing_numbers(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
 
 
 def fused(network: nn.Module, bands: int) -> nn.Module:
@@ -29,7 +51,7 @@ def fused(network: nn.Module, bands: int) -> nn.Module:
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
     first = next(network.parameters())
-    made = copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})  # sharing all numbers
+    made = _sharing_numbers(network)
     image = torch.randn((1, bands, SIDE_PX, SIDE_PX), generator=torch.Generator().manual_seed(0)).to(first.device)
     with torch.inference_mode(False), torch.no_grad():
         before, pairs = _followed(made, image)

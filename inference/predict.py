@@ -19,40 +19,30 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
-import numpy as np
 import rasterio
 import typer
 from rasterio.io import DatasetReader
 
-from errors import InputMismatchError, TerratuneError
+from errors import TerratuneError
 from imagery.raster import RasterInfo, describe
 from imagery.read import display_name, open_raster
-from imagery.resample import resampled, scaled_grid
 from imagery.stretch import compute_stretch
 from imagery.write import to_cog
-from inference.area import content_of, read_area
-from inference.classify import make_classifier
+from inference.classify import Arithmetic
 from inference.legend import class_colours, class_names, write_legend
-from inference.mosaic import Rule
 from inference.pieces import Pieces, unfinished
-from inference.reuse import map_key
-from inference.scan import LAYERS, SECONDS_BETWEEN_LOOKS, Scan, run_scan, strips_of
+from inference.request import WINDOW_PX, MapRequest, chosen, key_of, model_bands, open_scan
+from inference.scan import LAYERS, SECONDS_BETWEEN_LOOKS, run_scan
 from inference.settings import Device, MergePolicy, PredictionSettings
 from models.bundle import ModelBundle, load_bundle
-from models.card import ModelCard, band_order, check_input, reading_factor
+from models.card import ModelCard, check_input
 from models.catalogue import find_model
 from models.values import Range
-from tiles.windows import even_windows
-from workspace.classes import BACKGROUND_VALUE, ClassDef
+from workspace.classes import ClassDef
 from workspace.files import replaced_on_success
 from workspace.version import VERSION
 
-WINDOW_PX = 768
-REACH = 4
-"""Windows share so many pixels of the network's coarsest features; docs/prediction.md shows how far what lies beyond a window is missed."""
 SHARE_OF_CLASSIFYING = 0.95
-NEVER = 2.0
-"""A threshold that no probability reaches."""
 Progress = Callable[[str, float], None]
 
 
@@ -75,6 +65,7 @@ def predict_raster(
     test_time_augmentation: bool = False,
     merge_policy: MergePolicy = "mean",
     area: Path | None = None,
+    arithmetic: Arithmetic = "float32",
     progress: Progress | None = None,
 ) -> None:
     """Classify a raster and write cloud-optimised GeoTIFFs on its own grid, with legends beside them.
@@ -100,6 +91,7 @@ def predict_raster(
         test_time_augmentation: Look at every window in eight positions, turned and mirrored. Eight times the time.
         merge_policy: What counts of the eight: their mean, or the highest or lowest probability of each class.
         area: Vector file; nothing outside its polygons is looked at, and the result is 255 there.
+        arithmetic: Which numbers the network calculates with; `inference.probe` finds the quickest that will do.
         progress: Told what is being done and the share done, 0..1, several times a second; may raise to stop.
 
     Raises:
@@ -108,97 +100,46 @@ def predict_raster(
         LabelError: the area cannot be read or lies elsewhere.
         DiskFullError: there is no room; nothing was changed.
     """
-    tell = progress or (lambda stage, share: None)
-    card = bundle.card
-    classes = tuple(card.classes if classes is None else classes)
-    values = np.array([BACKGROUND_VALUE, *(c.value for c in classes)], np.uint8)
-    if len(values) != len(card.classes) + 1:
-        raise ValueError(f"{len(classes)} classes given for a model with {len(card.classes)}")
+    outputs = dict(zip(LAYERS, (out_classes, out_confidence, out_probabilities), strict=True))
+    results = {layer: path for layer, path in outputs.items() if path is not None}
+    request = MapRequest(
+        source=source,
+        classes=tuple(bundle.card.classes if classes is None else classes),
+        layers=tuple(results),
+        bands=None if bands is None else tuple(bands),
+        band_names=tuple(band_names),
+        window_px=window_px,
+        overlap_px=overlap_px,
+        find_more=tuple((find_more or {}).items()),
+        thresholds=tuple((thresholds or {}).items()),
+        predict_background=predict_background,
+        test_time_augmentation=test_time_augmentation,
+        merge_policy=merge_policy,
+        area=area,
+        device=device,
+        arithmetic=arithmetic,
+    )
+    _make_map(bundle, request, results, progress or (lambda stage, share: None))
+
+
+def _make_map(bundle: ModelBundle, request: MapRequest, results: Mapping[str, Path], tell: Progress) -> None:
     tell("Reading the picture", 0.0)
+    out_classes = results["classes"]
+    names, colours = class_names(request.classes), class_colours(request.classes)
     with ExitStack() as stack:
-        dataset = stack.enter_context(open_raster(source))
-        info = describe(dataset, display_name(source), None).named(band_names)
-        factor = reading_factor(card.input, info.resolution_m)
-        work = info.grid if factor == 1 else scaled_grid(info.grid, factor)
-        overlap = overlap_for(bundle.network.stride, window_px) if overlap_px is None else overlap_px
-        outputs = dict(zip(LAYERS, (out_classes, out_confidence, out_probabilities), strict=True))
-        results = {layer: path for layer, path in outputs.items() if path is not None}
-        chosen: dict[str, Any] = {
-            "find_more": {int(value): (find_more or {}).get(int(value), 1.0) for value in values},
-            "thresholds": {int(value): (thresholds or {}).get(int(value), 0.0) for value in values[1:]},
-            "predict_background": predict_background,
-            "test_time_augmentation": test_time_augmentation,
-            "merge_policy": merge_policy,
-            "window_px": window_px,
-            "overlap_px": overlap,
-            "bands": model_bands(card, info, bands),
-        }
-        scan = Scan(
-            view=dataset if factor == 1 else stack.enter_context(resampled(dataset, work)),
-            work=work,
-            grid=info.grid,
-            gaps=stack.enter_context(open_raster(source))
-            if factor != 1 and info.may_have_gaps
-            else None,  # read by another thread than the view
-            area=None if area is None else read_area(area, info.grid),
-            bands=chosen["bands"],
-            imagery_bands=info.image_bands,
-            classifier=make_classifier(
-                bundle.network,
-                card.input.mean,
-                card.input.std,
-                device,
-                tuple(chosen["find_more"].values()),
-                test_time_augmentation=test_time_augmentation,
-                merge_policy=merge_policy,
-            ),
-            rule=Rule(values, np.array([0.0 if predict_background else NEVER, *chosen["thresholds"].values()], np.float32)),
-            columns=even_windows(work.width, window_px, overlap, bundle.network.stride),
-            rows=even_windows(work.height, window_px, overlap, bundle.network.stride),
-            layers=tuple(results),
-        )
-        strips = [strip.right for strip in strips_of(scan)]
-        key = map_key(
-            card, source, classes, **chosen, area=content_of(area), strips=strips, layers=scan.layers, device=scan.classifier.device.type
-        )
+        scan = open_scan(stack, bundle, request)
         temporary = {layer: stack.enter_context(replaced_on_success(path)) for layer, path in results.items()}
-        folder = stack.enter_context(unfinished(out_classes, key))
-        pieces = Pieces(folder, info.grid, [len(values) if layer == "probabilities" else 1 for layer in scan.layers])
+        folder = stack.enter_context(unfinished(out_classes, key_of(bundle, request, scan)))
+        pieces = Pieces(folder, scan.grid, [len(scan.rule.values) if layer == "probabilities" else 1 for layer in scan.layers])
         run_scan(scan, pieces, lambda share: tell("Classifying", SHARE_OF_CLASSIFYING * share))
-        tags = _tags(card, source, chosen | ({"area": area.name} if area else {}))
+        tags = _tags(bundle.card, request, chosen(bundle, request, scan))
         for index, (layer, path) in enumerate(temporary.items()):
             virtual = pieces.together(index)
-            _describe(virtual, tags, class_names(classes) if layer == "probabilities" else {})
+            _describe(virtual, tags, names if layer == "probabilities" else {})
             share = SHARE_OF_CLASSIFYING + (1 - SHARE_OF_CLASSIFYING) * index / len(temporary)
-            _finish(virtual, path, class_colours(classes) if layer == "classes" else None, partial(tell, "Writing the map", share))
-    write_legend(out_classes, class_names(classes), class_colours(classes))
+            _finish(virtual, path, colours if layer == "classes" else None, partial(tell, "Writing the map", share))
+    write_legend(out_classes, names, colours)
     tell("Writing the map", 1.0)
-
-
-def overlap_for(stride: int, window_px: int) -> int:
-    """Pixels that windows share: what the network's coarsest features span a few of, between an eighth and a quarter of a window.
-
-    Args:
-        stride: Pixels that one of the coarsest features spans.
-        window_px: Largest side of a window.
-    """
-    return int(np.clip(REACH * stride, window_px // 8, window_px // 4))
-
-
-def model_bands(card: ModelCard, info: RasterInfo, bands: Sequence[int] | None = None) -> tuple[int, ...]:
-    """1-based raster bands in the model's order: `bands` where given, else found by name.
-
-    Raises:
-        InputMismatchError: a band is missing, there are too many or too few, or the values are of another type.
-    """
-    names = list(info.band_names if bands is None else card.input.band_names)
-    if bands is not None and (len(bands) != len(names) or not all(1 <= band <= info.count for band in bands)):
-        raise InputMismatchError(
-            f"Bands {', '.join(map(str, bands))} were chosen; the model takes {len(names)} ({', '.join(names)}) and the raster has {info.count}.",
-            "Choose one band of the raster for each band of the model, in that order.",
-        )
-    check_input(card, names, info.dtype, info.resolution_m)
-    return tuple(index + 1 for index in band_order(card.input, names)) if bands is None else tuple(bands)
 
 
 def ranges_of(dataset: DatasetReader, info: RasterInfo) -> list[Range | None]:
@@ -212,14 +153,14 @@ def ranges_of(dataset: DatasetReader, info: RasterInfo) -> list[Range | None]:
     return [by_band.get(band) for band in range(1, info.count + 1)]
 
 
-def _tags(card: ModelCard, source: str, chosen: Mapping[str, Any]) -> dict[str, str]:
+def _tags(card: ModelCard, request: MapRequest, settled: Mapping[str, Any]) -> dict[str, str]:
     """What made a map, for the file itself."""
     return {
         "TIFFTAG_SOFTWARE": f"Terratune {VERSION}",
         "TERRATUNE_MODEL": f"{card.title} ({card.name})",
         "TERRATUNE_MODEL_SHA256": card.weights_sha256,
-        "TERRATUNE_IMAGERY": display_name(source),
-        "TERRATUNE_SETTINGS": json.dumps(chosen),
+        "TERRATUNE_IMAGERY": display_name(request.source),
+        "TERRATUNE_SETTINGS": json.dumps(dict(settled) | ({"area": request.area.name} if request.area else {})),
     }
 
 
@@ -328,7 +269,7 @@ def main(
     if window_px < 1 or (overlap_px is not None and not 0 <= overlap_px < window_px):
         raise typer.BadParameter("The overlap is smaller than the window and not negative.", param_hint="--overlap-px")
     try:
-        chosen = [int(part) for part in bands.split(",")] if bands else None
+        picked = [int(part) for part in bands.split(",")] if bands else None
     except ValueError as error:
         raise typer.BadParameter("Give band numbers like 1,2,3.", param_hint="--bands") from error
     try:
@@ -336,9 +277,9 @@ def main(
         with open_raster(image) as dataset:
             info = describe(dataset, display_name(image), None)
             names, ranges = info.band_names, ranges_of(dataset, info)
-            if chosen is not None:
+            if picked is not None:
                 names = bundle.card.input.band_names
-                ranges = [ranges[band - 1] for band in model_bands(bundle.card, info, chosen)]
+                ranges = [ranges[band - 1] for band in model_bands(bundle.card, info, picked)]
             for note in check_input(bundle.card, names, info.dtype, info.resolution_m, ranges):
                 typer.echo(f"Note: {note}", err=True)
         predict_raster(
@@ -347,7 +288,7 @@ def main(
             out,
             confidence,
             probabilities,
-            bands=chosen,
+            bands=picked,
             window_px=window_px,
             overlap_px=overlap_px,
             device=cast(Device, device),

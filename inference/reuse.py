@@ -19,7 +19,7 @@ from models.card import ModelCard
 from workspace.classes import ClassDef
 from workspace.files import replaced_on_success, write_text
 
-METHOD = 2
+METHOD = 3
 """To be raised whenever the same model makes another map of the same raster than it did in an earlier release."""
 _PARTS = ("{}.tif", "{}.tif.aux.xml", "{}.qml", "{}_confidence.tif", "{}_probabilities.tif")
 """Files of a map; the first comes last, as it says that the map is there."""

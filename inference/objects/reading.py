@@ -19,7 +19,7 @@ from imagery.grid import Grid
 from imagery.raster import describe
 from imagery.read import Pixels, display_name, gdal_environment, open_raster, read_window
 from imagery.resample import resampled, scaled_grid
-from inference.predict import model_bands
+from inference.request import model_bands
 from inference.settings import Device
 from models.card import ModelCard, reading_factor
 from models.normalise import normalised

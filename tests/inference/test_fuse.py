@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference.fuse import fused
+from inference.fuse import fused, on_any_threads
 from models.architecture import Architecture
 from models.network import build_network
 
@@ -67,3 +67,23 @@ def test_a_network_that_would_answer_otherwise_is_left_as_it_is():
 def test_a_network_without_normalisations_is_left_as_it_is():
     network = nn.Conv2d(3, 2, 1).eval()
     assert fused(network, 3) is network
+
+
+def test_one_thread_sums_up_as_several_do():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(64, 32, 1), nn.ReLU(), nn.Conv2d(32, 2, 1)).eval()
+    image = torch.randn(1, 64, 160, 176).contiguous(memory_format=torch.channels_last)
+
+    def answers(of: nn.Module) -> list[Tensor]:
+        found, before = [], torch.get_num_threads()
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                found.append(of(image))
+        torch.set_num_threads(before)
+        return found
+
+    plain, steady = answers(network), answers(on_any_threads(network))
+    assert all(torch.equal(each, steady[0]) for each in steady)
+    torch.testing.assert_close(steady[0], plain[0], atol=1e-5, rtol=1e-5)
+    assert network[0].dilation == (1, 1)
