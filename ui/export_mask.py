@@ -12,17 +12,20 @@ import streamlit as st
 from labeling.exchange import READABLE, read_safely
 from labeling.export.area import mask_of
 
+TITLE = "Only inside areas from a file"
+HELP = "Tiles are cut only where they lie completely inside the areas of this file: GeoJSON, GeoPackage, KML, a zipped Shapefile and others."
 
-def mask_upload(key: str) -> gpd.GeoDataFrame | None:
-    """Ask for a file; the polygons in it, None where there is no file.
+
+def mask_upload(key: str, title: str = TITLE, explained: str = HELP) -> gpd.GeoDataFrame | None:
+    """Ask for a file; the polygons in it in longitude and latitude, None where there is no file.
 
     Raises:
         LabelFileError: it cannot be read or placed, or holds no polygon.
     """
     upload = st.file_uploader(
-        "Only inside areas from a file",
+        title,
         type=sorted({suffix[1:] for suffix in READABLE if suffix != ".gdb"}),
-        help="Tiles are cut only where they lie completely inside the areas of this file: GeoJSON, GeoPackage, KML, a zipped Shapefile and others.",
+        help=explained,
         key=key,
     )
     return None if upload is None else _read(upload.file_id, upload)

@@ -38,7 +38,7 @@ def mask_of(file: VectorFile, crs: str | None = None) -> gpd.GeoDataFrame:
     shapes = placed(file, crs).shapes
     areas = [shape for shape in shapes if shape is not None and shapely.get_dimensions(shape) == 2]
     if not areas:
-        raise LabelFileError(f"{file.name} holds no area in which tiles could lie.", "Choose a file with polygons.")
+        raise LabelFileError(f"{file.name} holds no area.", "Choose a file with polygons.")
     return gpd.GeoDataFrame(geometry=areas, crs=LONLAT)
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from shutil import copytree
 
 import numpy as np
 import pytest
+import rasterio
+import shapely
 from streamlit.testing.v1 import AppTest
 
 from imagery.library import add_copy, list_rasters, raster_source, remove_raster
 from inference.report import REPORT_FILE, ClassArea, ClassCertainty, ScoreReport, read_report
 from inference.run import compare_models
 from inference.scores import scores_from
-from inference.settings import read_settings
+from inference.settings import PredictionSettings, read_settings
 from inference.true_area import TrueArea
+from labeling.journal import Label, Operation, open_journal
 from models.catalogue import BUNDLES_FOLDER
 from tests.inference.makers import PAVED, UNPAVED, UTM, saved_bundle, write_raster
 from tiles.apart import scored_on
 from ui import frame
+from ui.scenes import outline
+from workspace.classes import FULLY_LABELLED_VALUE
 from workspace.files import write_json
 from workspace.jobs import JobStatus, job_status, run_job
 from workspace.project import Project, create_project
@@ -116,12 +122,68 @@ def test_what_is_found_can_be_made_more_or_surer(project, tmp_path, monkeypatch)
     [slider] = page.select_slider  # the base knows the other class
     assert "Unpaved road" in slider.label
     slider.set_value(2.0).run()
-    page.checkbox(key="preview_results:eight_times").check().run()
+    page.checkbox(key="preview_results:test_time_augmentation").check().run()
     page.checkbox(key="preview_results:probabilities").check().run()
+    page.radio(key="preview_results:merge_policy").set_value("max").run()
+    page.checkbox(key="preview_results:predict_background").uncheck().run()
+    [limits] = [box for box in page.multiselect if box.label == "How likely at least"]
+    limits.set_value([2]).run()
+    page.slider(key="preview_results:threshold:2:Unpaved road").set_value(70).run()
     press_predict(page, monkeypatch)
     [job] = project.predictions_folder.iterdir()
     asked = read_settings(job)
     assert asked.find_more == {2: 2.0} and asked.test_time_augmentation and asked.probabilities and asked.title.endswith("find more, eight looks")
+    assert (asked.merge_policy, asked.predict_background, asked.thresholds) == ("max", False, {2: 0.7})
+
+
+def test_the_fields_begin_as_the_command_does_and_are_worded_by_the_settings(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    page = open_page(project)
+    for name in ("test_time_augmentation", "predict_background", "probabilities"):
+        field, box = PredictionSettings.model_fields[name], page.checkbox(key=f"preview_results:{name}")
+        assert (box.label, box.help, box.value) == (field.title, field.description, field.default)
+    press_predict(page, monkeypatch)
+    [job] = project.predictions_folder.iterdir()
+    asked = read_settings(job)
+    assert (asked.merge_policy, asked.predict_background, asked.thresholds, asked.area) == ("mean", True, {}, None)
+
+
+def test_only_the_fully_labelled_areas_are_predicted_and_the_next_comparison_can_be_made_in_the_same(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    [raster] = list_rasters(project)
+    whole = outline(raster.info)
+    west, south, east, north = whole.bounds
+    label = Label(geometry=shapely.geometry.mapping(shapely.box(west, south, (west + east) / 2, north)), class_value=FULLY_LABELLED_VALUE)
+    open_journal(project.journal_file).append([Operation(operation_id="1", kind="upsert", object_id="one", label=label)])
+    page = open_page(project)
+    page.selectbox(key="preview_results:area").set_value("complete").run()
+    press_predict(page, monkeypatch)
+    [job] = project.predictions_folder.iterdir()
+    with rasterio.open(job / raster.id / "after.tif") as made:
+        values = made.read(1)
+    assert (values[:, :39] == 2).all() and (values[:, 41:] == 255).all()
+    assert read_settings(job).title.endswith("only in part")
+    again = open_page(project, comparison="new")
+    again.selectbox(key="preview_results:area").set_value(job.name).run()
+    press_predict(again, monkeypatch)
+    [other] = [folder for folder in project.predictions_folder.iterdir() if folder != job]
+    assert (other / "area.geojson").read_bytes() == (job / "area.geojson").read_bytes()
+
+
+def test_areas_from_a_file_leave_out_what_lies_beside_them(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_models(project)
+    page = open_page(project)
+    page.selectbox(key="preview_results:area").set_value("file").run()
+    assert page.button(key="preview_results:predict").disabled, "no file yet"
+    assert "Choose the file" in words(page)
+    square = json.dumps({"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}).encode()
+    page.file_uploader(key="preview_results:area_file").upload("far.geojson", square, "application/geo+json").run()
+    assert "1 picture outside the areas" in words(page) and page.button(key="preview_results:predict").disabled
+    page.file_uploader(key="preview_results:area_file").upload("bad.geojson", b"{", "application/geo+json").run()
+    assert not page.exception and page.error
 
 
 def test_a_comparison_can_be_deleted(project, tmp_path, monkeypatch):

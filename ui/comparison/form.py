@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import geopandas as gpd
 import streamlit as st
 
 from demo.project import SCENE_FILE, TRUTH_FILE
 from errors import ModelError
 from imagery.library import Raster, raster_source
 from inference.base_input import look_at
+from inference.legend import joint_classes
 from inference.settings import SETTINGS_FILE, PredictionSettings, RasterToPredict, TruthRaster
 from models.card import ModelCard, read_card
 from models.catalogue import find_model
+from ui.comparison.area import area_choice, inside, write_area
 from ui.comparison.choices import KEY, Choice
 from ui.comparison.progress import MODULE
 from ui.frame import settings
 from ui.problems import explained, plain, show_problem
+from ui.settings_fields import settings_field
 from ui.steps import step
-from workspace.classes import starter_schema
+from ui.wording import many
+from workspace.classes import ClassDef, starter_schema
 from workspace.files import unused_folder, write_text
 from workspace.jobs import start_job
 from workspace.places import noted_path
@@ -62,11 +68,18 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
         chosen = [raster for raster in rasters if raster.id in chosen_ids] or list(rasters)
         tile_set = _tile_set_choice(project, new)
         find_more = _find_more_choice(new.card, base.card)
-        thorough = PredictionSettings.model_fields["test_time_augmentation"]
-        eight_times = st.checkbox(thorough.title or "", help=thorough.description, key=f"{KEY}:eight_times")
-        layers = PredictionSettings.model_fields["probabilities"]
-        probabilities = st.checkbox(layers.title or "", help=layers.description, key=f"{KEY}:probabilities")
-    fitting, problems, notes = _fit(chosen, new.card, base.card)
+        options = None
+        with st.expander("More options"), explained():
+            options = more_options(project, joint_classes(new.card.classes, base.card.classes))
+    if options is None:  # why is shown
+        return
+    area, asked = options
+    there = inside(chosen, area)
+    if area is not None and area.empty:
+        st.caption(":material/info: Choose the file with the areas, under More options.")
+    elif len(there) < len(chosen):
+        st.caption(f":material/info: {many(len(chosen) - len(there), 'picture')} outside the areas will be left out.")
+    fitting, problems, notes = _fit(there, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
     for note in notes[:2]:
@@ -77,9 +90,47 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
         with explained():
-            job = start_comparison(project, base, new, fitting, tile_set, find_more, eight_times, probabilities)
+            job = start_comparison(project, base, new, fitting, tile_set, find_more, area, asked)
             st.query_params["comparison"] = job.name
             st.rerun()
+
+
+def more_options(project: Project, classes: Sequence[ClassDef]) -> tuple[gpd.GeoDataFrame | None, dict[str, Any]]:
+    """What few people need: the areas inside which alone to predict, and further fields of the settings.
+
+    Raises:
+        LabelFileError: a file of areas cannot be read or placed, or holds no polygon.
+    """
+
+    def field(name: str) -> Any:
+        return settings_field(PredictionSettings, name, PredictionSettings.model_fields[name].default, key=f"{KEY}:{name}")
+
+    area = area_choice(project)
+    asked = {"test_time_augmentation": field("test_time_augmentation")}
+    if asked["test_time_augmentation"]:
+        asked["merge_policy"] = field("merge_policy")
+    asked["predict_background"] = field("predict_background")
+    asked["thresholds"] = _thresholds(classes)
+    asked["probabilities"] = field("probabilities")
+    return area, asked
+
+
+def _thresholds(classes: Sequence[ClassDef]) -> dict[int, float]:
+    """Least probability of each class for which one is chosen, by class value."""
+    said = PredictionSettings.model_fields["thresholds"]
+    names = {c.value: c.name for c in classes}
+    values = st.multiselect(
+        said.title or "",
+        list(names),
+        format_func=names.__getitem__,
+        placeholder="no limit",
+        help=said.description,
+        key=f"{KEY}:thresholds:{hash(tuple(names.items()))}",
+    )
+    return {
+        value: st.slider(plain(names[value]), 5, 95, 50, 5, format="%d %%", key=f"{KEY}:threshold:{value}:{names[value]}") / 100
+        for value in values
+    }
 
 
 def _find_more_choice(new: ModelCard, base: ModelCard) -> dict[int, float]:
@@ -146,10 +197,20 @@ def start_comparison(
     rasters: Sequence[Raster],
     tile_set: Path | None,
     find_more: dict[int, float],
-    test_time_augmentation: bool,
-    probabilities: bool,
+    area: gpd.GeoDataFrame | None,
+    asked: Mapping[str, Any],
 ) -> Path:
     """Make the job folder and start its process.
+
+    Args:
+        project: Whose.
+        base: Model before.
+        new: Model after.
+        rasters: Predicted with both.
+        tile_set: Whose held-out places are scored.
+        find_more: Factors on the odds of classes of the new model.
+        area: Nothing outside is predicted; None: all.
+        asked: Further fields of the settings, as `more_options` gives them.
 
     Raises:
         DiskFullError: the settings could not be written.
@@ -157,9 +218,10 @@ def start_comparison(
     title = f"{new.card.title} against {base.card.title}" if base.tiles else new.card.title
     title += "" if len(rasters) > 1 else f" on {rasters[0].name}"
     title += "".join(f", {FIND_MORE[factor]}" for factor in dict.fromkeys(find_more.values()))
-    title += ", eight looks" if test_time_augmentation else ""
+    title += ", eight looks" if asked["test_time_augmentation"] else ""
+    title += "" if area is None else ", only in part"
     job = unused_folder(project.predictions_folder, title)
-    asked = PredictionSettings(
+    comparison = PredictionSettings(
         title=title,
         base=noted_path(project.folder, base.folder),
         new=noted_path(project.folder, new.folder),
@@ -177,11 +239,11 @@ def start_comparison(
         tile_set=None if tile_set is None else noted_path(project.folder, tile_set),
         truths=_exact_truths(project, rasters),
         find_more=find_more,
-        test_time_augmentation=test_time_augmentation,
-        probabilities=probabilities,
+        area=None if area is None else noted_path(project.folder, write_area(area, job)),
         device=settings().device if settings().device in {"cpu", "cuda"} else "auto",  # type: ignore[arg-type]
+        **asked,
     )
-    write_text(job / SETTINGS_FILE, asked.model_dump_json(indent=1) + "\n")
+    write_text(job / SETTINGS_FILE, comparison.model_dump_json(indent=1) + "\n")
     start_job(job, MODULE)
     return job
 
