@@ -17,6 +17,7 @@ from imagery.library import Raster, list_rasters, raster_source
 from inference.objects.report import COPY_FILE, OBJECTS_FILE, REPORT_FILE, ObjectReport, read_object_report
 from inference.objects.settings import CHANGING, FINDING, NAMING, ObjectSettings, read_object_settings
 from inference.settings import SETTINGS_FILE, RasterToPredict
+from models.architecture import Task
 from models.card import ModelCard, check_input, of_one_image, read_card
 from ui import maps
 from ui.canvas import view_map
@@ -141,7 +142,7 @@ def _new_search(project: Project, rasters: Sequence[Raster]) -> None:
         else:
             pair = []
             chosen = _pictures(rasters)
-            asked = _finding_choices() if model.card.task in FINDING else _naming_choices(project)
+            asked = _finding_choices(model.card.task) if model.card.task in FINDING else _naming_choices(project)
     fitting, notes = _fit(pair or chosen, of_one_image(model.card))
     if pair:
         fitting = chosen if len(fitting) == len(pair) == 2 else []
@@ -194,7 +195,7 @@ def _as_asked(project: Project, raster: Raster) -> RasterToPredict:
     )
 
 
-def _finding_choices() -> dict[str, Any]:
+def _finding_choices(task: Task) -> dict[str, Any]:
     """The settings of a model that finds objects, as chosen."""
     threshold = ObjectSettings.model_fields["threshold"]
     asked: dict[str, Any] = {
@@ -203,7 +204,8 @@ def _finding_choices() -> dict[str, Any]:
         )
     }
     with st.expander("More options"):
-        for name in ("nms_overlap", "exclude_pad_detections"):
+        names = ("nms_overlap", "exclude_pad_detections")
+        for name in ("shape", *names) if task == "instance segmentation" else names:
             asked[name] = settings_field(ObjectSettings, name, ObjectSettings.model_fields[name].default, key=f"{KEY}:{name}")
         redact = ObjectSettings.model_fields["redact"]
         asked["redact"] = st.radio(

@@ -17,6 +17,7 @@ from inference.objects.accuracy import MIN_IOU, object_accuracy
 from inference.objects.class_change import as_csv, class_change
 from inference.objects.classify import classify_cells, classify_features
 from inference.objects.detect import NMS_OVERLAP, THRESHOLD, detect_raster
+from inference.objects.given import Shape
 from inference.objects.layer import read_features
 from inference.objects.redact import redact_raster
 from inference.objects.run import input_notes, load_object_model
@@ -46,6 +47,7 @@ def detect(
     threshold: Threshold = THRESHOLD,
     nms_overlap: Annotated[float, typer.Option(min=0, max=1, help=_FIELDS["nms_overlap"].description)] = NMS_OVERLAP,
     exclude_pad_detections: Annotated[bool, typer.Option(help=_FIELDS["exclude_pad_detections"].description)] = True,
+    shape: Annotated[Shape, typer.Option(help=_FIELDS["shape"].description)] = "outline",
     window_px: Annotated[int | None, typer.Option(min=16, help="Side of the windows, pixels; left out: the model's tile size.")] = None,
     overlap_px: Annotated[
         int | None, typer.Option(min=0, help="What windows share, pixels; left out: a quarter. Larger objects are joined from pieces.")
@@ -70,6 +72,7 @@ def detect(
             threshold=threshold,
             nms_overlap=nms_overlap,
             exclude_pad_detections=exclude_pad_detections,
+            shape=shape,
             device=device,
             progress=_shown(),
         )

@@ -16,6 +16,7 @@ from torch import nn
 
 from imagery.read import Pixels
 from inference.objects.candidates import candidates_of
+from inference.objects.given import Shape, angles, given_as
 from inference.objects.layer import Tables, write_objects
 from inference.objects.merge import Merger, Objects
 from inference.objects.reading import Looker, View, looker, open_view, read_ahead
@@ -49,12 +50,13 @@ def detect_raster(
     threshold: float = THRESHOLD,
     nms_overlap: float = NMS_OVERLAP,
     exclude_pad_detections: bool = True,
+    shape: Shape = "outline",
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> dict[int, int]:
     """Find the objects of a raster and write them, each once and whole, in the raster's CRS.
 
-    Fields: id, Classvalue, Classname, Confidence (0..1), area_m2. A raster whose ground resolution is far from the model's is shown to it
+    Fields: id, Classvalue, Classname, Confidence (0..1), area_m2, of rotated boxes also angle (degrees). A raster whose ground resolution is far from the model's is shown to it
     resampled.
 
     Args:
@@ -70,6 +72,7 @@ def detect_raster(
         threshold: Objects with less confidence are left out.
         nms_overlap: Of two objects of one class that overlap by more (intersection over union), the surer one stays.
         exclude_pad_detections: What lies completely in the outer half of an overlap is left to the neighbour, who sees more around it.
+        shape: In which objects are given out, and held against one another: see `inference.objects.given`. Models of boxes give no outlines.
         device: Where to run.
         progress: Told what is being done and the share done, 0..1; may raise to stop.
 
@@ -92,8 +95,9 @@ def detect_raster(
 
         def tables() -> Tables:
             with closing(_answers(looker(network, card, device), view, side, shared, tell)) as answers:
-                for found in _objects(answers, view, side, shared, threshold, nms_overlap, exclude_pad_detections):
-                    table = _table(found, card, view)
+                merger = Merger(nms_overlap, given=given_as(shape, view.grid))
+                for found in _objects(answers, merger, view, side, shared, threshold, exclude_pad_detections):
+                    table = _table(found, card, view, shape)
                     counts.update(table["Classvalue"].tolist())
                     yield table
 
@@ -131,15 +135,14 @@ def _on_cpu(answer: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 def _objects(
     answers: Iterator[tuple[Window, Pixels, Mapping[str, NDArray[Any]] | None]],
+    merger: Merger,
     view: View,
     side: int,
     shared: int,
     threshold: float,
-    nms_overlap: float,
     exclude_pad_detections: bool,
 ) -> Iterator[Objects]:
     """Settled objects, row of windows by row of windows."""
-    merger = Merger(nms_overlap)
     pad = shared / 2 if exclude_pad_detections else 0.0
     row = 0
     for (left, top), pixels, answer in answers:
@@ -154,7 +157,7 @@ def _objects(
     yield merger.settle()
 
 
-def _table(found: Objects, card: ModelCard, view: View) -> gpd.GeoDataFrame:
+def _table(found: Objects, card: ModelCard, view: View, shape: Shape) -> gpd.GeoDataFrame:
     """Objects in the raster's CRS with the fields that other programs know."""
     simple = shapely.simplify(found.shapes, SMOOTH_PX)
     boxes = shapely.get_num_coordinates(found.shapes) == 5
@@ -166,6 +169,7 @@ def _table(found: Objects, card: ModelCard, view: View) -> gpd.GeoDataFrame:
             "Classname": np.array([c.name for c in classes], object),
             "Confidence": found.scores.round(4),
             "area_m2": areas_m2(shapes, view.grid).round(2),
+            **({"angle": angles(shapes, view.grid)} if shape == "rotated" else {}),
         },
         geometry=on_map(shapes, view.grid),
         crs=view.grid.crs,

@@ -20,6 +20,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from inference.objects.candidates import Candidates, joined, no_candidates
+from inference.objects.given import Given
 
 AGREE = 0.5
 """Intersection over union, on the ground that two windows share, from which on they show the same object."""
@@ -49,10 +50,12 @@ class Merger:
     Args:
         nms_overlap: Objects of one class that overlap by more (intersection over union) are taken for one.
         boxes: Pieces are rectangles, and so is what they make together.
+        given: Makes whole objects the shapes that are given out, and held against one another.
     """
 
     nms_overlap: float
     boxes: bool = True
+    given: Given = field(default=lambda shapes: shapes, repr=False)
     _held: Candidates = field(default_factory=no_candidates, repr=False)
     _out: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool), repr=False)
     """(held,) already decided against; kept as long as later pieces may agree with it."""
@@ -71,13 +74,13 @@ class Merger:
         held = self._held
         if not len(held):
             return Objects(held.shapes, held.scores, held.labels)
-        closed = held.bounds[:, 3] <= top
+        closed = np.maximum(held.bounds[:, 3], shapely.bounds(self.given(held.shapes)).reshape(-1, 4)[:, 3]) <= top
         first, second = _touching(held.shapes, held.labels)
         self._drop_seen_whole(first, second)
         entry = self._entries(first, second)
         kept = self._strongest(entry, closed)
         members = [np.flatnonzero(entry == number) for number in kept]
-        shapes = np.array([self._whole(held.shapes[of]) for of in members], object)
+        shapes = self.given(np.array([self._whole(held.shapes[of]) for of in members], object))
         scores, labels = np.array([held.scores[of].max() for of in members]), np.array([held.labels[of[0]] for of in members], np.int64)
         gone = np.isin(entry, kept) | (self._out & closed)
         self._held, self._out = held[~gone], self._out[~gone]
@@ -130,6 +133,7 @@ class Merger:
         shapes = held.shapes[one]
         for number in np.flatnonzero(size > 1):
             shapes[number] = self._whole(held.shapes[members[at == number]])
+        shapes = self.given(shapes)
         scores, done, growing = np.zeros(count), np.ones(count, bool), np.zeros(count, bool)
         np.maximum.at(scores, at, held.scores[members])
         np.logical_and.at(done, at, closed[members])

@@ -179,6 +179,7 @@ def _objects(job: _Job, raster: RasterToPredict, out: Path, tell: Progress) -> d
             threshold=settings.threshold,
             nms_overlap=settings.nms_overlap,
             exclude_pad_detections=settings.exclude_pad_detections,
+            shape=settings.shape,
             device=settings.device,
             progress=tell,
         )

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from errors import JobError
+from inference.objects.given import Shape
 from inference.settings import SETTINGS_FILE, Device, RasterToPredict
 from models.architecture import Task
 
@@ -46,6 +47,13 @@ class ObjectSettings(BaseModel):
         default=True,
         title="Leave the rims of windows to their neighbours",
         description="What lies completely in the rim of a window is taken from the neighbouring window, which sees more around it.",
+    )
+    shape: Shape = Field(
+        default="outline",
+        title="Shape of the objects",
+        description="Models of outlines: the outline itself, the upright box around it, or the smallest box around it, turned as the object lies; then a field tells its angle, "
+        "in degrees clockwise from north.",
+        json_schema_extra={"options": {"outline": "outline", "upright": "upright box", "rotated": "rotated box"}},
     )
     features: str | None = Field(
         default=None,

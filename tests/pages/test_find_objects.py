@@ -91,6 +91,21 @@ def test_objects_are_found_shown_and_offered(project, tmp_path, monkeypatch):
     assert f"objects/{job.name}/{raster_id}/objects.gpkg" in words(later)
 
 
+def test_models_of_outlines_are_asked_for_a_shape_models_of_boxes_are_not(project, tmp_path, monkeypatch):
+    add_copy(project, squares_scene(tmp_path / "up.tif", SQUARES), "scene.tif")
+    add_finder(project, monkeypatch)
+    assert not [radio for radio in open_page(project).radio if radio.key == "objects:shape"]
+    add_model(project, monkeypatch, BrightSquares(True), DetectorArchitecture(encoder_levels=3, detector="maskrcnn"))
+    page = open_page(project)
+    page.radio(key="objects:shape").set_value("rotated").run()
+    page.button(key="objects:start").click().run()
+    [job] = project.objects_folder.iterdir()
+    [raster] = list_rasters(project)
+    assert "angle" in gpd.read_file(job / raster.id / "objects.gpkg")
+    again = open_page(project)
+    assert "**3 objects**" in words(again)
+
+
 def test_a_copy_without_the_objects_is_offered_where_it_was_asked_for(project, tmp_path, monkeypatch):
     add_copy(project, squares_scene(tmp_path / "up.tif", SQUARES), "scene.tif")
     add_finder(project, monkeypatch)

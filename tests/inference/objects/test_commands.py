@@ -89,3 +89,11 @@ def test_mistakes_are_told(tmp_path, finder):
     assert "one of" in refused("redact", "--image", scene, "--out", tmp_path / "x.tif")
     assert "band numbers" in refused("detect", "--model", "m", "--image", scene, "--out", tmp_path / "x.gpkg", "--bands", "a")
     assert "not there" in refused("change", "--before", tmp_path / "no.tif", "--after", scene, "--out", tmp_path / "x.tif")
+
+
+def test_detect_gives_rotated_boxes_where_asked(tmp_path, finder):
+    finder(BrightSquares(True))
+    scene, found = squares_scene(tmp_path / "scene.tif", SQUARES), tmp_path / "found.gpkg"
+    typed("detect", "--model", "m", "--image", scene, "--out", found, "--shape", "rotated")
+    assert set(gpd.read_file(found, layer="found")["angle"] % 90) == {0}
+    assert "outline" in refused("detect", "--model", "m", "--image", scene, "--out", found, "--shape", "round")
