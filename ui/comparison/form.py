@@ -112,6 +112,7 @@ def more_options(project: Project, classes: Sequence[ClassDef]) -> tuple[gpd.Geo
     asked["predict_background"] = field("predict_background")
     asked["thresholds"] = _thresholds(classes)
     asked["probabilities"] = field("probabilities")
+    asked["precision"] = field("precision")
     return area, asked
 
 
