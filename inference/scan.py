@@ -108,6 +108,11 @@ class Band:
     bottom: int
     """First row of the raster that is made, and the first after; both are among `row_ends`, or 0."""
 
+    @property
+    def pixels(self) -> int:
+        """That are made."""
+        return (self.strip.right - self.strip.left) * (self.bottom - self.top)
+
 
 def row_ends(scan: Scan) -> list[int]:
     """For each row of windows: the raster's rows above this one are complete after it."""

@@ -92,6 +92,13 @@ class PredictionSettings(_Strict):
         description="auto: the fastest way on this computer that changes the class of at most 1 pixel in 1,000, tried out before; exact: 32-bit numbers throughout.",
     )
     device: Device = "auto"
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        title="Processes that share the work",
+        description="On this computer; 0: one, or the cluster that DASK_SCHEDULER_ADDRESS names. Each needs up to 1.5 GB of memory.",
+    )
 
 
 def source_of(job: Path, raster: RasterToPredict) -> str:

@@ -29,13 +29,16 @@ class Settings:
     embeddings_bytes: int = 4096 * 2**20
     """Most disk for what promptable models made of the pictures (<data folder>/embeddings)."""
 
+    scheduler_address: str = ""
+    """Of a dask cluster whose workers make maps; empty: maps are made on this machine."""
+
     @property
     def projects_folder(self) -> Path:
         return self.data_folder / "projects"
 
 
 def settings_from_environment(environment: dict[str, str] | None = None) -> Settings:
-    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _CATALOGUES (with commas between), _EMBEDDINGS_MB."""
+    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _CATALOGUES (with commas between), _EMBEDDINGS_MB; and DASK_SCHEDULER_ADDRESS, as dask itself does."""
     env = os.environ if environment is None else environment
     roots = [Path(part).expanduser().resolve() for part in env.get("TERRATUNE_IMAGERY_ROOTS", "").split(os.pathsep) if part]
     return Settings(
@@ -47,4 +50,5 @@ def settings_from_environment(environment: dict[str, str] | None = None) -> Sett
         weights_mirror=env.get("TERRATUNE_WEIGHTS_MIRROR", ""),
         catalogues=tuple(part.strip() for part in env.get("TERRATUNE_CATALOGUES", "").split(",") if part.strip()),
         embeddings_bytes=int(env.get("TERRATUNE_EMBEDDINGS_MB", "4096")) * 1024 * 1024,
+        scheduler_address=env.get("DASK_SCHEDULER_ADDRESS", "").strip(),
     )

@@ -1,0 +1,1 @@
+"""Maps made by several processes or machines: bands of rows as tasks of dask.distributed, which is installed with requirements-cluster.txt."""
