@@ -3,8 +3,8 @@ FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 UV_LINK_MODE=copy TERRATUNE_DATA=/data
 WORKDIR /app
-COPY requirements.txt requirements.lock ./
-RUN --mount=type=cache,target=/root/.cache pip install uv && uv pip install --compile-bytecode --python "$(command -v python)" --requirements requirements.txt --constraints requirements.lock
+COPY requirements.txt requirements-cluster.txt requirements.lock ./
+RUN --mount=type=cache,target=/root/.cache pip install uv && uv pip install --compile-bytecode --python "$(command -v python)" --requirements requirements.txt --requirements requirements-cluster.txt --constraints requirements.lock
 COPY . .
 RUN useradd --create-home --uid 1000 terratune && mkdir -p /data && chown terratune /data
 USER terratune
