@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -25,21 +25,24 @@ from inference.mosaic import NODATA
 from workspace.files import replaced_on_success, write_text
 
 KEY_FILE = "key"
+ARITHMETIC_FILE = "arithmetic"
 
 
 @contextlib.contextmanager
-def unfinished(result: Path, key: str | None) -> Iterator[Path]:
+def unfinished(result: Path, key: str | None, arithmetic: str) -> Iterator[Path]:
     """The folder of the pieces of `result`; gone when the block succeeds, and kept for the next time when it does not.
 
     Args:
         result: File to be made.
         key: Names all that decides its pixels: pieces of another key are thrown away. None: nothing is kept.
+        arithmetic: What the network calculates with; noted, as what is gone on with has to do the same (`begun_with`).
     """
-    folder = result.with_name(f"{result.stem}.unfinished")
-    if key is None or _key_of(folder) != key:
+    folder = _folder_of(result)
+    if key is None or _text_of(folder / KEY_FILE) != key:
         shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
         folder.mkdir(parents=True)
+        write_text(folder / ARITHMETIC_FILE, arithmetic)
         write_text(folder / KEY_FILE, key or "")
     try:
         yield folder
@@ -94,6 +97,21 @@ class Pieces:
                 with path.open("rb") as written:
                     os.fsync(written.fileno())
 
+    def take(self, files: Mapping[str, bytes]) -> None:
+        """Keep pieces that were made elsewhere, by `write` in another folder.
+
+        Args:
+            files: Their bytes, by name.
+
+        Raises:
+            DiskFullError: there was no room.
+        """
+        for name in sorted(files, key=lambda name: int(name.split("-")[0])):  # the last layer's last
+            with replaced_on_success(self.folder / name) as path, path.open("wb") as file:
+                file.write(files[name])
+                file.flush()
+                os.fsync(file.fileno())
+
     def together(self, layer: int) -> Path:
         """A virtual raster over all pieces of a layer."""
         root = ET.Element("VRTDataset", rasterXSize=str(self.grid.width), rasterYSize=str(self.grid.height))
@@ -125,8 +143,17 @@ def _add_source(band: ET.Element, name: str, number: int, place: tuple[int, int,
     ET.SubElement(source, "DstRect", xOff=left, yOff=top, xSize=columns, ySize=rows)
 
 
-def _key_of(folder: Path) -> str | None:
+def begun_with(result: Path) -> str | None:
+    """What the network calculated with in the pieces of `result` that are there; None where there are none."""
+    return _text_of(_folder_of(result) / ARITHMETIC_FILE)
+
+
+def _folder_of(result: Path) -> Path:
+    return result.with_name(f"{result.stem}.unfinished")
+
+
+def _text_of(file: Path) -> str | None:
     try:
-        return (folder / KEY_FILE).read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None

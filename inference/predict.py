@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -31,9 +32,10 @@ from imagery.write import to_cog
 from inference.classify import Arithmetic
 from inference.legend import class_colours, class_names, write_legend
 from inference.pieces import Pieces, unfinished
+from inference.probe import choose
 from inference.request import WINDOW_PX, MapRequest, chosen, key_of, model_bands, open_scan
 from inference.scan import LAYERS, SECONDS_BETWEEN_LOOKS, run_scan
-from inference.settings import Device, MergePolicy, PredictionSettings
+from inference.settings import Device, MergePolicy, Precision, PredictionSettings
 from models.bundle import ModelBundle, load_bundle
 from models.card import ModelCard, check_input
 from models.catalogue import find_model
@@ -100,18 +102,15 @@ def predict_raster(
         LabelError: the area cannot be read or lies elsewhere.
         DiskFullError: there is no room; nothing was changed.
     """
-    outputs = dict(zip(LAYERS, (out_classes, out_confidence, out_probabilities), strict=True))
-    results = {layer: path for layer, path in outputs.items() if path is not None}
     request = MapRequest(
         source=source,
         classes=tuple(bundle.card.classes if classes is None else classes),
-        layers=tuple(results),
         bands=None if bands is None else tuple(bands),
         band_names=tuple(band_names),
         window_px=window_px,
         overlap_px=overlap_px,
-        find_more=tuple((find_more or {}).items()),
-        thresholds=tuple((thresholds or {}).items()),
+        find_more=find_more or {},
+        thresholds=thresholds or {},
         predict_background=predict_background,
         test_time_augmentation=test_time_augmentation,
         merge_policy=merge_policy,
@@ -119,17 +118,29 @@ def predict_raster(
         device=device,
         arithmetic=arithmetic,
     )
-    _make_map(bundle, request, results, progress or (lambda stage, share: None))
+    make_map(bundle, request, out_classes, out_confidence, out_probabilities, progress=progress)
 
 
-def _make_map(bundle: ModelBundle, request: MapRequest, results: Mapping[str, Path], tell: Progress) -> None:
+def make_map(
+    bundle: ModelBundle,
+    request: MapRequest,
+    out_classes: Path,
+    out_confidence: Path | None = None,
+    out_probabilities: Path | None = None,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """`predict_raster` for a request, whose layers are those that have a file here."""
+    tell = progress or (lambda stage, share: None)
+    outputs = dict(zip(LAYERS, (out_classes, out_confidence, out_probabilities), strict=True))
+    results = {layer: path for layer, path in outputs.items() if path is not None}
+    request = replace(request, layers=tuple(results))
     tell("Reading the picture", 0.0)
-    out_classes = results["classes"]
     names, colours = class_names(request.classes), class_colours(request.classes)
     with ExitStack() as stack:
         scan = open_scan(stack, bundle, request)
         temporary = {layer: stack.enter_context(replaced_on_success(path)) for layer, path in results.items()}
-        folder = stack.enter_context(unfinished(out_classes, key_of(bundle, request, scan)))
+        folder = stack.enter_context(unfinished(out_classes, key_of(bundle, request, scan), request.arithmetic))
         pieces = Pieces(folder, scan.grid, [len(scan.rule.values) if layer == "probabilities" else 1 for layer in scan.layers])
         run_scan(scan, pieces, lambda share: tell("Classifying", SHARE_OF_CLASSIFYING * share))
         tags = _tags(bundle.card, request, chosen(bundle, request, scan))
@@ -257,6 +268,7 @@ def main(
         typer.Option("--test-time-augmentation", help=PredictionSettings.model_fields["test_time_augmentation"].description),
     ] = False,
     merge_policy: Annotated[str, typer.Option(help=PredictionSettings.model_fields["merge_policy"].description)] = "mean",
+    precision: Annotated[str, typer.Option(help=PredictionSettings.model_fields["precision"].description)] = "auto",
 ) -> None:
     """Classify a raster with a trained model; the result is a GeoTIFF on the raster's own grid.
 
@@ -266,6 +278,8 @@ def main(
         raise typer.BadParameter("Use auto, cpu or cuda.", param_hint="--device")
     if merge_policy not in get_args(MergePolicy):
         raise typer.BadParameter("Use mean, max or min.", param_hint="--merge-policy")
+    if precision not in get_args(Precision):
+        raise typer.BadParameter("Use auto or exact.", param_hint="--precision")
     if window_px < 1 or (overlap_px is not None and not 0 <= overlap_px < window_px):
         raise typer.BadParameter("The overlap is smaller than the window and not negative.", param_hint="--overlap-px")
     try:
@@ -282,24 +296,24 @@ def main(
                 ranges = [ranges[band - 1] for band in model_bands(bundle.card, info, picked)]
             for note in check_input(bundle.card, names, info.dtype, info.resolution_m, ranges):
                 typer.echo(f"Note: {note}", err=True)
-        predict_raster(
-            bundle,
-            image,
-            out,
-            confidence,
-            probabilities,
-            bands=picked,
+        request = MapRequest(
+            source=image,
+            classes=bundle.card.classes,
+            bands=None if picked is None else tuple(picked),
             window_px=window_px,
             overlap_px=overlap_px,
-            device=cast(Device, device),
             find_more=_by_class(find_more or [], bundle.card, "--find-more", "2=1.5", math.inf),
             thresholds=_by_class(threshold or [], bundle.card, "--threshold", "2=0.7", 1),
             predict_background=predict_background,
             test_time_augmentation=test_time_augmentation,
             merge_policy=cast(MergePolicy, merge_policy),
             area=area,
-            progress=_shown_on_terminal(),
+            device=cast(Device, device),
         )
+        way = choose(cast(Precision, precision), request, bundle.card, lambda: bundle, out, info.width * info.height)
+        typer.echo(way.reason, err=True)
+        request = replace(request, arithmetic=way.arithmetic)
+        make_map(bundle, request, out, confidence, probabilities, progress=_shown_on_terminal())
     except TerratuneError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

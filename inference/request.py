@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from imagery.raster import RasterInfo, describe
 from imagery.read import display_name, open_raster
 from imagery.resample import resampled, scaled_grid
 from inference.area import content_of, read_area
-from inference.classify import Arithmetic, make_classifier
+from inference.classify import Arithmetic, Classifier, make_classifier
 from inference.mosaic import Rule
 from inference.reuse import map_key
 from inference.scan import Scan, strips_of
 from inference.settings import Device, MergePolicy
 from models.bundle import ModelBundle
 from models.card import ModelCard, band_order, check_input, reading_factor
+from models.packages.onnx_in import read_onnx
+from models.packages.onnx_network import OnnxNetwork
+from models.packages.onnx_out import write_onnx
 from tiles.windows import even_windows
 from workspace.classes import BACKGROUND_VALUE, ClassDef
 
@@ -45,9 +49,8 @@ class MapRequest:
     band_names: tuple[str, ...] = ()
     window_px: int = WINDOW_PX
     overlap_px: int | None = None
-    find_more: tuple[tuple[int, float], ...] = ()
-    thresholds: tuple[tuple[int, float], ...] = ()
-    """By class value."""
+    find_more: Mapping[int, float] = field(default_factory=dict)
+    thresholds: Mapping[int, float] = field(default_factory=dict)
     predict_background: bool = True
     test_time_augmentation: bool = False
     merge_policy: MergePolicy = "mean"
@@ -63,18 +66,53 @@ class MapRequest:
     @property
     def factors(self) -> dict[int, float]:
         """On the odds, by class value."""
-        asked = dict(self.find_more)
-        return {value: asked.get(value, 1.0) for value in self.values}
+        return {value: self.find_more.get(value, 1.0) for value in self.values}
 
     @property
     def least(self) -> dict[int, float]:
         """Least probability, by class value."""
-        asked = dict(self.thresholds)
-        return {value: asked.get(value, 0.0) for value in self.values[1:]}
+        return {value: self.thresholds.get(value, 0.0) for value in self.values[1:]}
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What decides the pixels, besides raster, model and area."""
+        return {
+            "find_more": self.factors,
+            "thresholds": self.least,
+            "predict_background": self.predict_background,
+            "test_time_augmentation": self.test_time_augmentation,
+            "merge_policy": self.merge_policy,
+            "window_px": self.window_px,
+            "overlap_px": self.overlap_px,
+            "bands": self.bands,
+            "arithmetic": self.arithmetic,
+        }
 
 
-def open_scan(stack: ExitStack, bundle: ModelBundle, request: MapRequest) -> Scan:
-    """Open the raster and make the network ready; `stack` closes what was opened.
+def as_onnx(bundle: ModelBundle) -> OnnxNetwork:
+    """The same network, run by ONNX Runtime: takes half a minute to make ready."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        write_onnx(bundle, file)
+        return read_onnx(file)[0]
+
+
+def classifier_for(bundle: ModelBundle, request: MapRequest) -> Classifier:
+    """The network, ready to classify as asked."""
+    return make_classifier(
+        as_onnx(bundle) if request.arithmetic == "onnxruntime" else bundle.network,
+        bundle.card.input.mean,
+        bundle.card.input.std,
+        request.device,
+        tuple(request.factors.values()),
+        test_time_augmentation=request.test_time_augmentation,
+        merge_policy=request.merge_policy,
+        arithmetic=request.arithmetic,
+    )
+
+
+def open_scan(stack: ExitStack, bundle: ModelBundle, request: MapRequest, classifier: Classifier | None = None) -> Scan:
+    """Open the raster and make the network ready, unless it is given; `stack` closes what was opened.
 
     Raises:
         InputMismatchError: the raster lacks bands of the model, has another type of values, or is much too coarse or fine.
@@ -100,16 +138,7 @@ def open_scan(stack: ExitStack, bundle: ModelBundle, request: MapRequest) -> Sca
         area=None if request.area is None else read_area(request.area, info.grid),
         bands=model_bands(card, info, request.bands),
         imagery_bands=info.image_bands,
-        classifier=make_classifier(
-            bundle.network,
-            card.input.mean,
-            card.input.std,
-            request.device,
-            tuple(request.factors.values()),
-            test_time_augmentation=request.test_time_augmentation,
-            merge_policy=request.merge_policy,
-            arithmetic=request.arithmetic,
-        ),
+        classifier=classifier or classifier_for(bundle, request),
         rule=Rule(np.array(request.values, np.uint8), np.array(least, np.float32)),
         columns=even_windows(work.width, request.window_px, overlap, stride),
         rows=even_windows(work.height, request.window_px, overlap, stride),
@@ -119,17 +148,7 @@ def open_scan(stack: ExitStack, bundle: ModelBundle, request: MapRequest) -> Sca
 
 def chosen(bundle: ModelBundle, request: MapRequest, scan: Scan) -> dict[str, Any]:
     """All that was chosen, or settled from what the raster and the network are, and decides the pixels of the map."""
-    return {
-        "find_more": request.factors,
-        "thresholds": request.least,
-        "predict_background": request.predict_background,
-        "test_time_augmentation": request.test_time_augmentation,
-        "merge_policy": request.merge_policy,
-        "window_px": request.window_px,
-        "overlap_px": overlap_of(bundle, request),
-        "bands": scan.bands,
-        "arithmetic": request.arithmetic,
-    }
+    return request.choices | {"overlap_px": overlap_of(bundle, request), "bands": scan.bands}
 
 
 def key_of(bundle: ModelBundle, request: MapRequest, scan: Scan) -> str | None:
