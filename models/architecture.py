@@ -71,9 +71,14 @@ class ArcGISArchitecture(_Strict):
     orientations: int = Field(default=19, ge=2, le=361, description="Road models: directions that the second branch tells apart, and none.")
 
     @property
+    def leads(self) -> bool:
+        """Is it a road model, which learns ways besides roads, and reads raw values?"""
+        return self.model in ROAD_MODELS
+
+    @property
     def encoder(self) -> str:
         """The name for people."""
-        return f"{self.model}, {'hourglass' if self.model in ROAD_MODELS and self.roads == 'hourglass' else self.backbone}"
+        return f"{self.model}, {'hourglass' if self.leads and self.roads == 'hourglass' else self.backbone}"
 
 
 ROAD_MODELS = ("MultiTaskRoadExtractor", "ConnectNet")
@@ -99,7 +104,7 @@ class OnnxArchitecture(_Strict):
 def resnet_of(architecture: AnyArchitecture) -> ResNet | None:
     """The whole plain ResNet that is the encoder, which ArcGIS's networks stand on; None where it is another one, or a part of one."""
     if isinstance(architecture, ArcGISArchitecture):
-        return None if architecture.model in ROAD_MODELS and architecture.roads == "hourglass" else architecture.backbone
+        return None if architecture.leads and architecture.roads == "hourglass" else architecture.backbone
     if isinstance(architecture, OnnxArchitecture) or architecture.encoder_levels < LEVELS:
         return None
     name = architecture.encoder.split(".")[0]  # what follows says which weights of timm's

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
-from models.architecture import AnyArchitecture
+from models.architecture import AnyArchitecture, ArcGISArchitecture, resnet_of
 from models.bands import meanings, pair_names, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import ONE_UNIT, unlikeness
@@ -28,7 +28,9 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
     """
     record = tile_set.record
     known: dict[str, tuple[float, float]] = {}
-    if not measured_anew(card, tile_set):
+    if _reads_raw(card):
+        known = dict.fromkeys(meanings(record.seen_bands), (0.0, 1.0))
+    elif not measured_anew(card, tile_set):
         known = dict(zip(meanings(card.input.band_names), zip(card.input.mean, card.input.std, strict=True), strict=True))
     try:
         order = band_order(card.input, record.seen_bands)
@@ -64,6 +66,11 @@ def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput
     )
 
 
+def _reads_raw(card: ModelCard) -> bool:
+    """Road models of ArcGIS are shown the values as they are: only so can they go back."""
+    return isinstance(card.architecture, ArcGISArchitecture) and card.architecture.leads
+
+
 def _both_dates(names: list[str], order: list[int], bands: int) -> tuple[list[str], list[int]]:
     """Bands of pairs, those of the earlier image first, then the same ones of the later image.
 
@@ -84,6 +91,8 @@ def _both_dates(names: list[str], order: list[int], bands: int) -> tuple[list[st
 def measured_anew(card: ModelCard, tile_set: TileSet) -> str:
     """Why mean and deviation are taken from the tiles and not from the base model, in plain words; empty where the base model's serve."""
     record = tile_set.record
+    if _reads_raw(card):
+        return ""
     if record.dtype != card.input.dtype:
         return f"These tiles are {record.dtype}, the base model learnt from {card.input.dtype}: their brightness is measured anew."
     try:
@@ -194,13 +203,21 @@ def check_start(settings: TrainingSettings, base: ModelCard, architecture: AnyAr
     Raises:
         TrainingError: with what to choose instead.
     """
-    if starts_from_nothing(base.architecture, architecture) and settings.freeze != "nothing":
+    if not starts_from_nothing(base.architecture, architecture) or settings.freeze == "nothing":
+        return
+    if resnet_of(architecture) is None:
         raise TrainingError(
-            f"'{base.title}' has no plain ResNet as its backbone ({base.architecture.encoder}), on which ArcGIS's networks stand: the new one would "
-            "start from nothing, and a backbone that knows nothing must not be kept as it is.",
-            "Choose 'Photographs: ResNet-18' as base model, or another ResNet-18, -34 or -50 of the Models page; or train 'Everything': then all is "
-            "learnt from your tiles alone, which wants hundreds of them and many epochs.",
+            "Stacked hourglasses have no backbone that another kind of model could give: the new model would start from nothing, and what knows nothing "
+            "must not be kept as it is.",
+            "Choose the roads' LinkNet and a base model with a plain ResNet; or import such a road model of ArcGIS as base model; or train "
+            "'Everything': then all is learnt from your tiles alone, which wants hundreds of them and many epochs.",
         )
+    raise TrainingError(
+        f"'{base.title}' has no plain ResNet as its backbone ({base.architecture.encoder}), on which ArcGIS's networks stand: the new one would "
+        "start from nothing, and a backbone that knows nothing must not be kept as it is.",
+        "Choose 'Photographs: ResNet-18' as base model, or another ResNet-18, -34 or -50 of the Models page; or train 'Everything': then all is "
+        "learnt from your tiles alone, which wants hundreds of them and many epochs.",
+    )
 
 
 def check_replay(replay: TileSet, model_input: ModelInput) -> None:

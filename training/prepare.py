@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from errors import TrainingError
-from models.arcgis.roads import RoadNetwork
+from models.arcgis.roads import RoadNetwork, read_raw_values
 from models.architecture import AnyArchitecture
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
 from models.card import ModelCard, ModelInput, Score
@@ -250,6 +250,8 @@ def _started(folder: Path, architecture: AnyArchitecture) -> ModelBundle:
         network = build_network(architecture, len(card.input.band_names), card.outputs)
         if not starts_from_nothing(base.card.architecture, architecture):
             take_encoder(network, base.network, card.title)
+            if isinstance(network, RoadNetwork):
+                read_raw_values(network, base.card.input.mean, base.card.input.std)
     assert isinstance(network, SegmentationNetwork)
     return ModelBundle(network.eval(), card, folder)
 

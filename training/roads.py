@@ -73,13 +73,13 @@ def road_loss(network: RoadNetwork, loss: Loss, compute: Compute) -> BatchLoss[B
 
 @torch.no_grad()
 def directions_right(network: RoadNetwork, data: TileData, compute: Compute, tick: Tick, *, batch_size: int = 8) -> float | None:
-    """Share of the pixels near a road's middle line whose direction is told right; None where no tile shows a road."""
+    """Share of the pixels near a road's middle line of which the likeliest direction is the right one; None where no tile shows a road."""
     network.eval()
     right, there = 0, 0
     for start in range(0, len(data), batch_size):
         batch = data.batch(range(start, min(start + batch_size, len(data))))
         with compute.mixed():
-            said = network.answers(compute.move(batch.image), frozen=True).direction.argmax(dim=1).cpu()
+            said = network.answers(compute.move(batch.image), frozen=True).direction[:, :-1].argmax(dim=1).cpu()
         none = network.orientations - 1
         truth = _directions(batch.target, network.orientations)
         counted = (truth != none) & (truth != IGNORE_LABEL)

@@ -11,7 +11,7 @@ from models.architecture import Decoder, Detector
 LossName = Literal["cross_entropy_dice", "focal", "dice", "lovasz", "tversky"]
 AUTO = "auto"
 """What is typed on the command line where the form is left empty."""
-NetworkName = Literal["auto", Decoder, "arcgis_unet", "arcgis_deeplab", Detector, "scene"]
+NetworkName = Literal["auto", Decoder, "arcgis_unet", "arcgis_deeplab", "roads_linknet", "roads_hourglass", Detector, "scene"]
 NETWORKS: dict[NetworkName, str] = {
     "auto": "As the tiles ask",
     "light": "A class for each pixel: small and quick",
@@ -24,6 +24,8 @@ NETWORKS: dict[NetworkName, str] = {
     "linknet": "A class for each pixel: LinkNet",
     "arcgis_unet": "A class for each pixel: U-Net that ArcGIS can open",
     "arcgis_deeplab": "A class for each pixel: DeepLab that ArcGIS can open",
+    "roads_linknet": "A class for each pixel: roads, and which way each leads, so that they hang together (LinkNet; with one class ArcGIS can open it)",
+    "roads_hourglass": "A class for each pixel: roads, and which way each leads (stacked hourglasses, slow; with one class ArcGIS can open it)",
     "fasterrcnn": "A box around each object: Faster R-CNN",
     "retinanet": "A box around each object: RetinaNet",
     "fcos": "A box around each object: FCOS",

@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 Kind = Literal["pixels", "objects", "scene"]
 """What is learnt: a class for each pixel (of a pair of images, too), single objects, a class for a whole tile."""
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
-ARCGIS: dict[NetworkName, Literal["UnetClassifier", "DeepLab"]] = {"arcgis_unet": "UnetClassifier", "arcgis_deeplab": "DeepLab"}
-"""Networks that ArcGIS can rebuild, and its names for them."""
+ARCGIS: dict[NetworkName, dict[str, str]] = {
+    "arcgis_unet": {"model": "UnetClassifier"},
+    "arcgis_deeplab": {"model": "DeepLab"},
+    "roads_linknet": {"model": "MultiTaskRoadExtractor", "roads": "linknet"},
+    "roads_hourglass": {"model": "MultiTaskRoadExtractor", "roads": "hourglass"},
+}
+"""Networks that ArcGIS can rebuild, and what it calls them. ConnectNet is another name for its road networks."""
 FRESH_RESNET: ResNet = "resnet18"
 """Below them where the base model has no ResNet to give."""
 FRESH = "fresh-weights"
@@ -98,7 +103,7 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
     if name == _own(base) and (not isinstance(base, Architecture) or base.images == images):
         return base
     if name in ARCGIS:
-        return ArcGISArchitecture(model=ARCGIS[name], backbone=resnet_of(base) or FRESH_RESNET)
+        return ArcGISArchitecture.model_validate({"backbone": resnet_of(base) or FRESH_RESNET} | ARCGIS[name])
     if not isinstance(base, (Architecture, DetectorArchitecture, SceneArchitecture)):
         raise TrainingError(
             f"The base model has no backbone on which '{NETWORKS[name]}' could be built.",
@@ -116,7 +121,7 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
 
 def starts_from_nothing(base: AnyArchitecture, architecture: AnyArchitecture) -> bool:
     """Can the base model give nothing to this network, not even its encoder?"""
-    return isinstance(architecture, ArcGISArchitecture) and architecture != base and resnet_of(base) is None
+    return isinstance(architecture, ArcGISArchitecture) and architecture != base and None in (resnet_of(base), resnet_of(architecture))
 
 
 def kind_of(architecture: AnyArchitecture) -> Kind:
@@ -160,7 +165,8 @@ def _own(architecture: AnyArchitecture) -> NetworkName | None:
     if isinstance(architecture, DetectorArchitecture):
         return architecture.detector
     if isinstance(architecture, ArcGISArchitecture):
-        return next((name for name, model in ARCGIS.items() if model == architecture.model), None)
+        model = {"model": "MultiTaskRoadExtractor", "roads": architecture.roads} if architecture.leads else {"model": architecture.model}
+        return next((name for name, found in ARCGIS.items() if found == model), None)
     return architecture.decoder if isinstance(architecture, Architecture) else None
 
 

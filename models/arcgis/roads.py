@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -78,3 +79,15 @@ class RoadNetwork(SegmentationNetwork):
     def orientations(self) -> int:
         """How many answers there are to which way a road leads, "no road" included."""
         return cast(RoadDecoder, self.decoder).orientation_head.out_channels
+
+
+@torch.no_grad()
+def read_raw_values(network: RoadNetwork, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Let a LinkNet, whose ResNet learnt from (x - mean) / std, read x: the first convolution and the normalisation after it take that in, in place.
+
+    They answer the same, but for the rim of the image, beyond which there now is the value 0 instead of the mean.
+    """
+    first, norm = network.get_submodule("encoder.body.0"), network.get_submodule("encoder.body.1")
+    assert isinstance(first, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
+    first.weight /= torch.tensor(std, dtype=torch.float32)[:, None, None]
+    norm.running_mean += (first.weight * torch.tensor(mean, dtype=torch.float32)[:, None, None]).sum(dim=(1, 2, 3))

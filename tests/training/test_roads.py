@@ -5,14 +5,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.arcgis.roads import RoadNetwork
-from models.architecture import ArcGISArchitecture
+from models.arcgis.roads import RoadNetwork, read_raw_values
+from models.architecture import ArcGISArchitecture, Architecture
+from models.bundle import load_bundle
 from models.freezing import freeze
 from models.network import build_network
+from models.packages.dlpk import read_arcgis, write_dlpk
+from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
 from training.compute import choose_compute
 from training.dataset import Batch
 from training.losses import loss_of
 from training.roads import HALF_WIDTH_PX, directions, road_loss
+from training.run import run
+from training.settings import TrainingSettings
+from training.tasks import prepared
+from workspace.files import write_json
+from workspace.jobs import events
 
 NONE = 18
 CPU = choose_compute("cpu")
@@ -122,3 +130,88 @@ def test_a_batch_of_ignored_pixels_teaches_nothing():
     blank = batch()
     blank.target.fill_(255)
     assert float(road_loss(made, loss_of("cross_entropy_dice", torch.ones(2)), CPU)(blank, slice(None)).detach()) == 0.0
+
+
+def test_a_resnet_reads_raw_values_as_it_read_scaled_ones():
+    made = network("linknet").eval()
+    mean, std = (70.0, 90.0, 110.0), (40.0, 30.0, 50.0)
+    image = torch.rand(1, 3, 96, 96) * 255
+    with torch.no_grad():
+        scaled = made.encoder((image - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None])
+        read_raw_values(made, mean, std)
+        raw = made.encoder(image)
+    torch.testing.assert_close(raw[0][..., 6:-6, 6:-6], scaled[0][..., 6:-6, 6:-6], atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("roads")
+    make_tile_set(folder / "tiles", train=12, validation=4, shown=(UNPAVED,), classes=CLASSES[:1], size=32)
+    make_base(folder / "resnet", architecture=Architecture(encoder="resnet18", encoder_levels=5, decoder_channels=16))
+    return folder
+
+
+def trained(place, name, **changes):
+    chosen = {"tiles": str(place / "tiles"), "base": str(place / "resnet"), "batch_size": 2, "learning_rate": 2e-3, "device": "cpu", "augment": "none"}
+    write_json(place / name / "settings.json", TrainingSettings.model_validate(chosen | changes).model_dump())
+    assert run(place / name) == 0
+    return place / name
+
+
+def test_stacked_hourglasses_learn_roads_and_directions():
+    made, some = network("hourglass").train(), batch(rows=64, columns=64)
+    image = torch.where(some.target[:, None] == 1, 200.0, 60.0) + 10 * some.image
+    ways = torch.from_numpy(np.stack([directions(one, 19) for one in some.target.numpy()]))
+    near = (ways != NONE) & (ways != 255)
+
+    def found():
+        with torch.no_grad():
+            said = made.answers(image, frozen=True)
+        road, true = said.road.argmax(1) == 1, some.target == 1
+        return float((road & true).sum() / (road | true).sum()), float((said.direction[:, :-1].argmax(1) == ways)[near].float().mean())
+
+    before, loss = found(), road_loss(made, loss_of("cross_entropy_dice", torch.ones(2)), CPU)
+    optimiser = torch.optim.AdamW(made.parameters(), lr=1e-3)
+    for _ in range(25):
+        optimiser.zero_grad()
+        loss(Batch(image, some.valid, some.target), slice(None)).backward()
+        optimiser.step()
+    after = found()
+    assert after[0] > 0.6 > 0.3 > before[0]
+    assert after[1] > 0.6 > 0.3 > before[1]
+
+
+def test_a_road_network_learns_roads_and_directions_and_goes_to_arcgis_with_both_heads(tiles):
+    folder = trained(tiles, "roads", network="roads_linknet", freeze="nothing", epochs=10)
+    facts = events(folder)
+    best = max(facts, key=lambda e: e["mean_iou"])
+    untrained = learner(folder)
+    before, _ = untrained.score(lambda: None)
+    assert best["mean_iou"] > 0.6 > 0.3 > before["mean_iou"]
+    assert facts[-1]["directions_right"] > 0.6 > 0.3 > before["directions_right"]
+    bundle = load_bundle(folder)
+    assert set(bundle.card.input.mean) == {0.0}
+    assert set(bundle.card.input.std) == {1.0}
+    write_dlpk(bundle, folder / "roads.dlpk")
+    back, card, _ = read_arcgis(folder / "roads.dlpk")
+    assert [c.name for c in card.classes] == ["Unpaved road"]
+    image = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        here, there = (network.eval().answers(image, frozen=True) for network in (bundle.network, back))
+    assert torch.equal(here.road, there.road)
+    assert torch.equal(here.direction, there.direction)
+
+
+def test_a_road_model_goes_on_with_its_encoder_frozen(tiles):
+    first = trained(tiles, "first", network="roads_linknet", freeze="nothing", epochs=1)
+    second = trained(tiles, "second", base=str(first), freeze="backbone", epochs=1)
+    before, after = (load_bundle(folder) for folder in (first, second))
+    assert after.card.architecture == before.card.architecture
+    kept, moved = (dict(b.network.state_dict()) for b in (before, after))
+    assert all(torch.equal(kept[name], moved[name]) for name in kept if name.startswith("encoder."))
+    assert any(not torch.equal(kept[name], moved[name]) for name in kept if name.startswith("decoder.orientation"))
+
+
+def learner(folder):
+    """The run of a folder, prepared anew."""
+    return prepared(TrainingSettings.model_validate_json((folder / "settings.json").read_text()), lambda *_: None)

@@ -107,15 +107,27 @@ WHOLE = Architecture(encoder="resnet34", encoder_levels=5)
         ("arcgis_unet", WHOLE.model_copy(update={"encoder_levels": 4}), None),
         ("arcgis_unet", Architecture(encoder="resnet18d", encoder_levels=5), None),
         ("arcgis_unet", ArcGISArchitecture(model="ConnectNet", roads="hourglass"), None),
+        ("roads_linknet", WHOLE, "resnet34"),
+        ("roads_linknet", Architecture(encoder="resnet18d", encoder_levels=5), None),
     ],
 )
 def test_a_network_for_arcgis_stands_on_the_base_model_s_whole_resnet_or_on_nothing(tmp_path, wanted, base, backbone):
     made = architecture_for(wanted, of_format(tmp_path, "Classified_Tiles"), base)
-    assert made == ArcGISArchitecture(model=ARCGIS[wanted], backbone=backbone or "resnet18")
+    assert made == ArcGISArchitecture(**ARCGIS[wanted], backbone=backbone or "resnet18")
     assert starts_from_nothing(base, made) == (backbone is None)
     card = starting_card(a_card(architecture=base, licence="Theirs"), made)
     assert (card.classes, card.licence) == ((), "Theirs" if backbone else "")
-    assert "that ArcGIS can open" in title_of(made)
+    assert "ArcGIS can open" in title_of(made)
+
+
+def test_stacked_hourglasses_start_from_their_own_kind_or_from_nothing(tmp_path):
+    tiles = of_format(tmp_path, "Classified_Tiles")
+    for base in (WHOLE, ArcGISArchitecture(model="ConnectNet", backbone="resnet34")):
+        assert starts_from_nothing(base, architecture_for("roads_hourglass", tiles, base))
+    own = ArcGISArchitecture(model="ConnectNet", roads="hourglass", orientations=37)
+    assert architecture_for("roads_hourglass", tiles, own) is own
+    assert architecture_for("roads_linknet", tiles, linked := ArcGISArchitecture(model="ConnectNet")) is linked
+    assert "which way each leads" in title_of(own)
 
 
 def test_a_network_for_arcgis_goes_on_from_its_own_kind(tmp_path):

@@ -57,7 +57,7 @@ def _roads(mask: NDArray[np.bool_], pixel_size_m: tuple[float, float]) -> list[R
     middle, half = middle_of(mask, pixel_size_m)
     row, column = np.nonzero(middle)
     places = (np.column_stack([column, row]) + 0.5) * pixel_size_m
-    half = half[row, column] - EDGE_PX * np.sqrt(pixel_size_m[0] * pixel_size_m[1])
+    half = np.asarray(half[row, column] - EDGE_PX * np.sqrt(pixel_size_m[0] * pixel_size_m[1]), np.float64)
     return [
         Road(places[line], half[line], np.ones(len(line)), np.ones(len(line), np.uint8), int(line[0]), int(line[-1]))
         for line in lines_of(row, column, mask.shape[1])
