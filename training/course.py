@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from models.bundle import load_bundle
 from models.card import Score
 from models.network import Network
 from training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
+from training.group import ALONE, Group
 from training.keep import keep_best
 from training.ladder import RUNGS, TITLES, Rung, let_learn
 from training.last_layer import fit_last_layer, last_layer
@@ -44,6 +46,7 @@ class Course:
     random: torch.Generator
     reporter: JobReporter
     say: Say
+    group: Group = ALONE
     pieces: Pieces = field(default_factory=Pieces)
     progress: Progress = field(default_factory=Progress)
 
@@ -58,7 +61,12 @@ class Course:
 
     def learn(self) -> None:
         """Epoch after epoch, until all are done or none gets better; on the ladder so on each rung, each from the best so far."""
-        settings = settled(self.folder, self.ready, self.pieces, Ticker(self.reporter).stage)
+        if isinstance(self.ready, PixelLearner) and self.ready.begins_quick and self.ready.settings.freeze != LADDER:
+            self.group.agree(lambda: self._fit_last_layer(Ticker(self.reporter)))
+            self.group.align(self.ready.network, self.random)
+        settings = self.group.agree(
+            lambda: settled(self.folder, self.ready, self.pieces, Ticker(self.reporter).stage, processes=self.group.share.of)
+        )
         self.progress = read_progress(self.folder, self.ready.fingerprint)
         self._rewrite_events()
         if self.progress.epoch:
@@ -77,7 +85,8 @@ class Course:
             self.say(f"Step {number + 1} of {len(rungs)}: {TITLES[rungs[number]]}.")
             if number > progress.rung:
                 progress.rung, progress.rung_began = number, progress.epoch
-                ready.network.load_state_dict(load_bundle(self.folder / MODEL, Network).network.state_dict())
+                if self.group.leads:
+                    ready.network.load_state_dict(load_bundle(self.folder / MODEL, Network).network.state_dict())
             if rungs[number] == QUICK:
                 self._quick_rung(settings)
                 continue
@@ -88,8 +97,12 @@ class Course:
     def _quick_rung(self, settings: TrainingSettings) -> None:
         """The last layer, fitted at once: told as the first epoch. It takes seconds, so a run that goes on does it again."""
         started, ticker = time.monotonic(), Ticker(self.reporter)
-        self._fit_last_layer(ticker)
-        facts, found = self.ready.score(ticker.look)
+
+        def fit() -> tuple[dict[str, Any], tuple[Score, ...]]:
+            self._fit_last_layer(ticker)
+            return self.ready.score(ticker.look)
+
+        facts, found = self.group.agree(fit)
         seconds = time.monotonic() - started
         self._note(settings, {"epoch": 1, "loss": facts["validation_loss"], **facts, "seconds": seconds, "rung": TITLES[QUICK]}, found)
 
@@ -109,8 +122,9 @@ class Course:
         schedule = learning_schedule(optimiser, settings, steps)
         if progress.epoch > progress.rung_began:
             load_checkpoint(self.folder, ready.fingerprint, network, optimiser, schedule, self.random)
+        self.group.align(network, self.random)
         self.pieces.count = max(self.pieces.count, progress.pieces)
-        expected = epoch_seconds(ready, size, self.pieces)
+        expected = epoch_seconds(ready, size, self.pieces) if self.group.leads else 0.0
         last = progress.rung_began + settings.epochs
         to_do = last - progress.epoch
         self.say(f"{to_do} epochs of {steps} steps with {size} tiles each; about {expected * to_do:.0f} s on this machine, less if it stops early.")
@@ -120,8 +134,10 @@ class Course:
             epoch = progress.epoch + 1
             ticker = Ticker(self.reporter, epoch, in_all, steps, began, epoch - 1 - first, expected)
             started = time.monotonic()
-            loss = train_epoch(network, ready.batches(size, self.random), optimiser, schedule, ready.batch_loss, self.pieces, ticker.step)
-            facts, found = ready.score(ticker.look)
+            self.group.seed(self.random)
+            batches = ready.batches(size, self.random)
+            loss = train_epoch(network, batches, optimiser, schedule, ready.batch_loss, self.pieces, ticker.step, self.group)
+            facts, found = self.group.agree(partial(ready.score, ticker.look))
             facts = {"epoch": epoch, "loss": loss, **facts, "seconds": time.monotonic() - started, **told}
             self._note(settings, facts, found, (optimiser, schedule, self.random))
 
@@ -132,7 +148,10 @@ class Course:
         progress.history.append(facts)
         if (score := self.ready.selection(facts)) > progress.best_score:
             progress.best_score, progress.best_epoch = score, progress.epoch
-            keep_best(self.folder, self.ready, progress, found, settings)
+            if self.group.leads:
+                keep_best(self.folder, self.ready, progress, found, settings)
+        if not self.group.leads:
+            return
         if state:
             save_checkpoint(self.folder, self.ready.fingerprint, progress, self.ready.network, *state)
         self.reporter.event(kind="epoch", **facts)
@@ -152,6 +171,8 @@ class Course:
 
     def _rewrite_events(self) -> None:
         """Leave exactly the events of the epochs that count: a kill can fall between an epoch's checkpoint and its event."""
+        if not self.group.leads:
+            return
         write_text(self.folder / "events.jsonl", "")
         for facts in self.progress.history:
             self.reporter.event(kind="epoch", **facts)

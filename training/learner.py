@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from models.card import ModelCard, ModelInput, Score
 from models.network import Network
 from tiles.tile_set import TileSet
 from training.compute import Compute
+from training.group import Share
 from training.loop import Tick
 from training.settings import TrainingSettings
 from workspace.classes import ClassDef
@@ -49,6 +50,10 @@ class Learner(abc.ABC):
     """Tiles kept for the test."""
     old_classes: tuple[str, ...]
     """Names of the classes that the base model already knew and that are kept."""
+    share: Share = field(default=Share(), kw_only=True)
+    """Which tiles of a batch are this process's."""
+    note: str = field(default="", kw_only=True)
+    """How the tiles are looked at, for the log."""
 
     @property
     def class_names(self) -> list[str]:
@@ -60,7 +65,7 @@ class Learner(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Any]:
-        """One epoch: batches in random order, varied as the settings say, each with a length."""
+        """One epoch: this process's share of batches in random order, varied as the settings say, each with a length."""
 
     @abc.abstractmethod
     def batch_loss(self, batch: Any, part: slice) -> Tensor:

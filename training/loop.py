@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.network import Network
+from training.group import ALONE, Group
 from training.memory import Pieces, in_pieces
 
 Tick = Callable[[], None]
@@ -26,8 +27,9 @@ def train_epoch(
     loss: BatchLoss[B],
     pieces: Pieces,
     tick: Tick,
+    group: Group = ALONE,
 ) -> float:
-    """Learn from the batches once. Returns the mean loss over the steps.
+    """Learn from the batches once, each process of the group from its own. Returns the mean loss over the steps.
 
     Raises:
         TrainingError: memory is too small for a single tile.
@@ -35,13 +37,16 @@ def train_epoch(
     network.train()
     total, steps = 0.0, 0
     for batch in batches:
-        total, steps = total + train_step(network, batch, optimiser, loss, pieces), steps + 1
+        total, steps = total + train_step(network, batch, optimiser, loss, pieces, group), steps + 1
         schedule.step()
         tick()
+    group.average_statistics(network)
     return total / max(steps, 1)
 
 
-def train_step(network: Network, batch: B, optimiser: torch.optim.Optimizer, loss: BatchLoss[B], pieces: Pieces) -> float:
+def train_step(
+    network: Network, batch: B, optimiser: torch.optim.Optimizer, loss: BatchLoss[B], pieces: Pieces, group: Group = ALONE
+) -> float:
     """One step on one batch; where memory is too small for it, in as many pieces as it takes. Returns its loss.
 
     Raises:
@@ -54,7 +59,9 @@ def train_step(network: Network, batch: B, optimiser: torch.optim.Optimizer, los
         return found.item()
 
     total = in_pieces(len(batch), pieces, learn, begin=lambda: optimiser.zero_grad(set_to_none=True))
-    torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 5.0)
+    learning = [p for one in optimiser.param_groups for p in one["params"]]
+    total = group.average_gradients(learning, len(batch), total)
+    torch.nn.utils.clip_grad_norm_(learning, 5.0)
     optimiser.step()
     return total
 

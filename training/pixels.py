@@ -18,22 +18,24 @@ from models.network import SegmentationNetwork
 from tiles.tile_set import IGNORE_LABEL
 from training.compute import Compute
 from training.dataset import Batch, TileData
+from training.group import Share
 from training.loop import BatchLoss, Tick
 from training.losses import Loss
 from training.metrics import confusion
 
 
 def training_batches(
-    new: TileData, replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator
+    new: TileData, replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator, share: Share
 ) -> Iterator[Batch]:
-    """Every new tile once, in random order; a share of each batch is drawn from the replay tiles."""
+    """Every new tile once, in random order; a share of each batch is drawn from the replay tiles. Of each batch one process's part."""
     order = torch.randperm(len(new), generator=random).tolist()
     reminders = replay_per_batch(batch_size, replay_share) if replay is not None else 0
     fresh = batch_size - reminders
     for start in range(0, len(order), fresh):
-        batch = new.batch(order[start : start + fresh])
+        batch = new.batch(share.some(order[start : start + fresh]))
         if replay is not None and reminders:
-            batch = joined(batch, replay.batch(torch.randint(0, len(replay), (reminders,), generator=random).tolist()))
+            drawn = share.part(torch.randint(0, len(replay), (reminders,), generator=random).tolist())
+            batch = joined(batch, replay.batch(drawn)) if drawn else batch
         yield batch
 
 

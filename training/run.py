@@ -61,6 +61,7 @@ def main(
     stop_early_after: Annotated[int, _option("stop_early_after")] = _default("stop_early_after"),
     train_despite_leak: Annotated[bool, _option("train_despite_leak")] = _default("train_despite_leak"),
     device: Annotated[str, _option("device")] = _default("device"),
+    devices: Annotated[str, _option("devices")] = str(_default("devices")),
 ) -> None:
     """Fine-tune a base model on a tile set. Exit status: 0 done, 1 failed, 3 cancelled."""
     chosen = {k: v for k, v in locals().items() if k in _FIELDS and v is not None}
@@ -76,7 +77,9 @@ def main(
 
 
 def run(folder: Path) -> int:
-    """Run (or go on with) the run in `folder`; the exit status of `run_job`."""
+    """Run (or go on with) the run in `folder`; the exit status of `run_job`. Started by torchrun, the first process is the job, the others help."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        return _help(folder)
     if process_alive(folder) and not _is_me(folder):
         raise TrainingError(f"The run {folder.name} is at work in another process.", "Wait for it, or cancel it first.")
 
@@ -96,6 +99,26 @@ def run(folder: Path) -> int:
     if status.error:
         typer.echo(f"{status.error}\n{status.remedy}".strip(), err=True)
     return code
+
+
+class _Unheard(JobReporter):
+    """Of a process that helps: the one that leads tells how far the run is, and ends it."""
+
+    def progress(self, stage: str, fraction: float, seconds_left: float | None = None) -> None: ...
+
+    def event(self, **facts: Any) -> None: ...
+
+    def stop_if_cancelled(self) -> None: ...
+
+
+def _help(folder: Path) -> int:
+    """Take part in a run that another process leads."""
+    settings = read_settings(folder)
+    if settings.freeze != "all_but_last_layer":  # there is nothing to be shared
+        from training.fit import fit
+
+        fit(folder, settings, _Unheard(folder), lambda _: None)
+    return 0
 
 
 def _new_run(out: Path, chosen: dict[str, Any]) -> Path:

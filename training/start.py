@@ -20,7 +20,7 @@ from workspace.files import write_json
 Stage = Callable[[str, float], None]
 
 
-def settled(folder: Path, ready: Learner, pieces: Pieces, stage: Stage) -> TrainingSettings:
+def settled(folder: Path, ready: Learner, pieces: Pieces, stage: Stage, *, processes: int = 1) -> TrainingSettings:
     """The settings with nothing left open. What was found is noted in the run folder; a run that goes on takes it from there.
 
     Args:
@@ -28,6 +28,7 @@ def settled(folder: Path, ready: Learner, pieces: Pieces, stage: Stage) -> Train
         ready: The run, prepared; its network is as before afterwards.
         pieces: Grown where memory is too small.
         stage: Called often; may raise to stop.
+        processes: That share each step.
     """
     settings = ready.settings
     if settings.batch_size is not None and settings.learning_rate is not None:
@@ -37,8 +38,8 @@ def settled(folder: Path, ready: Learner, pieces: Pieces, stage: Stage) -> Train
         noted = {"of": ready.fingerprint}
         if settings.batch_size is None:
             stage("Trying how many tiles fit in memory", 1.0)
-            noted["batch_size"] = fitting_batch_size(
-                ready.network, len(ready.train), lambda n: next(_endless(ready, n)), ready.batch_loss, ready.compute
+            noted["batch_size"] = processes * fitting_batch_size(
+                ready.network, len(ready.train) // processes, lambda n: next(_endless(ready, n * processes)), ready.batch_loss, ready.compute
             )
         if settings.learning_rate is None:
             batches = _endless(ready, settings.batch_size or noted["batch_size"])

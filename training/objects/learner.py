@@ -56,9 +56,10 @@ class ObjectLearner(Learner):
     validation: ObjectData
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[ObjectBatch]:
+        own = self.share.own(random)
         order = torch.randperm(len(self.train), generator=random).tolist()
-        plain = (self.train.batch(order[start : start + batch_size]) for start in range(0, len(order), batch_size))
-        return varied(plain, self.settings, random)
+        plain = (self.train.batch(self.share.some(order[start : start + batch_size])) for start in range(0, len(order), batch_size))
+        return varied(plain, self.settings, own)
 
     def batch_loss(self, batch: ObjectBatch, part: slice) -> Tensor:
         return self._loss(batch.image[part], batch.targets[part])

@@ -54,9 +54,10 @@ class SceneLearner(Learner):
     finds = "Tells apart"
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[SceneBatch]:
+        own = self.share.own(random)
         order = torch.randperm(len(self.train), generator=random).tolist()
-        plain = [self.train.batch(order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
-        for batch, changed in zip(plain, varied(map(as_pixels, plain), self.settings, random), strict=True):
+        plain = [self.train.batch(self.share.some(order[start : start + batch_size])) for start in range(0, len(order), batch_size)]
+        for batch, changed in zip(plain, varied(map(as_pixels, plain), self.settings, own), strict=True):
             yield SceneBatch(changed.image, batch.classes)
 
     def batch_loss(self, batch: SceneBatch, part: slice) -> Tensor:
