@@ -21,6 +21,7 @@ from imagery.grid import Grid
 from imagery.write import open_tiled_gtiff, to_cog
 from inference.legend import write_legend
 from inference.scores import Counts, confusion, confusion_weighted, values_of
+from inference.truth import Truth
 from workspace.classes import BACKGROUND_VALUE, ClassDef
 from workspace.files import replaced_on_success
 
@@ -74,11 +75,6 @@ def row_areas_m2(grid: Grid) -> NDArray[np.float64]:
     return np.asarray(np.abs(across * down * np.sin(np.radians(down_azimuth - across_azimuth))), np.float64)
 
 
-def pixel_area_m2(grid: Grid) -> float:
-    """Ground area in square metres of the pixel at the centre of `grid`; see `row_areas_m2`."""
-    return float(row_areas_m2(grid.window(0, (grid.height - 1) // 2, grid.width, 1))[0])
-
-
 @cache
 def _to_lonlat(crs: str) -> Transformer:
     return Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
@@ -93,6 +89,31 @@ class Comparison:
 
     def __add__(self, other: Comparison) -> Comparison:
         return Comparison(self.pixels + other.pixels, self.area_m2 + other.area_m2)
+
+
+def count_changes(before: Truth, after: Truth, grid: Grid, values: Sequence[int], progress: Callable[[float], None] = lambda share: None) -> Comparison:
+    """Count the change table of two readers of class values, block by block.
+
+    Args:
+        before: Reads on `grid`; values that are not counted, 255 among them, are left out.
+        after: Likewise.
+        grid: Whose pixels are counted.
+        values: Class values in the order of the table's rows and columns.
+        progress: Told the share done, 0..1; may raise to stop.
+    """
+    total = Comparison(np.zeros((len(values),) * 2, np.int64), np.zeros((len(values),) * 2))
+    for row in range(0, grid.height, BLOCK_PX):
+        for column in range(0, grid.width, BLOCK_PX):
+            progress(row / grid.height)
+            window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
+            total = total + _counted(before.read(window), after.read(window), grid, window, values)
+    return total
+
+
+def _counted(old: NDArray[np.uint8], new: NDArray[np.uint8], grid: Grid, window: Window, values: Sequence[int]) -> Comparison:
+    rows_m2 = row_areas_m2(grid.window(int(window.col_off), int(window.row_off), int(window.width), int(window.height)))
+    area = np.broadcast_to(rows_m2[:, None], old.shape)
+    return Comparison(confusion(old, new, values), confusion_weighted(old, new, values, area))
 
 
 def compare_rasters(
@@ -132,9 +153,7 @@ def compare_rasters(
                     window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
                     old, new = first.read(1, window=window), second.read(1, window=window)
                     target.write(change(old, new), 1, window=window)
-                    rows_m2 = row_areas_m2(grid.window(column, row, int(window.width), int(window.height)))
-                    area = np.broadcast_to(rows_m2[:, None], old.shape)
-                    total = total + Comparison(confusion(old, new, values), confusion_weighted(old, new, values, area))
+                    total = total + _counted(old, new, grid, window, values)
         to_cog(plain, temporary, overview_resampling="mode", colours=CHANGE_COLOURS)
     write_legend(out_change, CHANGE_NAMES, CHANGE_COLOURS)
     return total

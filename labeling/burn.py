@@ -135,6 +135,12 @@ def unlabelled(shapes: Shapes, grid: Grid, label: NDArray[np.uint8]) -> NDArray[
     return (label == 0) & ~shapes.fully_labelled.burn(grid)
 
 
+def class_values(shapes: Shapes, grid: Grid) -> NDArray[np.uint8]:
+    """(rows, columns) of a window: 0 background, 255 where it is not known, or not to be learnt, what there is."""
+    label = burn(shapes, grid)
+    return np.where(unlabelled(shapes, grid, label), np.uint8(UNCERTAIN_VALUE), label)
+
+
 def objects_in(
     shapes: Shapes, grid: Grid, seen: shapely.Polygon, chosen: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> tuple[list[TileObject], NDArray[np.int64]]:

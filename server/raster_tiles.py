@@ -16,7 +16,6 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -41,7 +40,8 @@ from imagery.grid import Grid
 from imagery.library import get_raster, raster_source
 from imagery.read import Scalars, alpha_band, damaged, display_name, enter_raster, gdal_environment
 from imagery.stretch import Stretch, apply_stretch, colour_table
-from inference.compare import CHANGE_COLOURS, SAME, change, of_classes
+from inference.compare import CHANGE_COLOURS, NODATA, SAME, change, of_classes
+from server.changes import SIDE, ClassSide, Pair, pair_of
 from server.tokens import project_of_token
 from workspace.project import Project, open_project
 from workspace.settings import Settings
@@ -61,8 +61,9 @@ _MERCATOR = CRS.from_epsg(3857)
 
 _RASTER_LAYER = re.compile(r"raster\.([a-z0-9]{4,32})")
 _PREDICTION_LAYER = re.compile(
-    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|before_confidence|after_confidence|changes\.([123]{1,3})\.(all|[\d_]{1,200}))"
+    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|before_confidence|after_confidence)"
 )
+_CHANGES_LAYER = re.compile(rf"changes\.({SIDE})\.({SIDE})\.([123]{{1,3}})\.(all|[\d_]{{1,200}})")
 _RAMP = ((0.0, (0, 0, 4)), (0.25, (81, 18, 124)), (0.5, (183, 55, 121)), (0.75, (252, 137, 97)), (1.0, (252, 253, 191)))
 """Magma (matplotlib, CC0), five stops."""
 
@@ -88,19 +89,18 @@ class Layer:
     """None for colour tables and confidence."""
     resolution_m: float
     changes: Changes | None = None
-    """Not the class raster itself, but what changed from an earlier one to it."""
+    """Not the class raster itself, but what changed between it and another side."""
 
 
 @dataclass(frozen=True)
 class Changes:
     """Which changes are shown."""
 
-    before: str
-    """Absolute path of the class raster before, on the grid of the one after."""
+    pair: Pair
     kinds: tuple[int, ...]
     """Values as in change.tif: 1 gained, 2 lost, 3 became another."""
     classes: tuple[int, ...] | None
-    """Class values from which or to which a pixel changed; None: all."""
+    """Class values of the pair from which or to which a pixel changed; None: all."""
 
 
 def routes(settings: Settings) -> list[Route]:
@@ -155,19 +155,21 @@ def find_layer(project: Project, name: str) -> Layer | None:
         stretch = None if raster.info.palette and raster.bands == (1,) else raster.stretch
         return Layer(raster_source(project, raster), raster.version, "picture", raster.bands, stretch, raster.info.resolution_m)
     if found := _PREDICTION_LAYER.fullmatch(name):
-        job, raster_id, kind, kinds, classes = found.groups()
-        folder = project.predictions_folder / job / raster_id
-        files = [folder / "after.tif", folder / "before.tif"] if kinds else [folder / f"{kind}.tif"]
-        paths = [file.resolve() for file in files]
-        if not all(path.is_relative_to(project.folder.resolve()) and path.is_file() for path in paths):
+        job, raster_id, kind = found.groups()
+        path = (project.predictions_folder / job / raster_id / f"{kind}.tif").resolve()
+        if not path.is_relative_to(project.folder.resolve()) or not path.is_file():
             return None
-        version = "-".join(f"{state.st_mtime_ns}-{state.st_size}" for state in map(Path.stat, paths))
+        state = path.stat()
         style: Style = "confidence" if kind.endswith("_confidence") else "classes"
-        changes = None
-        if kinds:
-            values = None if classes == "all" else tuple(int(value) for value in classes.split("_") if value)
-            changes = Changes(str(paths[1]), tuple(map(int, kinds)), values)
-        return Layer(str(paths[0]), version, style, (1,), None, 0.0, changes)
+        return Layer(str(path), f"{state.st_mtime_ns}-{state.st_size}", style, (1,), None, 0.0)
+    if found := _CHANGES_LAYER.fullmatch(name):
+        left, right, kinds, classes = found.groups()
+        pair = pair_of(project, left, right)
+        if pair is None:
+            return None
+        values = None if classes == "all" else tuple(int(value) for value in classes.split("_") if value)
+        changes = Changes(pair, tuple(map(int, kinds)), values)
+        return Layer(str(pair.picture.path), pair.picture.version, "classes", (1,), None, 0.0, changes)
     return None
 
 
@@ -182,19 +184,33 @@ def render_tile(layer: Layer, z: int, x: int, y: int) -> bytes:
         if not picture.touches(z, x, y):
             return b""
         frame = picture.frame(z, x, y)
-        values, valid = _read(layer, picture, frame, z)
-        if layer.changes is not None and valid.any():
-            earlier = dataclasses.replace(layer, source=layer.changes.before)
-            before, known = _read(earlier, _pictures().get(earlier), frame, z)
-            found = change(before[0], values[0])
-            shown = np.isin(found, layer.changes.kinds) & of_classes(before[0], values[0], layer.changes.classes)
-            values, valid = np.where(shown, found, SAME)[None], valid & known
+        if layer.changes is None:
+            values, valid = _read(layer, picture, frame, z)
+        else:
+            values, valid = _changed(layer, layer.changes, picture, frame, z)
     if not valid.any():
         return b""
     flat = layer.stretch is None
     rgba = np.zeros((TILE_PX, TILE_PX, 4), np.uint8)
     rgba[frame.row : frame.row + frame.rows, frame.column : frame.column + frame.columns] = colour(values, valid, layer, _table(layer, picture))
     return encode(rgba, lossless=flat)
+
+
+def _changed(layer: Layer, changes: Changes, picture: _Picture, frame: _Frame, z: int) -> tuple[Scalars, NDArray[np.bool_]]:
+    """(1, rows, columns) kinds of change, 0 for those not shown, and where both sides say what there is."""
+    left, right = (_class_values(layer, side, picture, frame, z) for side in (changes.pair.left, changes.pair.right))
+    found = change(left, right)
+    shown = np.isin(found, changes.kinds) & of_classes(left, right, changes.classes)
+    return np.where(shown, found, SAME)[None], found != NODATA
+
+
+def _class_values(layer: Layer, side: ClassSide, picture: _Picture, frame: _Frame, z: int) -> NDArray[np.uint8]:
+    """(rows, columns) class values of the pair; 255 where a side says nothing."""
+    if side.schema is not None:
+        return side.labelled(picture.mercator_grid, Grid(frame.columns, frame.rows, from_bounds(*frame.bounds, frame.columns, frame.rows), _MERCATOR))
+    own = dataclasses.replace(layer, source=str(side.path), version=side.version, changes=None)
+    values, valid = _read(own, _pictures().get(own), frame, z)
+    return side.in_pair(np.where(valid, values[0], NODATA).astype(np.uint8))
 
 
 def _read(layer: Layer, picture: _Picture, frame: _Frame, z: int) -> tuple[Scalars, NDArray[np.bool_]]:
@@ -341,6 +357,13 @@ class _Picture:
     lonlat_bounds: tuple[float, float, float, float]
     resolution: float
     """Web Mercator metres a pixel in its middle; 0 where it has no overviews."""
+
+    @property
+    def mercator_grid(self) -> Grid:
+        """About where it lies, in Web Mercator; across the 180th meridian its eastern part lies beyond the edge of the world."""
+        west, south, east, north = self.lonlat_bounds
+        (left, bottom), (right, top) = _mercator(west, south), _mercator(east + (360 if west > east else 0), north)
+        return Grid(TILE_PX, TILE_PX, from_bounds(left, bottom, right, top, TILE_PX, TILE_PX), _MERCATOR)
 
     def touches(self, z: int, x: int, y: int) -> bool:
         """Whether the tile meets the raster, and the raster is more than a speck in it; west > east across the 180th meridian."""

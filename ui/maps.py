@@ -93,7 +93,7 @@ def tile_url(token: str, layer: str, version: str = "") -> str:
 
     Args:
         token: From `server.tokens.issue_token`.
-        layer: `raster.<raster id>` or `prediction.<job id>.<raster id>.<what>`.
+        layer: `raster.<raster id>`, `prediction.<job id>.<raster id>.<what>` ...
         version: Changes with the picture (`Raster.version`); browsers keep tiles whose address has one.
     """
     return f"tiles/{token}/{layer}/{{z}}/{{x}}/{{y}}" + (f"?v={version}" if version else "")

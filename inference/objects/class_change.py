@@ -18,9 +18,8 @@ from imagery.grid import Grid
 from imagery.raster import describe
 from imagery.read import open_raster
 from imagery.write import open_tiled_gtiff, to_cog
-from inference.compare import BLOCK_PX, NODATA, pixel_area_m2
+from inference.compare import BLOCK_PX, NODATA, count_changes
 from inference.legend import BACKGROUND_NAME, class_colours, read_class_names, write_legend
-from inference.scores import confusion
 from inference.truth import IGNORE, Truth, open_truth
 from workspace.classes import BACKGROUND_VALUE, PALETTE, rgb_of
 from workspace.files import replaced_on_success, write_text
@@ -72,12 +71,13 @@ def class_change(
         ImageryError: one of them cannot be read, or does not say where it lies.
         DiskFullError: there is no room; nothing was changed.
     """
-    names, mapping = _joint_names(read_class_names(first), read_class_names(second))
+    names, mapping = joint_names(read_class_names(first), read_class_names(second))
     with open_raster(first) as dataset:
         grid = describe(dataset, first.name, None).grid
         colours = _colours(first, second, mapping, names)
     with open_truth(first, grid) as before, open_truth(second, grid, mapping=mapping) as after:
-        pixels, area = _counted(before, after, grid, lambda share: progress(share / 2))
+        counted = count_changes(before, after, grid, range(IGNORE), lambda share: progress(share / 2))
+        pixels, area = counted.pixels, counted.area_m2
         if not pixels.sum():
             raise NoOverlapError(f"{first.name} and {second.name} do not show the same ground.", "Choose two maps of one place.")
         kinds = _kinds(area)
@@ -105,8 +105,12 @@ def as_csv(rows: list[ChangeRow]) -> str:
     return text.getvalue()
 
 
-def _joint_names(first: Mapping[int, str], second: Mapping[int, str]) -> tuple[dict[int, str], dict[str, int]]:
-    """Names of all values, and the second map's values as those of the first: alike by name; what the first lacks keeps a value that is free."""
+def joint_names(first: Mapping[int, str], second: Mapping[int, str]) -> tuple[dict[int, str], dict[str, int]]:
+    """Which classes of two maps are the same: those of the same name, whatever its case; without names those of the same value.
+
+    Returns:
+        Names of all values, and what values of the second map become so that they are those of the first; what the first lacks gets one that is free.
+    """
     names = {BACKGROUND_VALUE: BACKGROUND_NAME} | dict(first)
     values = {name.casefold(): value for value, name in names.items() if name}
     mapping = {}
@@ -128,17 +132,6 @@ def _blocks(before: Truth, after: Truth, grid: Grid) -> Iterator[tuple[float, Wi
         for column in range(0, grid.width, BLOCK_PX):
             window = Window(column, row, min(BLOCK_PX, grid.width - column), min(BLOCK_PX, grid.height - row))
             yield row / grid.height, window, before.read(window), after.read(window)
-
-
-def _counted(before: Truth, after: Truth, grid: Grid, progress: Progress) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(255, 255) pixels and square metres by earlier and later value."""
-    pixels, area = np.zeros((IGNORE, IGNORE), np.int64), np.zeros((IGNORE, IGNORE))
-    for share, window, old, new in _blocks(before, after, grid):
-        progress(share)
-        counts = confusion(old, new, range(IGNORE))
-        pixels += counts
-        area += counts * pixel_area_m2(grid.window(int(window.col_off), int(window.row_off), int(window.width), int(window.height)))
-    return pixels, area
 
 
 def _kinds(area: NDArray[np.float64]) -> NDArray[np.uint8]:

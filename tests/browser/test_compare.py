@@ -114,7 +114,8 @@ def test_two_sides_are_looked_at_by_divider_together_and_in_turns(page: Page, co
     page.get_by_role("button", name="Stop switching").click()
 
     page.get_by_role("radio", name="Changes").click()
-    wait_until_shown(page, ".changes.123.all/")
+    wait_until_shown(page, "~after.123.all/")  # the labels left, the map after right
+    assert shown(page, "/changes.labels.mine~")
     page.get_by_role("button", name="Became another").click()
-    page.wait_for_function("![...document.querySelectorAll('.tt-map img')].some(tile => tile.src.includes('.changes.123.'))")
+    page.wait_for_function("![...document.querySelectorAll('.tt-map img')].some(tile => tile.src.includes('~after.123.'))")
     assert page.locator("[data-testid=stException]").count() == 0

@@ -6,11 +6,16 @@ from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
 from imagery.grid import Grid
-from inference.compare import change, compare_rasters, pixel_area_m2, row_areas_m2
+from inference.compare import change, compare_rasters, row_areas_m2
 from tests.inference.makers import PAVED, UNPAVED, write_raster
 
 BEFORE = np.array([[0, 0, 1, 1, 1, 255, 2]], np.uint8)
 AFTER = np.array([[0, 2, 0, 1, 2, 1, 255]], np.uint8)
+
+
+def pixel_area_m2(grid: Grid) -> float:
+    """Of the pixel in the middle of the grid."""
+    return float(row_areas_m2(grid.window(0, (grid.height - 1) // 2, grid.width, 1))[0])
 
 
 def test_change_names_what_became_of_each_pixel():

@@ -322,12 +322,29 @@ def test_what_was_chosen_stays_when_the_page_runs_again(project, compared):
 def test_changes_are_told_by_kind_and_class_with_their_area(project, compared):
     page = open_page(project)
     page.segmented_control(key="preview_results:view").set_value("Changes").run()
-    assert "became another class (1,281 m²)" in html_of(page) and "gained: background before, a class now (0 m²)" in html_of(page)
+    assert "became another class (1,281 m²)" in html_of(page) and "gained: background in Before, a class in After (0 m²)" in html_of(page)
     page.multiselect[0].set_value([2]).run()
     assert "became another class (1,281 m²)" in html_of(page)
     page.button_group(key="preview_results:kinds").set_value([1]).run()
     assert "became another" not in html_of(page)
     assert not page.exception
+
+
+def test_changes_are_those_between_the_two_sides_that_were_chosen(project, compared):
+    [raster, *_] = list_rasters(project)
+    west, south, east, north = outline(raster.info).bounds
+    half = Label(geometry=shapely.geometry.mapping(shapely.box(west, south, (west + east) / 2, north)), class_value=2)
+    open_journal(project.journal_file).append([Operation(operation_id="1", kind="upsert", object_id="one", label=half)])
+    page = open_page(project)
+    page.segmented_control(key="preview_results:view").set_value("Changes").run()
+    assert not any("Picture" in title or "How sure" in title for title in titles(page, "Left"))
+    next(box for box in page.selectbox if box.label == "Right").set_value("labels").run()
+    assert not page.exception
+    said = html_of(page)  # before is paved everywhere, the western half is labelled as unpaved
+    assert "lost: a class in Before, background in Labels (640 m²)" in said and "became another class (641 m²)" in said, said
+    table = next(frame.value for frame in page.dataframe if "Labels" in frame.value)
+    assert table["Class"].tolist() == ["Paved road", "Unpaved road"] and table["Labels"].tolist() == ["0 m²", "641 m²"]
+    assert "what is not drawn counts as background" in words(page)
 
 
 def test_a_comparison_is_there_without_its_picture(project, compared):

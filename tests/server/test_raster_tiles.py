@@ -229,7 +229,9 @@ def test_changes_are_shown_by_kind_and_class(project, settings, client, tmp_path
         )
     x, y = tile_at(raster, 17)
     token = issue_token(settings.data_folder, project.id, 60)
-    picture = pixels(client.get(f"/tiles/{token}/prediction.job.{raster.id}.{asked}/17/{x}/{y}").content)
+    sides = f"job~{raster.id}~before.job~{raster.id}~after"
+    layer = f"prediction.job.{raster.id}.change" if asked == "change" else asked.replace("changes.", f"changes.{sides}.")
+    picture = pixels(client.get(f"/tiles/{token}/{layer}/17/{x}/{y}").content)
     assert {tuple(p[:3]) for p in picture[picture[..., 3] > 0]} == {CHANGE_COLOURS[value] for value in shown}
 
 

@@ -13,15 +13,15 @@ from imagery.library import Raster, list_rasters, raster_source
 from imagery.raster import describe
 from imagery.read import open_raster
 from imagery.stretch import identity_stretch
-from inference.compare import CHANGE_COLOURS, FLIPPED, GAINED, LOST
-from inference.report import REPORT_FILE, Report, area_text, read_report
+from inference.report import REPORT_FILE, Report, read_report
 from inference.settings import read_settings
 from ui import maps
 from ui.canvas import view_map
+from ui.comparison.changes import add_changes, changes_choice, changes_told
 from ui.comparison.choices import KEY
 from ui.comparison.places import gone_to
 from ui.comparison.shape_layer import add_shown_shapes
-from ui.comparison.sides import OPACITY, Side, add_result, add_side, shown_classes, side_choice
+from ui.comparison.sides import Side, add_side, shown_classes, side_choice
 from ui.frame import tile_token
 from ui.label_next import add_square
 from ui.problems import explained, plain
@@ -34,7 +34,6 @@ ALL_AT_ONCE = 6
 """With more rasters than this the map shows one at a time."""
 EVERYWHERE = ""
 """Instead of a raster's id: all of them. Not None, which a box shows as nothing chosen."""
-CHANGE_TITLES = {GAINED: "Gained", LOST: "Lost", FLIPPED: "Became another"}
 SWIPE, TOGETHER, FLICKER, CHANGES = "Swipe", "Side by side", "Flicker", "Changes"
 HINTS = {
     SWIPE: "Drag the divider, or choose it with the Tab key and move it with the arrow keys.",
@@ -64,7 +63,7 @@ def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -
         st.caption(f":material/image_not_supported: Not there any more: {plain(', '.join(gone[:3]))}. The maps made from it stay.")
     go = gone_to(job)
     if look == CHANGES:
-        changes_map(project, job, visible, go)
+        changes_map(project, rasters, job, visible, go)
         return
     left, right = side_choice(project, job, visible, rasters)
     two_sides(project, rasters, job, visible, look, (left, right), go)
@@ -131,61 +130,15 @@ def two_sides(
     view_map(m, key=key, height=MAP_HEIGHT_PX, go=_wish(go))
 
 
-def changes_map(project: Project, job: Path, visible: Sequence[Raster], go: Mapping[str, Any] | None) -> None:
-    """What was gained, lost and became another class, by kind and class, with its area."""
-    report = _report(job)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        kinds = st.pills(
-            "Changes",
-            list(CHANGE_TITLES),
-            selection_mode="multi",
-            default=list(CHANGE_TITLES),
-            format_func=CHANGE_TITLES.__getitem__,
-            key=f"{KEY}:kinds",
-            label_visibility="collapsed",
-        )
-        values = _class_filter(report) if report else []
+def changes_map(project: Project, rasters: Sequence[Raster], job: Path, visible: Sequence[Raster], go: Mapping[str, Any] | None) -> None:
+    """What was gained, lost and became another class between two sides, by kind and class, with its area."""
+    chosen = side_choice(project, job, visible, rasters, classes_only=True)
+    changes = changes_choice(project, job, visible, chosen)
     m = _map_of(project, visible, go)
     add_shown_shapes(m, job)
-    what = f"changes.{''.join(map(str, sorted(kinds)))}.{'_'.join(map(str, sorted(values))) or 'all'}" if kinds else ""
-    for raster in visible:
-        if what:
-            add_result(m, tile_token(project), job, raster, what, f"Changes: {raster.name}", OPACITY)
+    add_changes(m, project, changes, visible)
     view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX, go=_wish(go))
-    areas = changed_areas(report, [raster.id for raster in visible], values) if report else {}
-    meanings = {
-        GAINED: "gained: background before, a class now",
-        LOST: "lost: a class before, background now",
-        FLIPPED: "became another class",
-    }
-    legend(
-        [
-            (meanings[kind] + (f" ({area_text(areas[kind])})" if kind in areas else ""), "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind]))
-            for kind in kinds
-        ]
-    )
-
-
-def changed_areas(report: Report, raster_ids: Sequence[str], values: Sequence[int]) -> dict[int, float]:
-    """Square metres of each kind of change on these rasters, of pixels that had or have one of these classes (none given: any)."""
-    wanted = [i for i, c in enumerate(report.classes, 1) if not values or c.value in values]
-    tables = [raster.table for raster in report.rasters if raster.id in raster_ids]
-    return {kind: sum(table.changed_m2(kind, wanted) for table in tables) for kind in CHANGE_TITLES}
-
-
-def _class_filter(report: Report) -> list[int]:
-    """Class values whose changes are shown; none: all."""
-    names = {c.value: c.name for c in report.classes}
-    return list(
-        st.multiselect(
-            "Classes",
-            list(names),
-            format_func=names.__getitem__,
-            placeholder="All classes",
-            key=f"{KEY}:classes:{hash(tuple(names.items()))}",
-            label_visibility="collapsed",
-        )
-    )
+    changes_told(project, changes, visible, _report(job))
 
 
 def look_choice() -> str:

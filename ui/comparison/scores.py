@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from inference.report import Report, ScoreReport, area_text
+from inference.report import Report, ScoreReport, Table, area_text
 from inference.verdict import chances, findings
 from tiles.apart import is_marked
 from tiles.certainty import LEAST_BLOCKS
@@ -115,20 +116,7 @@ def areas_tab(report: Report) -> None:
     )
     picked = st.selectbox("Picture", list(names), label_visibility="collapsed", key=f"{KEY}:areas") if len(names) > 1 else next(iter(names))
     table = names[picked]
-    before, after = table.before_m2(), table.after_m2()
-    gained, lost, flipped = table.gained_m2(), table.lost_m2(), table.flipped_m2()
-    rows = [
-        {
-            "Class": c.name,
-            "Before": area_text(before[i]),
-            "After": area_text(after[i]),
-            "Gained": area_text(gained[i]),
-            "Lost": area_text(lost[i]),
-            "Became another": area_text(flipped[i]),
-        }
-        for i, c in enumerate(report.classes, 1)
-    ]
-    st.dataframe(rows, hide_index=True)
+    st.dataframe(area_rows([c.name for c in report.classes], table), hide_index=True)
     st.caption(
         "Ground area, measured on the ellipsoid. **Gained**: was background before. **Lost**: is background now. **Became another**: had this class before, has another one now."
     )
@@ -143,6 +131,23 @@ def areas_tab(report: Report) -> None:
             ],
             hide_index=True,
         )
+
+
+def area_rows(names: Sequence[str], table: Table, sides: tuple[str, str] = ("Before", "After")) -> list[dict[str, str]]:
+    """One line for each class of a change table: how much there is on both sides, and what became of it."""
+    left, right = table.before_m2(), table.after_m2()
+    gained, lost, flipped = table.gained_m2(), table.lost_m2(), table.flipped_m2()
+    return [
+        {
+            "Class": name,
+            sides[0]: area_text(left[i]),
+            sides[1]: area_text(right[i]),
+            "Gained": area_text(gained[i]),
+            "Lost": area_text(lost[i]),
+            "Became another": area_text(flipped[i]),
+        }
+        for i, name in enumerate(names, 1)
+    ]
 
 
 def true_area(report: Report, scores: ScoreReport) -> None:

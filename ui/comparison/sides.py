@@ -15,6 +15,8 @@ from errors import TerratuneError
 from imagery.library import Raster
 from inference.report import read_report
 from labeling.journal import open_journal
+from server.changes import LABELS as SERVER_LABELS
+from server.changes import map_side
 from ui import maps
 from ui.comparison.choices import KEY, comparison_label, comparisons
 from ui.frame import tile_token
@@ -26,7 +28,7 @@ OPACITY = 0.75
 PICTURE, BEFORE, AFTER, LABELS = "picture", "before", "after", "labels"
 LEAST_SHARED = 0.1
 """Of a picture's ground: neighbours that only touch it are no other picture of the place."""
-_EARLIER, _DATE = "earlier:", "date:"
+_EARLIER, _DATE, _MAP = "earlier:", "date:", "map:"
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,43 @@ def sides(project: Project, job: Path, visible: Sequence[Raster], rasters: Seque
         if other != job and any((other / raster.id / "after.tif").exists() for raster in visible)
     }
     found += [Side(_EARLIER + name, f"Earlier: {label}", "Earlier") for name, label in distinct(earlier).items()]
-    other_dates = {other.id: other.name for other in _over(visible, rasters)}
+    others = _over(visible, rasters)
+    dated = {
+        map_side(made.name, other.id, AFTER): f"{other.name}, after: {comparison_label(made)}"
+        for made in comparisons(project)
+        for other in others
+        if (made / other.id / "after.tif").exists()
+    }
+    names = {other.id: other.name for other in others}
+    found += [Side(_MAP + name, f"Map of {label}", f"Map of {names[name.split('~')[1]]}") for name, label in distinct(dated).items()]
+    other_dates = {other.id: other.name for other in others}
     found += [Side(_DATE + other, f"Other picture: {name}", name) for other, name in distinct(other_dates).items()]
     return {side.key: side for side in found}
 
 
-def side_choice(project: Project, job: Path, visible: Sequence[Raster], rasters: Sequence[Raster]) -> tuple[Side, Side]:
+def says_classes(side: Side) -> bool:
+    """Whether it tells what the ground is: a class map, or the labels."""
+    return side.key in (BEFORE, AFTER, LABELS) or side.key.startswith((_EARLIER, _MAP))
+
+
+def class_side(side: Side, job: Path, raster: Raster) -> str:
+    """What the server calls a side that says classes, over a picture (`server.changes`)."""
+    if side.key == LABELS:
+        return SERVER_LABELS
+    if side.key.startswith(_MAP):
+        return side.key.removeprefix(_MAP)
+    if side.key.startswith(_EARLIER):
+        return map_side(side.key.removeprefix(_EARLIER), raster.id, AFTER)
+    return map_side(job.name, raster.id, side.key)
+
+
+def side_choice(
+    project: Project, job: Path, visible: Sequence[Raster], rasters: Sequence[Raster], *, classes_only: bool = False
+) -> tuple[Side, Side]:
     """Two boxes: what lies left, and what lies right."""
     options = sides(project, job, visible, rasters)
+    if classes_only:
+        options = {key: side for key, side in options.items() if says_classes(side)}
     chosen = []
     with st.container(horizontal=True, gap="small"):
         for place, usual in (("Left", BEFORE), ("Right", AFTER)):
@@ -78,7 +109,8 @@ def side_choice(project: Project, job: Path, visible: Sequence[Raster], rasters:
                 key=f"{KEY}:{place}:{hash(tuple(options.values()))}",
                 label_visibility="collapsed",
             )
-            st.session_state[f"{KEY}:side:{place}"] = picked
+            if picked != current:
+                st.session_state[f"{KEY}:side:{place}"] = picked
             chosen.append(options[picked])
     return chosen[0], chosen[1]
 
@@ -93,6 +125,10 @@ def add_side(m: Any, project: Project, job: Path, side: Side, visible: Sequence[
         return [maps.add_tiles(m, maps.tile_url(token, "labels", str(revision)), "Your labels", opacity=OPACITY)]
     if side.key.startswith(_DATE):
         return [add_raster(m, token, raster) for raster in rasters if raster.id == side.key.removeprefix(_DATE)]
+    if side.key.startswith(_MAP):
+        made, raster_id, what = side.key.removeprefix(_MAP).split("~")
+        source, visible = job.with_name(made), [raster for raster in rasters if raster.id == raster_id]
+        return [add_result(m, token, source, raster, what, f"{side.short}: {raster.name}", OPACITY) for raster in visible]
     source, what = (job.with_name(side.key.removeprefix(_EARLIER)), AFTER) if side.key.startswith(_EARLIER) else (job, side.key)
     layers = [add_result(m, token, source, raster, what, f"{side.short}: {raster.name}", OPACITY) for raster in visible]
     return [layer for layer in layers if layer is not None]
@@ -106,11 +142,11 @@ def add_result(m: Any, token: str, job: Path, raster: Raster, what: str, name: s
         token: Of the project.
         job: The comparison.
         raster: Which raster.
-        what: As in the tile route: `before`, `after_confidence`, `changes.12.all` ...
+        what: As in the tile route: `before`, `after_confidence` ...
         name: In the list of layers.
         opacity: 0..1.
     """
-    path = job / raster.id / f"{'change' if what.startswith('changes') else what}.tif"
+    path = job / raster.id / f"{what}.tif"
     if not path.exists():
         return None
     url = maps.tile_url(token, f"prediction.{job.name}.{raster.id}.{what}", str(path.stat().st_mtime_ns))
@@ -124,8 +160,9 @@ def shown_classes(job: Path, chosen: Sequence[Side], project: Project) -> list[t
         if side.key == LABELS:
             there = open_journal(project.journal_file).counts()
             found |= dict.fromkeys((c.name, c.colour) for c in project.classes().classes if c.value in there)
-        elif side.key in (BEFORE, AFTER) or side.key.startswith(_EARLIER):
-            source = job.with_name(side.key.removeprefix(_EARLIER)) if side.key.startswith(_EARLIER) else job
+        elif says_classes(side):
+            name = side.key.removeprefix(_EARLIER).removeprefix(_MAP).split("~")[0]
+            source = job if side.key in (BEFORE, AFTER) else job.with_name(name)
             try:
                 found |= dict.fromkeys((c.name, c.colour) for c in read_report(source).classes)
             except TerratuneError:
