@@ -92,8 +92,9 @@ class PixelLearner(Learner):
         return -(-len(self.train) // (batch_size - reminders))
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Batch]:
-        plain = training_batches(self.train, self.replay, batch_size, self.settings.replay_share, random)
-        return varied(plain, self.settings, random, 2 if isinstance(self.network, ChangeNetwork) else 1)
+        own = self.share.own(random)
+        plain = training_batches(self.train, self.replay, batch_size, self.settings.replay_share, random, self.share)
+        return varied(plain, self.settings, own, 2 if isinstance(self.network, ChangeNetwork) else 1)
 
     def batch_loss(self, batch: Batch, part: slice) -> torch.Tensor:
         if isinstance(self.network, RoadNetwork):

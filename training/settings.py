@@ -191,10 +191,10 @@ class TrainingSettings(BaseModel):
     batch_size: int | None = Field(
         default=4,
         ge=1,
-        le=64,
+        le=1024,
         title="Tiles per step",
         description="Smaller: more, noisier steps. Larger needs more memory; where it runs out, a step is taken in pieces. Empty ('auto' in the "
-        "command): as many as fit, up to 16, with at least 8 steps in an epoch.",
+        "command): as many as fit, up to 16 for each graphics card, with at least 8 steps in an epoch.",
         json_schema_extra=_shown(LEARNING, typed=True, empty="as many as fit"),
     )
     loss: LossName = Field(
@@ -261,6 +261,15 @@ class TrainingSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", title="Computer", description="'auto' uses a graphics card when there is one."
     )
+    devices: int | None = Field(
+        default=1,
+        ge=1,
+        le=64,
+        title="Graphics cards",
+        description="How many learn at once, each from its share of every step's tiles. Empty ('auto' in the command): all of this computer. Without "
+        "graphics cards it is the number of processes. Several computers: start the run with torchrun (docs/scaling.md), which then decides.",
+        json_schema_extra=_shown(LEARNING, typed=True, empty="all there are"),
+    )
     publish_to: str | None = Field(
         default=None, title="Save the model as", description="Folder that the finished model is copied to, besides the run folder."
     )
@@ -271,7 +280,7 @@ class TrainingSettings(BaseModel):
         """Runs from before there were three ways say true or false."""
         return {True: "default", False: "none"}.get(value, value) if isinstance(value, bool) else value
 
-    @field_validator("learning_rate", "batch_size", mode="before")
+    @field_validator("learning_rate", "batch_size", "devices", mode="before")
     @classmethod
     def _left_open(cls, value: Any) -> Any:
         return None if value == AUTO else value
