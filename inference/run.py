@@ -11,9 +11,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,8 +27,10 @@ from inference.differences import find_differences
 from inference.held_out import MapPair, held_out_tiles, on_held_out_places, on_truth_rasters
 from inference.legend import joint_classes, outputs_as
 from inference.picture import make_picture
-from inference.predict import predict_raster, ranges_of
+from inference.predict import make_map, ranges_of
+from inference.probe import choose
 from inference.report import REPORT_FILE, ModelUsed, Problem, RasterReport, Report, ScoreReport, Table
+from inference.request import MapRequest
 from inference.reuse import map_key, note_key, take_over
 from inference.settings import PredictionSettings, RasterToPredict, read_settings, source_of
 from inference.suggest import square_side, suggest
@@ -234,34 +236,55 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         job.clock.finished(pixels, before=True)
         return
     name = "new" if side == "after" else "old"
-    source, classes = source_of(job.folder, raster), outputs_as(job.cards[side], job.classes)
-    asked = job.settings
-    how: dict[str, Any] = {
-        "find_more": asked.find_more if side == "after" else {},
-        "band_names": raster.band_names,
-        **asked.model_dump(include={"thresholds", "predict_background", "test_time_augmentation", "merge_policy"}),
-    }
-    area = None if asked.area is None else place_of(job.folder, asked.area)
-    key = map_key(job.card(side, raster.id), source, classes, **how, area=content_of(area), probabilities=asked.probabilities)
+
+    def tell(stage: str, share: float) -> None:
+        job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share)
+
+    asked = _request(job, raster, side)
+    way = choose(
+        job.settings.precision,
+        asked,
+        job.card(side, raster.id),
+        lambda: job.bundle(side, raster.id),
+        out,
+        sum(job.pixels.values()),
+        lambda share: tell("Finding the quickest way to calculate", 0.0),
+    )
+    request = replace(asked, arithmetic=way.arithmetic)
+    names = {"band_names": request.band_names, "area": content_of(request.area), "probabilities": job.settings.probabilities}
+    key = map_key(job.card(side, raster.id), request.source, request.classes, **request.choices, **names)
     if take_over(folder, side, key):
         job.clock.finished(pixels, before=True)
         job.reporter.event(kind="map", raster=raster.id, side=side)
         return
-    predict_raster(
+    typer.echo(f"{raster.name}, {name} model. {way.reason}")
+    make_map(
         job.bundle(side, raster.id),
-        source,
+        request,
         out,
         folder / f"{side}_confidence.tif",
-        folder / f"{side}_probabilities.tif" if asked.probabilities else None,
-        device=asked.device,
-        classes=classes,
-        area=area,
-        **how,
-        progress=lambda stage, share: job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share),
+        folder / f"{side}_probabilities.tif" if job.settings.probabilities else None,
+        progress=tell,
     )
     note_key(folder, side, key)
     job.clock.finished(pixels)
     job.reporter.event(kind="map", raster=raster.id, side=side)
+
+
+def _request(job: _Job, raster: RasterToPredict, side: str) -> MapRequest:
+    asked = job.settings
+    return MapRequest(
+        source=source_of(job.folder, raster),
+        classes=outputs_as(job.cards[side], job.classes),
+        band_names=raster.band_names,
+        find_more=asked.find_more if side == "after" else {},
+        thresholds=asked.thresholds,
+        predict_background=asked.predict_background,
+        test_time_augmentation=asked.test_time_augmentation,
+        merge_policy=asked.merge_policy,
+        area=None if asked.area is None else place_of(job.folder, asked.area),
+        device=asked.device,
+    )
 
 
 def _failed(job: _Job, raster: RasterToPredict, error: TerratuneError) -> None:

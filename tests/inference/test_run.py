@@ -193,8 +193,8 @@ def test_a_map_that_another_comparison_made_is_taken_over(tmp_path, models, monk
     first = make_job(tmp_path, models)
     assert run_job(first, compare_models) == 0
     made = []
-    real = inference.run.predict_raster
-    monkeypatch.setattr(inference.run, "predict_raster", lambda bundle, source, out, *rest, **more: (made.append(out.name), real(bundle, source, out, *rest, **more)))
+    real = inference.run.make_map
+    monkeypatch.setattr(inference.run, "make_map", lambda bundle, request, out, *rest, **more: (made.append(out.name), real(bundle, request, out, *rest, **more)))
 
     def again(name, **changes):
         made.clear()
