@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import rasterio
 import typer
@@ -30,6 +30,7 @@ from imagery.read import display_name, open_raster
 from imagery.stretch import compute_stretch
 from imagery.write import to_cog
 from inference.classify import Arithmetic
+from inference.cluster.open import open_cluster
 from inference.legend import class_colours, class_names, write_legend
 from inference.pieces import Pieces, unfinished
 from inference.probe import choose
@@ -42,10 +43,14 @@ from models.catalogue import find_model
 from models.values import Range
 from workspace.classes import ClassDef
 from workspace.files import replaced_on_success
+from workspace.settings import settings_from_environment
 from workspace.version import VERSION
 
 SHARE_OF_CLASSIFYING = 0.95
 Progress = Callable[[str, float], None]
+
+if TYPE_CHECKING:
+    from inference.cluster.client import Cluster
 
 
 def predict_raster(
@@ -68,6 +73,7 @@ def predict_raster(
     merge_policy: MergePolicy = "mean",
     area: Path | None = None,
     arithmetic: Arithmetic = "float32",
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Classify a raster and write cloud-optimised GeoTIFFs on its own grid, with legends beside them.
@@ -94,6 +100,7 @@ def predict_raster(
         merge_policy: What counts of the eight: their mean, or the highest or lowest probability of each class.
         area: Vector file; nothing outside its polygons is looked at, and the result is 255 there.
         arithmetic: Which numbers the network calculates with; `inference.probe` finds the quickest that will do.
+        cluster: Workers that make it, from `inference.cluster.open`; None: this process.
         progress: Told what is being done and the share done, 0..1, several times a second; may raise to stop.
 
     Raises:
@@ -118,7 +125,7 @@ def predict_raster(
         device=device,
         arithmetic=arithmetic,
     )
-    make_map(bundle, request, out_classes, out_confidence, out_probabilities, progress=progress)
+    make_map(bundle, request, out_classes, out_confidence, out_probabilities, cluster=cluster, progress=progress)
 
 
 def make_map(
@@ -128,6 +135,7 @@ def make_map(
     out_confidence: Path | None = None,
     out_probabilities: Path | None = None,
     *,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
 ) -> None:
     """`predict_raster` for a request, whose layers are those that have a file here."""
@@ -138,11 +146,14 @@ def make_map(
     tell("Reading the picture", 0.0)
     names, colours = class_names(request.classes), class_colours(request.classes)
     with ExitStack() as stack:
-        scan = open_scan(stack, bundle, request)
+        scan = (open_scan if cluster is None else cluster.open_scan)(stack, bundle, request)
         temporary = {layer: stack.enter_context(replaced_on_success(path)) for layer, path in results.items()}
         folder = stack.enter_context(unfinished(out_classes, key_of(bundle, request, scan), request.arithmetic))
         pieces = Pieces(folder, scan.grid, [len(scan.rule.values) if layer == "probabilities" else 1 for layer in scan.layers])
-        run_scan(scan, pieces, lambda share: tell("Classifying", SHARE_OF_CLASSIFYING * share))
+        if cluster is None:
+            run_scan(scan, pieces, lambda share: tell("Classifying", SHARE_OF_CLASSIFYING * share))
+        else:
+            cluster.run_scan(bundle, request, scan, pieces, lambda share: tell(cluster.stage, SHARE_OF_CLASSIFYING * share))
         tags = _tags(bundle.card, request, chosen(bundle, request, scan))
         for index, (layer, path) in enumerate(temporary.items()):
             virtual = pieces.together(index)
@@ -269,6 +280,7 @@ def main(
     ] = False,
     merge_policy: Annotated[str, typer.Option(help=PredictionSettings.model_fields["merge_policy"].description)] = "mean",
     precision: Annotated[str, typer.Option(help=PredictionSettings.model_fields["precision"].description)] = "auto",
+    workers: Annotated[int, typer.Option(min=0, max=256, help=PredictionSettings.model_fields["workers"].description)] = 0,
 ) -> None:
     """Classify a raster with a trained model; the result is a GeoTIFF on the raster's own grid.
 
@@ -310,10 +322,13 @@ def main(
             area=area,
             device=cast(Device, device),
         )
-        way = choose(cast(Precision, precision), request, bundle.card, lambda: bundle, out, info.width * info.height)
-        typer.echo(way.reason, err=True)
-        request = replace(request, arithmetic=way.arithmetic)
-        make_map(bundle, request, out, confidence, probabilities, progress=_shown_on_terminal())
+        shown = _shown_on_terminal()
+        with open_cluster(workers, settings_from_environment().scheduler_address, lambda stage: shown(stage, 0.0)) as cluster:
+            find = choose if cluster is None else cluster.choose
+            way = find(cast(Precision, precision), request, bundle.card, lambda: bundle, out, info.width * info.height)
+            typer.echo(way.reason, err=True)
+            request = replace(request, arithmetic=way.arithmetic)
+            make_map(bundle, request, out, confidence, probabilities, cluster=cluster, progress=shown)
     except TerratuneError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

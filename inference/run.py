@@ -9,19 +9,22 @@ import datetime as dt
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from errors import DiskFullError, ImageryError, InputMismatchError, NoOverlapError, TerratuneError
+from errors import DiskFullError, ImageryError, InputMismatchError, JobCancelled, NoOverlapError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
 from inference.area import content_of
 from inference.base_input import look_at
+from inference.cluster.open import open_cluster
 from inference.compare import compare_rasters
 from inference.differences import find_differences
 from inference.held_out import MapPair, held_out_tiles, on_held_out_places, on_truth_rasters
@@ -41,11 +44,17 @@ from workspace.classes import ClassDef
 from workspace.files import size_in_words, write_text
 from workspace.jobs import JobReporter, run_job
 from workspace.places import place_of
+from workspace.settings import settings_from_environment
+
+if TYPE_CHECKING:
+    from inference.cluster.client import Cluster
 
 SIDES = ("after", "before")
 """The new map first: it is the one waited for."""
 SHARE_OF_COMPARING = 0.02
 SECONDS_BETWEEN_REPORTS = 0.4
+RASTERS_AT_ONCE = 8
+"""With a cluster: small ones give it too little to do one by one."""
 PICTURES_AT_ONCE = 3
 """Animated pictures are made without being asked for when there are at most this many rasters."""
 BYTES_PER_PIXEL = 3
@@ -54,7 +63,7 @@ BYTES_PER_PIXEL = 3
 
 @dataclass
 class _Clock:
-    """Overall progress in pixels classified, and the time left from the speed of this run."""
+    """Overall progress in pixels classified, and the time left from the speed of this run. Rasters may be made in several threads."""
 
     reporter: JobReporter
     total: float
@@ -64,22 +73,33 @@ class _Clock:
     """Of `done`, what was finished before this run began."""
     started: float = field(default_factory=time.monotonic)
     told: float = 0.0
+    halted: bool = False
+    """Another thread has failed: all are to stop."""
+    _under_way: dict[int, float] = field(default_factory=dict)
+    """Done of what each thread is working on."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tell(self, stage: str, of: float, share: float) -> None:
         """`share` of a piece of `of` pixels is done. Raises JobCancelled when the user asked to stop."""
         self.reporter.stop_if_cancelled()
-        now = time.monotonic()
-        if now - self.told < SECONDS_BETWEEN_REPORTS:
-            return
-        self.told = now
-        reached = self.done + of * share
-        worked = reached - self.found
-        left = (now - self.started) * (self.total - reached) / worked if worked > 0 and now - self.started > 2 else None
-        self.reporter.progress(stage, reached / self.total, left)
+        if self.halted:
+            raise JobCancelled("Stopped, as another raster failed.")
+        with self._lock:
+            self._under_way[threading.get_ident()] = of * share
+            now = time.monotonic()
+            if now - self.told < SECONDS_BETWEEN_REPORTS:
+                return
+            self.told = now
+            reached = self.done + sum(self._under_way.values())
+            worked = reached - self.found
+            left = (now - self.started) * (self.total - reached) / worked if worked > 0 and now - self.started > 2 else None
+            self.reporter.progress(stage, reached / self.total, left)
 
     def finished(self, of: float, *, before: bool = False) -> None:
-        self.done += of
-        self.found += of if before else 0.0
+        with self._lock:
+            self._under_way.pop(threading.get_ident(), None)
+            self.done += of
+            self.found += of if before else 0.0
 
 
 @dataclass
@@ -100,16 +120,21 @@ class _Job:
     """Per raster id: pixels of the side of a square that is suggested for labelling, as large on the ground as the new model's tiles."""
     fitted: set[str] = field(default_factory=set)
     """Ids of rasters that the model before can only read when fitted to the new model's input."""
+    cluster: Cluster | None = None
+    """Workers that make the maps; None: this process."""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """For what rasters that are made side by side share."""
     _bundles: dict[str, ModelBundle] = field(default_factory=dict)
 
     def bundle(self, side: str, raster_id: str) -> ModelBundle:
         """Loaded when first needed: a rerun that finds everything finished needs none."""
         fitted = self._fits(side, raster_id)
         key = f"{side} fitted" if fitted else side
-        if key not in self._bundles:
-            bundle = load_bundle(_model_folder(self.folder, self.settings, side))
-            self._bundles[key] = fitted_to(bundle, self.cards["after"]) if fitted else bundle
-        return self._bundles[key]
+        with self.lock:
+            if key not in self._bundles:
+                bundle = load_bundle(_model_folder(self.folder, self.settings, side))
+                self._bundles[key] = fitted_to(bundle, self.cards["after"]) if fitted else bundle
+            return self._bundles[key]
 
     def card(self, side: str, raster_id: str) -> ModelCard:
         """Of `bundle`, without loading it."""
@@ -123,10 +148,7 @@ class _Job:
 def compare_models(reporter: JobReporter) -> None:
     """The whole job: maps of both models, changes, scores, report. Errors end up in the job's status."""
     job = _prepared(reporter)
-    rasters: list[RasterReport] = []
-    for raster in job.settings.rasters:
-        if raster.id in job.pixels:
-            rasters += _one_raster(job, raster)
+    rasters = _all_rasters(job)
     if not rasters:
         first = job.problems[0]
         raise ImageryError(f"None of the rasters could be predicted. {first.raster}: {first.fact}", first.remedy)
@@ -201,15 +223,35 @@ def _refuse_small_disk(job: _Job) -> None:
         )
 
 
+def _all_rasters(job: _Job) -> list[RasterReport]:
+    """One after the other; with a cluster some side by side."""
+    usable = [raster for raster in job.settings.rasters if raster.id in job.pixels]
+    made = all((job.folder / raster.id / f"{side}.tif").exists() for raster in usable for side in SIDES)
+    workers, scheduler = (0, "") if made else (job.settings.workers, settings_from_environment().scheduler_address)
+    with open_cluster(workers, scheduler, lambda stage: job.reporter.progress(stage, 0.0)) as cluster:
+        if cluster is None:
+            return [report for raster in usable for report in _one_raster(job, raster)]
+        job.cluster, cluster.side_by_side = cluster, min(RASTERS_AT_ONCE, len(usable))
+        with ThreadPoolExecutor(cluster.side_by_side, thread_name_prefix="raster") as pool:
+            futures = [pool.submit(_one_raster, job, raster) for raster in usable]
+            ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for error in filter(None, (future.exception() for future in ended)):
+                job.clock.halted = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise error
+            return [report for future in futures for report in future.result()]
+
+
 def _one_raster(job: _Job, raster: RasterToPredict) -> list[RasterReport]:
     """Both maps and their change for one raster; an empty list when it turns out to be unusable (noted in the report)."""
     folder = job.folder / raster.id
     folder.mkdir(exist_ok=True)
     pixels = job.pixels[raster.id]
-    began, done_before = time.monotonic(), job.clock.done
+    began, left = time.monotonic(), pixels * (len(SIDES) + SHARE_OF_COMPARING)
     try:
         for side in SIDES:
             _one_map(job, raster, side, folder)
+            left -= pixels
         comparison = compare_rasters(
             folder / "before.tif",
             folder / "after.tif",
@@ -219,10 +261,9 @@ def _one_raster(job: _Job, raster: RasterToPredict) -> list[RasterReport]:
         )
     except (ImageryError, InputMismatchError, NoOverlapError) as error:
         _failed(job, raster, error)
-        job.clock.done = done_before
-        job.clock.finished(pixels * (len(SIDES) + SHARE_OF_COMPARING))
+        job.clock.finished(left)
         return []
-    job.clock.finished(pixels * SHARE_OF_COMPARING)
+    job.clock.finished(left)
     seconds = time.monotonic() - began
     job.reporter.event(kind="raster", raster=raster.id, seconds=round(seconds, 2))
     return [RasterReport(id=raster.id, name=raster.name, seconds=seconds, table=Table.of(comparison))]
@@ -241,15 +282,16 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         job.clock.tell(f"{stage} with the {name} model: {raster.name}", pixels, share)
 
     asked = _request(job, raster, side)
-    way = choose(
-        job.settings.precision,
-        asked,
-        job.card(side, raster.id),
-        lambda: job.bundle(side, raster.id),
-        out,
-        sum(job.pixels.values()),
-        lambda share: tell("Finding the quickest way to calculate", 0.0),
-    )
+    with job.lock:  # what is tried out for one raster is known for the others
+        way = (choose if job.cluster is None else job.cluster.choose)(
+            job.settings.precision,
+            asked,
+            job.card(side, raster.id),
+            lambda: job.bundle(side, raster.id),
+            out,
+            sum(job.pixels.values()),
+            lambda share: tell("Finding the quickest way to calculate", 0.0),
+        )
     request = replace(asked, arithmetic=way.arithmetic)
     names = {"band_names": request.band_names, "area": content_of(request.area), "probabilities": job.settings.probabilities}
     key = map_key(job.card(side, raster.id), request.source, request.classes, **request.choices, **names)
@@ -264,6 +306,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         out,
         folder / f"{side}_confidence.tif",
         folder / f"{side}_probabilities.tif" if job.settings.probabilities else None,
+        cluster=job.cluster,
         progress=tell,
     )
     note_key(folder, side, key)

@@ -14,12 +14,12 @@ import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import torch
 from distributed import Client, Future, KilledWorker, LocalCluster
@@ -27,19 +27,20 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 from errors import JobError, TerratuneError
 from imagery.read import is_url
 from inference.cluster.bands import cut
-from inference.cluster.worker import GPU, RELEASE, Facts, PackedModel, Part, facts, given, make_part
-from inference.pieces import Pieces
+from inference.cluster.worker import GPU, RELEASE, Facts, PackedModel, Part, choose_there, facts, given, make_part
+from inference.pieces import Pieces, begun_with
+from inference.probe import Chosen, choose
 from inference.request import MapRequest, open_scan
 from inference.scan import SECONDS_BETWEEN_LOOKS, Scan, bands_left
-from inference.settings import Device
+from inference.settings import Device, Precision
 from models.bundle import ModelBundle, save_bundle
-from models.card import CARD_FILE, WEIGHTS_FILE
+from models.card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from workspace.jobs import REPOSITORY
 
 SECONDS_TO_ANSWER = 20
-MOST_MAPS = 8
-"""Maps that are made side by side: small rasters give a cluster too little to do one by one."""
 Tell = Callable[[str], None]
+T = TypeVar("T")
+R = TypeVar("R")
 GO_ON = "Start it again: what is finished is kept."
 
 
@@ -118,6 +119,8 @@ class Cluster:
                 f"Start those with a graphics card with --resources {GPU}=1, then these alone are asked; or start only one kind.",
             )
         self.has_gpus = kinds == {True}
+        self.side_by_side = 1
+        """Maps that share the workers."""
         self.at_once = sum(each.gpus if self.resources else each.threads for each in self.used)
         """Bands that are made at one time."""
         self._models: dict[int, tuple[ModelBundle, Future]] = {}
@@ -130,13 +133,11 @@ class Cluster:
 
     def open_scan(self, stack: ExitStack, bundle: ModelBundle, request: MapRequest) -> Scan:
         """As `inference.request.open_scan`, for the device of the workers; nothing is classified with it here."""
-        kind = ("cuda" if self.has_gpus else "cpu") if request.device == "auto" else request.device
         scan = open_scan(stack, bundle, dataclasses.replace(request, device="cpu"))
-        return dataclasses.replace(scan, classifier=dataclasses.replace(scan.classifier, device=torch.device(kind)))
+        place = torch.device(self._for_workers(request).device)
+        return dataclasses.replace(scan, classifier=dataclasses.replace(scan.classifier, device=place))
 
-    def run_scan(
-        self, bundle: ModelBundle, request: MapRequest, scan: Scan, pieces: Pieces, tell: Callable[[float], None], maps: int = 1
-    ) -> None:
+    def run_scan(self, bundle: ModelBundle, request: MapRequest, scan: Scan, pieces: Pieces, tell: Callable[[float], None]) -> None:
         """As `inference.scan.run_scan`: everything that is not there yet, into `pieces`.
 
         Args:
@@ -145,35 +146,57 @@ class Cluster:
             scan: From `open_scan`.
             pieces: Of the map.
             tell: Told the share done several times a second; may raise to stop, and then nothing more is worked on.
-            maps: How many maps share the workers.
 
         Raises:
             JobError: a worker failed, workers died again and again, or the cluster is gone.
             ImageryError: a worker cannot read the raster.
         """
-        bands = cut(scan, bands_left(scan, pieces), max(1, self.at_once // maps))
+        bands = cut(scan, bands_left(scan, pieces), max(1, self.at_once // self.side_by_side))
         if not bands:
             return
-        source = request.source if is_url(request.source) else str(Path(request.source).absolute())
-        asked = dataclasses.replace(request, source=source, device=cast(Device, scan.classifier.device.type), area=None)
-        size = None if is_url(source) else Path(source).stat().st_size
+        asked, left = self._for_workers(request), dict(enumerate(bands))
+        size = None if is_url(asked.source) else Path(asked.source).stat().st_size
         parts = [Part(asked, scan.area, band, size, pieces.bands) for band in bands]
-        left = dict(enumerate(bands))
 
         def listen() -> None:
             tell(1 - sum(band.pixels for band in left.values()) / (scan.grid.width * scan.grid.height))
 
-        for index, files in self._results(self._model(bundle), parts, listen):
+        for index, files in self._results(make_part, self._model(bundle), parts, listen):
             pieces.take(files)
             del left[index]
             listen()
 
-    def _results(self, model: Future, parts: list[Part], listen: Callable[[], None]) -> Iterator[tuple[int, dict[str, bytes]]]:
+    def choose(
+        self,
+        precision: Precision,
+        request: MapRequest,
+        card: ModelCard,
+        load: Callable[[], ModelBundle],
+        out: Path,
+        pixels: int,
+        tell: Callable[[float], None] = lambda share: None,
+    ) -> Chosen:
+        """As `inference.probe.choose`; what has to be tried out is tried out on a worker."""
+        if precision == "exact" or begun_with(out):
+            return choose(precision, request, card, load, out, pixels, tell)
+        trial = precision, self._for_workers(request), pixels
+        [(_, chosen)] = self._results(choose_there, self._model(load()), [trial], lambda: tell(0.0))
+        return chosen
+
+    def _for_workers(self, request: MapRequest) -> MapRequest:
+        """With nothing in it that each machine would take for something else; the area's polygons go with each part."""
+        source = request.source if is_url(request.source) else str(Path(request.source).absolute())
+        kind: Device = ("cuda" if self.has_gpus else "cpu") if request.device == "auto" else request.device
+        return dataclasses.replace(request, source=source, device=kind, area=None)
+
+    def _results(
+        self, work: Callable[[PackedModel, T], R], model: Future, parts: Sequence[T], listen: Callable[[], None]
+    ) -> Iterator[tuple[int, R]]:
         """What the workers make of the parts, as it comes in."""
-        name = f"terratune-band-{secrets.token_hex(6)}"
+        name = f"terratune-{secrets.token_hex(6)}"
         ready: queue.SimpleQueue[Future] = queue.SimpleQueue()
         futures = {
-            self.client.submit(make_part, model, part, key=f"{name}-{index}", resources=self.resources, pure=False): index
+            self.client.submit(work, model, part, key=f"{name}-{index}", resources=self.resources, pure=False): index
             for index, part in enumerate(parts)
         }
         try:
@@ -185,8 +208,8 @@ class Cluster:
                     future = ready.get(timeout=SECONDS_BETWEEN_LOOKS)
                 except queue.Empty:
                     continue
-                files = _failures_explained(future.result)
-                yield futures.pop(future), files
+                result = _failures_explained(future.result)
+                yield futures.pop(future), result
                 future.release()
         finally:
             if futures:

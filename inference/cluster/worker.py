@@ -25,9 +25,11 @@ from imagery.read import is_url
 from inference.area import Area
 from inference.classify import Classifier
 from inference.pieces import Pieces
+from inference.probe import Chosen, choose
 from inference.request import MapRequest, classifier_for, open_scan
 from inference.reuse import METHOD
 from inference.scan import Band, run_scan
+from inference.settings import Precision
 from models.bundle import ModelBundle, load_bundle
 from models.card import CARD_FILE, WEIGHTS_FILE
 from workspace.version import VERSION
@@ -101,7 +103,7 @@ def make_part(model: PackedModel, part: Part) -> dict[str, bytes]:
         JobError: it has no graphics card, and is asked to use one.
         JobCancelled: nobody wants the band any more.
     """
-    stop = _stop_when_unwanted()
+    stop = _Stop()
     with TemporaryDirectory(prefix="terratune-") as folder, ExitStack() as stack:
         with _names_the_machine():
             _refuse_another_file(part)
@@ -109,6 +111,14 @@ def make_part(model: PackedModel, part: Part) -> dict[str, bytes]:
             scan = dataclasses.replace(open_scan(stack, bundle, part.request, classifier), area=part.area)
             run_scan(scan, Pieces(Path(folder), scan.grid, part.layers), stop, [part.band])
         return {path.name: path.read_bytes() for path in Path(folder).glob("*.tif")}
+
+
+def choose_there(model: PackedModel, trial: tuple[Precision, MapRequest, int]) -> Chosen:
+    """`inference.probe.choose` on this machine; for precision, map and pixels."""
+    precision, request, pixels = trial
+    with _names_the_machine(), TemporaryDirectory(prefix="terratune-") as folder:
+        bundle = _loaded(model, request)[0]
+        return choose(precision, request, bundle.card, lambda: bundle, Path(folder) / "new.tif", pixels)
 
 
 class _Stop:
@@ -122,10 +132,6 @@ class _Stop:
         task = self.tasks.get(self.key)
         if task is None or task.state == "cancelled":
             raise JobCancelled("Stopped as you asked.")
-
-
-def _stop_when_unwanted() -> _Stop:
-    return _Stop()
 
 
 @contextmanager
