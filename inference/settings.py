@@ -70,7 +70,7 @@ class PredictionSettings(_Strict):
     )
     thresholds: dict[int, Annotated[float, Field(gt=0, le=1)]] = Field(
         default={},
-        title="How likely at least",
+        title="How likely a class must be",
         description="Least probability of a class, by class value, for both models: where no class reaches its own, it is background.",
     )
     predict_background: bool = Field(

@@ -101,7 +101,7 @@ def test_models_of_outlines_are_asked_for_a_shape_models_of_boxes_are_not(projec
     page.button(key="objects:start").click().run()
     [job] = project.objects_folder.iterdir()
     [raster] = list_rasters(project)
-    assert "angle" in gpd.read_file(job / raster.id / "objects.gpkg")
+    assert "angle" in gpd.read_file(job / raster.id / "objects.gpkg", layer="objects")
     again = open_page(project)
     assert "**3 objects**" in words(again)
 

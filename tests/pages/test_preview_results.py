@@ -126,7 +126,7 @@ def test_what_is_found_can_be_made_more_or_surer(project, tmp_path, monkeypatch)
     page.checkbox(key="preview_results:probabilities").check().run()
     page.radio(key="preview_results:merge_policy").set_value("max").run()
     page.checkbox(key="preview_results:predict_background").uncheck().run()
-    [limits] = [box for box in page.multiselect if box.label == "How likely at least"]
+    [limits] = [box for box in page.multiselect if box.label == "How likely a class must be"]
     limits.set_value([2]).run()
     page.slider(key="preview_results:threshold:2:Unpaved road").set_value(70).run()
     press_predict(page, monkeypatch)
@@ -341,7 +341,7 @@ def test_changes_are_those_between_the_two_sides_that_were_chosen(project, compa
     next(box for box in page.selectbox if box.label == "Right").set_value("labels").run()
     assert not page.exception
     said = html_of(page)  # before is paved everywhere, the western half is labelled as unpaved
-    assert "lost: a class in Before, background in Labels (640 m²)" in said and "became another class (641 m²)" in said, said
+    assert "lost: a class in Before, background in Labels (641 m²)" in said and "became another class (641 m²)" in said, said
     table = next(frame.value for frame in page.dataframe if "Labels" in frame.value)
     assert table["Class"].tolist() == ["Paved road", "Unpaved road"] and table["Labels"].tolist() == ["0 m²", "641 m²"]
     assert "what is not drawn counts as background" in words(page)
