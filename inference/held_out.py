@@ -27,7 +27,7 @@ from inference.scores import Counts, confusion, scores_from, translation, values
 from inference.true_area import true_areas
 from inference.truth import IGNORE, open_truth
 from tiles.apart import leaks, scored_on
-from tiles.certainty import class_counts, iou_intervals
+from tiles.certainty import class_counts, intervals
 from tiles.reader import read_tile, tells_unlabelled
 from tiles.tile_set import TileRecord, TileSet
 from workspace.classes import ClassDef
@@ -234,7 +234,7 @@ def _place(place: str, tally: _Tally, classes: Sequence[ClassDef]) -> PlaceRepor
 def _certainty(one: ClassDef, index: int, blocks: Counts) -> ClassCertainty:
     """How sure the IoU of a class is; `blocks` is (blocks, 2, size, size), `index` the place of the class in them."""
     before, after = class_counts(blocks[:, 0], index), class_counts(blocks[:, 1], index)
-    found = iou_intervals(before, after)
+    found = intervals(before, after)
     return ClassCertainty(
         value=one.value,
         blocks=int((after[:, 0] > 0).sum()),

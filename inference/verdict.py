@@ -67,13 +67,14 @@ def chance(class_name: str, blocks: int, gain: tuple[float, float] | None) -> st
     return f"{class_name}: the new model is {better}, by more than chance (IoU {signed(gain[0])} to {signed(gain[1])} in 95 of 100 cases)."
 
 
-def doubt(class_name: str, blocks: int, gain: tuple[float, float] | None) -> str | None:
+def doubt(class_name: str, blocks: int, gain: tuple[float, float] | None, measure: str = "IoU") -> str | None:
     """What chance may have to do with the scores of a class; None where they can be relied on.
 
     Args:
         class_name: As it is to stand in the sentence.
         blocks: Squares of ground, of those measured, that truly hold it.
-        gain: Likely range of what its IoU gained (`tiles.certainty`); None where there was nothing before.
+        gain: Likely range of what its score gained (`tiles.certainty`); None where there was nothing before.
+        measure: What the score is.
     """
     if blocks < LEAST_BLOCKS:
         where = "one square" if blocks == 1 else f"{blocks} squares"
@@ -82,7 +83,7 @@ def doubt(class_name: str, blocks: int, gain: tuple[float, float] | None) -> str
             "too few to tell how much of the difference is chance. Label it in more places."
         )
     if gain is not None and gain[0] <= 0 <= gain[1] and gain[1] - gain[0] >= WIDE:
-        return f"{class_name}: the difference in IoU ({signed(gain[0])} to {signed(gain[1])}) could be chance."
+        return f"{class_name}: the difference in {measure} ({signed(gain[0])} to {signed(gain[1])}) could be chance."
     return None
 
 

@@ -79,6 +79,14 @@ def of_one_image(card: ModelCard) -> ModelCard:
     return card.model_copy(update={"input": card.input.model_copy(update=halves)})
 
 
+_Range = tuple[float, float] | None
+
+
+def _renamed(name: str, old: str) -> Any:
+    """A number that older cards call something else."""
+    return Field(default=None, validation_alias=AliasChoices(name, old))
+
+
 class Score(BaseModel):
     """How well one class was found on one held-out set; a number is None where the set has no such pixel."""
 
@@ -100,9 +108,9 @@ class Score(BaseModel):
     """Average precision where half an overlap (IoU) is enough to have found an object."""
     average_precision: float | None = None
     """The same, the mean over overlaps of 0.5 to 0.95 (COCO)."""
-    iou_range: tuple[float, float] | None = None
-    """Where the IoU lies in 95 of 100 draws of the blocks of ground (`tiles.certainty`); None where too few blocks hold the class."""
-    iou_gain_range: tuple[float, float] | None = None
+    likely_range: _Range = _renamed("likely_range", "iou_range")
+    """Where `measured` lies in 95 of 100 draws of the blocks of ground (`tiles.certainty`); None where too few blocks hold the class."""
+    likely_gain_range: _Range = _renamed("likely_gain_range", "iou_gain_range")
     """The same for how much better it is than the base model's."""
     blocks: int | None = None
     """Squares of ground, about a tile each, that hold the class."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Score
-from tiles.certainty import class_counts, iou_intervals
+from tiles.certainty import Intervals, class_counts, intervals
 from tiles.tile_set import IGNORE_LABEL
 
 
@@ -56,26 +56,37 @@ def with_ranges(
         after: (tiles, n, n) confusion matrices of the model scored.
         before: The same of the base model; None where it knows no class.
     """
-
-    def per_block(matrices: NDArray[np.int64]) -> NDArray[np.int64]:
-        summed = np.zeros((blocks.max() + 1, *matrices.shape[1:]), dtype=np.int64)
-        np.add.at(summed, blocks, matrices)
-        return summed
-
-    mine = per_block(after)
-    base = None if before is None else per_block(before)
+    mine = per_block(after, blocks)
+    base = None if before is None else per_block(before, blocks)
     made = []
     for score in found:
         output = list(names).index(score.class_name) + 1
         counts = class_counts(mine, output)
-        ranges = iou_intervals(counts if base is None else class_counts(base, output), counts)
-        made.append(
-            score.model_copy(
-                update={
-                    "blocks": int((counts[:, 0] > 0).sum()),
-                    "iou_range": ranges and tuple(ranges.after),
-                    "iou_gain_range": tuple(ranges.gain) if ranges and base is not None else None,
-                }
-            )
-        )
+        ranges = intervals(counts if base is None else class_counts(base, output), counts)
+        made.append(ranged(score, int((counts[:, 0] > 0).sum()), ranges, gained=base is not None))
     return tuple(made)
+
+
+def per_block(counts: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(blocks, ...) sums of (tiles, ...) counts; `blocks`: (tiles,) number of the square of ground each tile lies in."""
+    summed = np.zeros((blocks.max() + 1, *counts.shape[1:]), dtype=np.int64)
+    np.add.at(summed, blocks, counts)
+    return summed
+
+
+def ranged(score: Score, blocks: int, ranges: Intervals | None, *, gained: bool) -> Score:
+    """The score with its likely ranges.
+
+    Args:
+        score: Of one class.
+        blocks: Squares of ground that truly hold it.
+        ranges: None where these are too few.
+        gained: Is there a base model's score to compare with?
+    """
+    return score.model_copy(
+        update={
+            "blocks": blocks,
+            "likely_range": ranges and tuple(ranges.after),
+            "likely_gain_range": tuple(ranges.gain) if ranges and gained else None,
+        }
+    )

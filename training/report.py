@@ -19,7 +19,7 @@ from PIL import Image
 from pyproj import Transformer
 
 from models.bundle import load_bundle
-from models.card import read_card
+from models.card import Score, read_card
 from tiles.footprints import LONLAT
 from tiles.preview import overlay, picture
 from tiles.reader import read_tile
@@ -44,6 +44,7 @@ COLOURS = ("#4361ee", "#ff9f1c", "#2a9d8f", "#8338ec", "#e63946", "#6c757d")
 
 _templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined)
 _templates.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.0f} %"
+_templates.filters["f1"] = lambda score: Score.model_validate(score).f1
 _templates.filters["points"] = lambda pair: "–" if pair is None else " to ".join(f"{'−' if v < 0 else '+'}{100 * abs(v):.0f}" for v in pair)
 _templates.filters["range"] = lambda pair: "–" if pair is None else " – ".join(f"{100 * v:.0f}" for v in pair)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from inference.verdict import doubt
+from models.card import Score
 from tiles.apart import is_marked
 from training.monitor import measured
 from training.run_folder import REPORT, read_found, read_settings
@@ -130,7 +131,8 @@ def training_result(folder: Path, *, done: bool) -> None:
             _table(on, [row for row in rows if row["On"] == on])
         where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
         st.caption(f"{_words(rows)} Scored on {where}, against your labels: what you did not draw there counts as wrong.")
-    doubts = [doubt(f"**{plain(s['class'])}**", s["blocks"], s.get("iou_gain_range")) for s in found["after"] if s.get("blocks")]
+    scores = [Score.model_validate(s) for s in found["after"]]
+    doubts = [doubt(f"**{plain(s.class_name)}**", s.blocks, s.likely_gain_range, s.measured[0]) for s in scores if s.blocks]
     if any(doubts):
         st.caption("  \n".join(filter(None, doubts)))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

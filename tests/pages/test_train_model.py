@@ -601,8 +601,8 @@ def test_how_sure_the_scores_are_is_said_and_the_report_can_be_taken_away(projec
     assert "could be chance" not in text_of(page.caption) and not page.get("download_button")
     (folder / "report.html").write_text("<p>what was learnt</p>")
     for extra, said in (
-        ({"blocks": 12, "iou_gain_range": [-0.02, 0.3]}, "(−0.02 to +0.30) could be chance"),
-        ({"blocks": 3, "iou_gain_range": None}, "lies in only 3 squares"),
+        ({"blocks": 12, "likely_gain_range": [-0.02, 0.3]}, "(−0.02 to +0.30) could be chance"),
+        ({"blocks": 3, "likely_gain_range": None}, "lies in only 3 squares"),
     ):
         write_json(folder / "result.json", found | {"after": [found["after"][0] | extra, *found["after"][1:]]})
         page = open_page(project, "first")

@@ -36,7 +36,7 @@ def test_ranges_are_of_the_blocks_and_too_few_of_them_have_none():
     found = scores(after.sum(axis=0), ["track"], "held-out tiles")
     (one,) = with_ranges(found, ["track"], np.arange(20) // 2, after, before)
     assert one.blocks == 10 and one.iou == 0.7
-    assert 0.6 < one.iou_range[0] < 0.7 < one.iou_range[1] < 0.8
-    assert one.iou_gain_range == (pytest.approx(one.iou_range[0] - 0.4), pytest.approx(one.iou_range[1] - 0.4))
+    assert 0.6 < one.likely_range[0] < 0.7 < one.likely_range[1] < 0.8
+    assert one.likely_gain_range == (pytest.approx(one.likely_range[0] - 0.4), pytest.approx(one.likely_range[1] - 0.4))
     (few,) = with_ranges(found, ["track"], np.arange(20) // 4, after, None)
-    assert (few.blocks, few.iou_range, few.iou_gain_range) == (5, None, None)
+    assert (few.blocks, few.likely_range, few.likely_gain_range) == (5, None, None)

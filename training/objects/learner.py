@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from errors import TooFewTilesError
@@ -22,6 +23,7 @@ from models.freezing import freeze
 from models.network import Network, build_network
 from models.transfer import take_encoder
 from tiles.apart import scored_on
+from tiles.certainty import blocks_of
 from tiles.tile_set import TileSet, open_tile_set
 from training.compute import choose_compute
 from training.inputs import check_enough, input_for
@@ -31,7 +33,7 @@ from training.metrics import mean
 from training.monitor import check_classes
 from training.objects.augment import varied
 from training.objects.data import ObjectBatch, ObjectData
-from training.objects.scores import Evaluation, Objects, class_scores, evaluate
+from training.objects.scores import Evaluation, Objects, class_scores, evaluate, with_ranges
 from training.prepare import Stage, base_folder, fingerprint
 from training.settings import HELD_OUT, TrainingSettings
 from training.targets import OutputPlan, plan_outputs
@@ -54,6 +56,10 @@ class ObjectLearner(Learner):
     network: DetectionNetwork
     train: ObjectData
     validation: ObjectData
+    blocks: NDArray[np.int64]
+    """(held-out tiles,) number of the square of ground each lies in."""
+    base_found: Evaluation | None = None
+    """What the base model finds in the tiles kept for the test; None where it knows no class."""
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[ObjectBatch]:
         own = self.share.own(random)
@@ -76,6 +82,7 @@ class ObjectLearner(Learner):
     def score(self, tick: Tick) -> tuple[dict[str, Any], tuple[Score, ...]]:
         _, _, evaluation = self.compare(self.network, tick)
         scores = class_scores(evaluation, self.class_names, self.held_out_on)
+        scores = with_ranges(scores, self.class_names, self.blocks, evaluation, self.base_found, self.old_classes)
         by_class = {s.class_name: s.ap50 for s in scores}
         return {
             "on": self.held_out_on,
@@ -188,6 +195,7 @@ def prepare_objects(settings: TrainingSettings, architecture: DetectorArchitectu
         fingerprint=fingerprint(settings, base.card, tile_set),
         train=train,
         validation=validation,
+        blocks=blocks_of(tile_set.validation, tile_set.record.tile_sides),
         old_classes=tuple(plan.classes[i - 1].name for i in plan.kept),
     )
     return _with_scores_before(learner, stage) if learner.old_classes else learner
@@ -204,7 +212,7 @@ def _with_scores_before(learner: ObjectLearner, stage: Stage) -> ObjectLearner:
     """The base model's scores: before anything is learnt the adapted network answers as it does, for the classes that it knows."""
     _, _, evaluation = learner.compare(learner.network, lambda: stage("Scoring the base model", 0.0))
     scores = class_scores(evaluation, learner.class_names, learner.held_out_on)
-    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.old_classes))
+    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.old_classes), base_found=evaluation)
 
 
 def _network(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from models.card import Score
+from tiles.certainty import Found, ap_intervals
+from training.metrics import per_block, ranged
 
 SURE = 0.5
 """Score from which an object counts as found, in precision and recall."""
@@ -46,6 +48,8 @@ class Evaluation:
     """(overlaps, classes) at each of `OVERLAPS`; NaN for classes that the truth lacks."""
     counts: NDArray[np.int64]
     """(tiles, classes, 3): true objects, found with a score of `SURE` at least, and those of them that are right (half an overlap or more)."""
+    found: tuple[Found, ...]
+    """Of each class all that was found, whatever its score, in tiles by their numbers; right with half an overlap or more."""
 
 
 def evaluate(truth: Sequence[Objects], found: Sequence[Objects], classes: int) -> Evaluation:
@@ -67,12 +71,20 @@ def evaluate(truth: Sequence[Objects], found: Sequence[Objects], classes: int) -
     precision = judge.eval["precision"][..., 0, 0]  # (overlaps, recalls, classes)
     average = precision.mean(axis=1)
     counts = np.zeros((len(truth), classes, 3), dtype=np.int64)
+    tiles: list[list[int]] = [[] for _ in range(classes)]
+    sures: list[list[float]] = [[] for _ in range(classes)]
+    rights: list[list[bool]] = [[] for _ in range(classes)]
     for number, match in enumerate(judge.evalImgs):
         if match is not None:
             sure = np.array(match["dtScores"]) >= SURE
             right = match["dtMatches"][0][: len(sure)][sure] > 0
-            counts[number % len(truth), number // len(truth)] = len(match["gtIds"]), sure.sum(), right.sum()
-    return Evaluation(np.where(average < 0, np.nan, average), counts)
+            tile, output = number % len(truth), number // len(truth)
+            counts[tile, output] = len(match["gtIds"]), sure.sum(), right.sum()
+            tiles[output] += [tile] * len(sure)
+            sures[output] += match["dtScores"]
+            rights[output] += (match["dtMatches"][0] > 0).tolist()
+    everything = tuple(Found(np.array(t, np.int64), np.array(s), np.array(r, bool)) for t, s, r in zip(tiles, sures, rights, strict=True))
+    return Evaluation(np.where(average < 0, np.nan, average), counts, everything)
 
 
 def class_scores(evaluation: Evaluation, names: Sequence[str], on: str) -> tuple[Score, ...]:
@@ -92,6 +104,29 @@ def class_scores(evaluation: Evaluation, names: Sequence[str], on: str) -> tuple
                     average_precision=float(evaluation.average_precision[:, i].mean()),
                 )
             )
+    return tuple(made)
+
+
+def with_ranges(
+    scores: Sequence[Score], names: Sequence[str], blocks: NDArray[np.int64], after: Evaluation, before: Evaluation | None, old: Sequence[str]
+) -> tuple[Score, ...]:
+    """Scores with how far their AP50 could be off by chance.
+
+    Args:
+        scores: Of the tiles below.
+        names: Of the outputs from 1 on.
+        blocks: (tiles,) number of the square of ground each tile lies in.
+        after: Of the model scored.
+        before: Of the base model; None where it knows no class.
+        old: Classes that the base model knows.
+    """
+    made = []
+    for score in scores:
+        i = list(names).index(score.class_name)
+        there = per_block(after.counts[:, i, 0], blocks)
+        known = before is not None and score.class_name in old
+        found, was = (replace(one.found[i], block=blocks[one.found[i].block]) for one in (after, before if known and before else after))
+        made.append(ranged(score, int((there > 0).sum()), ap_intervals(there, was, found), gained=known))
     return tuple(made)
 
 

@@ -22,6 +22,7 @@ from models.freezing import freeze, is_frozen
 from models.network import Network, SceneNetwork, build_network
 from models.transfer import take_encoder
 from tiles.apart import scored_on
+from tiles.certainty import blocks_of
 from tiles.tile_set import TileSet, open_tile_set
 from training.augment import varied
 from training.compute import choose_compute
@@ -31,7 +32,7 @@ from training.loop import Tick
 from training.metrics import mean
 from training.prepare import Stage, base_folder, fingerprint
 from training.scenes.data import SceneBatch, SceneData, as_pixels
-from training.scenes.scores import accuracy, chosen, class_scores
+from training.scenes.scores import accuracy, accuracy_ranges, chosen, class_scores, with_ranges
 from training.settings import HELD_OUT, TrainingSettings
 from training.targets import OutputPlan, plan_outputs
 from training.tile_check import require_sound
@@ -50,6 +51,10 @@ class SceneLearner(Learner):
     validation: SceneData
     weights: Tensor
     """(classes,)"""
+    blocks: NDArray[np.int64]
+    """(held-out tiles,) number of the square of ground each lies in."""
+    base_said: NDArray[np.bool_] | None = None
+    """(held-out tiles, classes) what the base model gives out; None where it knows no class."""
 
     finds = "Tells apart"
 
@@ -75,6 +80,7 @@ class SceneLearner(Learner):
         probabilities, loss = self.look(self.network, self.validation, tick)
         truth, found = self.validation.truth > 0, chosen(probabilities, several=self.network.several)
         scores = class_scores(truth, found, self.class_names, self.held_out_on)
+        scores = with_ranges(scores, self.class_names, self.blocks, truth, found, self.base_said, self.old_classes)
         by_class = {score.class_name: score.f1 for score in scores}
         right = accuracy(truth, found)
         return {
@@ -84,6 +90,7 @@ class SceneLearner(Learner):
             "by_class": by_class,
             "score": mean(by_class.values()),
             "accuracy": right,
+            **accuracy_ranges(self.blocks, truth, found, self.base_said if set(self.old_classes) == set(self.class_names) else None),
         }, scores
 
     def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
@@ -175,6 +182,7 @@ def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, 
         fingerprint=fingerprint(settings, base.card, tile_set),
         train=train,
         validation=validation,
+        blocks=blocks_of(validation.tiles, tile_set.record.tile_sides),
         weights=_weights(train, several=several, balance=settings.balance).to(compute.device),
         old_classes=tuple(plan.classes[i - 1].name for i in plan.kept) if knows else (),
     )
@@ -183,8 +191,10 @@ def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, 
 
 def _with_scores_before(learner: SceneLearner, stage: Stage) -> SceneLearner:
     """The base model's scores: before anything is learnt the adapted network answers as it does, for the classes that it knows."""
-    _, scores = learner.score(lambda: stage("Scoring the base model", 0.0))
-    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.old_classes))
+    probabilities, _ = learner.look(learner.network, learner.validation, lambda: stage("Scoring the base model", 0.0))
+    said = chosen(probabilities, several=learner.network.several)
+    scores = class_scores(learner.validation.truth > 0, said, learner.class_names, learner.held_out_on)
+    return replace(learner, before=tuple(s for s in scores if s.class_name in learner.old_classes), base_said=said)
 
 
 def _network(

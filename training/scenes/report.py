@@ -16,11 +16,8 @@ from training.loop import Tick
 from training.report import WORST, centre, charts, png, render, shares
 from training.run_folder import MODEL
 from training.scenes.learner import SceneLearner
-from training.scenes.scores import accuracy, chosen, mix_ups
+from training.scenes.scores import accuracy, accuracy_ranges, chosen, mix_ups
 from workspace.jobs import events
-
-FEW = 10
-"""Tiles of a class in the test: with fewer, one tile more or less changes the score by more than a tenth."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,8 @@ def write_report(folder: Path, ready: SceneLearner, tick: Tick) -> None:
     ready.compute.place(network)
     probabilities, _ = ready.look(network, ready.validation, tick)
     truth, found = ready.validation.truth > 0, chosen(probabilities, several=network.several)
+    known = ready.base_said if set(ready.old_classes) == set(ready.class_names) else None
+    ranges = accuracy_ranges(ready.blocks, truth, found, known)
     epochs = [e for e in events(folder) if e["kind"] == "epoch"]
     render(
         folder,
@@ -63,7 +62,8 @@ def write_report(folder: Path, ready: SceneLearner, tick: Tick) -> None:
         confusion=shares(mix_ups(truth, found)),
         accuracy=accuracy(truth, found),
         several=network.several,
-        few=FEW,
+        accuracy_range=ranges.get("accuracy_range"),
+        accuracy_gain_range=ranges.get("accuracy_gain_range"),
         worst=[_wrong_tile(ready, i, output, probabilities) for i, output in worst_tiles(truth, probabilities)[:WORST]],
     )
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from training.objects.scores import Objects, class_scores, evaluate
+from training.objects.scores import Objects, class_scores, evaluate, with_ranges
 
 
 def objects(*boxes, labels=None, scores=None, masks=None):
@@ -66,3 +66,28 @@ def test_outlines_are_compared_where_there_are_some():
     apart = evaluate([objects(A, masks=[left])], [objects(A, masks=[right])], 1)
     same = evaluate([objects(A, masks=[left])], [objects(A, masks=[left])], 1)
     assert (apart.average_precision[0, 0], same.average_precision[0, 0]) == (0, pytest.approx(1))
+
+
+def test_how_far_the_ap_could_be_off_by_chance_on_the_same_draws():
+    truth = [objects(A, B) for _ in range(16)]
+    better = [objects(A, B, scores=[0.9, 0.8]) if i % 8 else objects() for i in range(16)]
+    worse = [objects(A, scores=[0.7]) if i % 8 else objects() for i in range(16)]
+    after, before = (evaluate(truth, found, 1) for found in (better, worse))
+    scores = class_scores(after, ["House"], "x")
+    tiles = np.arange(16) // 2  # two tiles in each square of ground: eight squares
+    (score,) = with_ranges(scores, ["House"], tiles, after, before, ["House"])
+    assert score.blocks == 8
+    assert score.likely_range[0] < score.ap50 < score.likely_range[1]
+    assert score.likely_gain_range[0] > 0
+    (unknown,) = with_ranges(scores, ["House"], tiles, after, before, [])
+    assert (unknown.likely_range, unknown.likely_gain_range) == (score.likely_range, None)
+    (few,) = with_ranges(scores, ["House"], np.arange(16) % 7, after, None, [])
+    assert (few.blocks, few.likely_range, few.likely_gain_range) == (7, None, None)
+
+
+def test_the_likely_range_is_about_the_very_ap():
+    """Blocks that are all alike draw the same number each time: the one that pycocotools says."""
+    tile, said = objects(A, B, C), objects(A, (70, 70, 90, 90), B, scores=[0.9, 0.8, 0.7])
+    found = evaluate([tile] * 8, [said] * 8, 1)
+    (score,) = with_ranges(class_scores(found, ["House"], "x"), ["House"], np.arange(8), found, None, [])
+    assert score.likely_range == (pytest.approx(score.ap50), pytest.approx(score.ap50))
