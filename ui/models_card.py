@@ -9,7 +9,7 @@ import streamlit as st
 
 from models.catalogue.fetch import MODULE, accept_licence, fetch_job, licence_accepted, start_fetch, store_of
 from models.catalogue.fit import Imagery, Level, fit
-from models.catalogue.published import PublishedModel
+from models.catalogue.published import PROMPTABLE, PublishedModel
 from models.catalogue.runs_here import RunsHere, held, runs_here
 from ui.frame import settings
 from ui.job_panel import job_panel
@@ -103,7 +103,7 @@ def _download(model: PublishedModel) -> None:
 
 def _use(model: PublishedModel, project: Project | None) -> None:
     where = {"project": project.id} if project else {}
-    if model.loader == "sam":
+    if model.loader in PROMPTABLE:
         st.page_link(step("draw_labels").page(), label="Use it on the Label page", icon=":material/draw:", query_params=where)
     else:
         st.page_link(

@@ -9,7 +9,7 @@ import streamlit as st
 
 from models.catalogue.choices import USUAL
 from models.catalogue.fit import LEVELS, Imagery, overall
-from models.catalogue.published import Loader, PublishedModel
+from models.catalogue.published import PROMPTABLE, Loader, PublishedModel
 from models.catalogue.runs_here import held, runs_here
 from ui.models_card import LEVEL_WORDS, MARKS
 from ui.models_filter import KEY
@@ -26,7 +26,7 @@ _STYLE = f"""<style>
     [class*="st-key-{ROW}_"] [data-testid="stCaptionContainer"] p {{margin: 0;}}
     [class*="st-key-{ROW}_"] [data-testid="stCaptionContainer"] {{margin-bottom: 0;}}
     </style>"""
-_LOADERS: tuple[Loader, ...] = ("bundle", "timm", "torchgeo", "sam", "torchvision-backbone", "arcgis", "sam2", "")
+_LOADERS: tuple[Loader, ...] = ("bundle", "timm", "torchgeo", "sam", "sam2", "torchvision-backbone", "arcgis", "")
 
 
 def in_order(models: Sequence[PublishedModel], images: Sequence[Imagery]) -> list[PublishedModel]:
@@ -35,7 +35,7 @@ def in_order(models: Sequence[PublishedModel], images: Sequence[Imagery]) -> lis
     def rank(model: PublishedModel) -> tuple[bool, int, float, int, int]:
         suits = overall(model, images)
         level, distance = (LEVELS.index(suits.level), suits.distance) if suits else (0, 0.0)
-        if images and model.loader == "sam":  # the magic wand takes any picture: no answer to what to start from
+        if images and model.loader in PROMPTABLE:  # the magic wand takes any picture: no answer to what to start from
             level = len(LEVELS)
         usual = USUAL.index(model.name) if model.name in USUAL else len(USUAL)
         return not runs_here(model).yes, level, distance, _LOADERS.index(model.loader), usual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 from errors import BundleError, ModelNotFoundError
-from models.download import Progress, download
+from models.download import Progress, download, is_address
 from workspace.files import folder_name, read_json, write_json
 
 Kind = Literal["smart", "sam"]
 SMART_SELECT = "smart-select"
-SUFFIXES = (".pth", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".safetensors")
+PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything"
+SAM2_PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
+MOBILE_PUBLISHED_AT = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights"
+LICENCE = "Apache-2.0 (Meta AI, Segment Anything)"
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,19 @@ class Checkpoint:
     file: str
     bytes: int
     sha256: str
+    published_at: str = PUBLISHED_AT
+    licence: str = LICENCE
+    library: str = ""
+    """Without which it cannot be used; it is only listed where that is installed."""
 
 
-PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything"
-LICENCE = "Apache-2.0 (Meta AI, Segment Anything)"
+def _sam2(size: str, title: str, about: str, count: int, sha256: str) -> Checkpoint:
+    name, summary = f"sam2.1-hiera-{size}", f"The successor of SAM, made for pictures and videos. {about}"
+    return Checkpoint(
+        name, f"SAM 2.1, {title}", summary, f"sam2.1_hiera_{size.replace('-', '_')}.pt", count, sha256, SAM2_PUBLISHED_AT, "Apache-2.0 (Meta AI, SAM 2)", "sam2"
+    )
+
+
 _ABOUT = "Segment Anything finds whole things from a click, also ones it was never taught."
 CHECKPOINTS = (
     Checkpoint(
@@ -59,8 +73,22 @@ CHECKPOINTS = (
         2_564_550_879,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
+    Checkpoint(
+        "mobile-sam",
+        "MobileSAM",
+        "Taught by SAM to answer like it, with a far smaller network: a tenth of the download of SAM's base, and quicker; outlines are less exact.",
+        "mobile_sam.pt",
+        40_728_226,
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        MOBILE_PUBLISHED_AT,
+        "Apache-2.0 (Kyung Hee University, MobileSAM)",
+    ),
+    _sam2("tiny", "Tiny (Hiera)", "The smallest of four.", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
+    _sam2("small", "Small (Hiera)", "The second smallest of four.", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
+    _sam2("base-plus", "Base Plus (Hiera)", "The second largest of four.", 323_606_802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
+    _sam2("large", "Large (Hiera)", "The largest of four. Best with a GPU.", 898_083_611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
 )
-"""Sizes and SHA-256 of the files that Meta publishes."""
+"""Sizes and SHA-256 of the files as they are published."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +127,21 @@ class Checkpoints:
 
     Args:
         folder: Fetched ones lie here (`<data folder>/models/sam`); a person may put others there.
-        mirror: A folder with the published files, or an http(s) address below which they lie; empty: where Meta publishes them.
+        mirror: A folder with the published files, or an http(s) address below which they lie; empty: where their makers publish them.
     """
 
     def __init__(self, folder: Path, mirror: str = "") -> None:
         self.folder, self._mirror = folder, mirror
-        self._address = mirror.rstrip("/") if mirror.startswith(("http://", "https://")) else PUBLISHED_AT
+        self._address = mirror.rstrip("/") if is_address(mirror) else ""
 
     def tools(self) -> list[Tool]:
         """Smart select, the published checkpoints, then other files that lie beside them."""
         found = [_SMART]
         for one in CHECKPOINTS:
+            if one.library and importlib.util.find_spec(one.library) is None:
+                continue
             path = next((folder / one.file for folder in self._folders() if (folder / one.file).is_file()), None)
-            found.append(Tool(one.name, one.title, one.summary, "sam", LICENCE, one.bytes, path))
+            found.append(Tool(one.name, one.title, one.summary, "sam", one.licence, one.bytes, path))
         for path in self._others():
             about = "A checkpoint that was put on this server by hand."
             found.append(Tool(f"sam-file-{folder_name(path.stem)}", f"SAM from {path.name}", about, "sam", "", path.stat().st_size, path))
@@ -142,7 +172,7 @@ class Checkpoints:
         if tool.path is not None:
             return tool.path
         path = self.folder / one.file
-        download(f"{self._address}/{one.file}", path, sha256=one.sha256, progress=progress)
+        download(f"{self._address or one.published_at}/{one.file}", path, sha256=one.sha256, progress=progress)
         self._remember(path, one.sha256)
         return path
 
@@ -164,13 +194,13 @@ class Checkpoints:
         one = _published(tool.name)
         if one is not None and digest != one.sha256:
             raise BundleError(
-                f"{tool.path.name} is not the file that Meta published under this name.",
+                f"{tool.path.name} is not the file that was published under this name.",
                 "Delete it and download it again; a checkpoint of your own needs another file name.",
             )
         return digest
 
     def _folders(self) -> list[Path]:
-        return [self.folder, *([Path(self._mirror)] if self._mirror and self._address == PUBLISHED_AT else [])]
+        return [self.folder, *([Path(self._mirror)] if self._mirror and not self._address else [])]
 
     def _others(self) -> Iterator[Path]:
         official = {one.file for one in CHECKPOINTS}

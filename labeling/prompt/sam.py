@@ -1,4 +1,4 @@
-"""Segment Anything (Kirillov et al. 2023, https://arxiv.org/abs/2304.02643) from the official checkpoints.
+"""Segment Anything (Kirillov et al. 2023, https://arxiv.org/abs/2304.02643) from the official checkpoints, and its successors.
 
 The network is the official one (`segment_anything.modeling`), built from what the checkpoint holds. Three things are done
 otherwise, with the same result: attention over a whole chip holds a part of its 4096 x 4096 scores at a time, small enough for the processor's
@@ -36,12 +36,16 @@ from torch import Tensor, nn
 from torchvision.ops.boxes import nms
 
 from errors import BundleError
+from labeling.prompt.mobile_sam import MARK as MOBILE_MARK
+from labeling.prompt.mobile_sam import STRIDE, MobileEncoder, mobile_encoder, with_timm_names
 from labeling.prompt.model import Candidates, Embedding, Point, Progress, Prompt, Thing
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 DECODER_HEADS = 8
+SAM2_MARK = "model"
+"""SAM 2's checkpoints keep all weights below this name."""
 SCORES_AT_ONCE = 2**20
 """Of attention: 4 MB."""
 QUICKER_BY = 1.2
@@ -55,7 +59,7 @@ POINTS_AT_ONCE = {"cpu": 8, "cuda": 64}
 
 
 def load_sam(path: Path, *, key: str, device: str = "cpu", precision: Precision = "auto") -> SamModel:
-    """A model from a checkpoint in the official format (.pth, or the same names in .safetensors); the variant is read off it.
+    """A model from a checkpoint in the official format (.pth, or the same names in .safetensors), also MobileSAM's or SAM 2.1's; which one is read off it.
 
     Pages of the file are read when they are used: a process that only decodes never reads the encoder.
 
@@ -66,22 +70,33 @@ def load_sam(path: Path, *, key: str, device: str = "cpu", precision: Precision 
         precision: Of the arithmetic; 'auto' measures what is quicker here.
 
     Raises:
-        BundleError: it does not hold a SAM.
+        BundleError: it does not hold a SAM, or one whose library is not installed.
     """
     try:
-        sam = build_sam(_state_dict(path))
+        state = _state_dict(path)
+        if SAM2_MARK in state:
+            from labeling.prompt.sam2 import load_sam2
+
+            return load_sam2(state[SAM2_MARK], path.name, key=key, device=device, precision=precision)
+        sam = build_sam(state)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError, SafetensorError) as error:
         raise BundleError(
             f"{path.name} does not hold a Segment Anything model in the official format.",
-            "Download it again (sam_vit_b_01ec64.pth, sam_vit_l_0b3195.pth or sam_vit_h_4b8939.pth), or choose another tool.",
+            "Download it again (sam_vit_b_01ec64.pth, mobile_sam.pt or another one that was published), or choose another tool.",
         ) from error
     return SamModel(sam.to(device), key, precision)
 
 
 def build_sam(state: dict[str, Tensor]) -> Sam:
     """The official network for these weights, whatever its size."""
-    encoder = _encoder_for(state)
-    channels, side = encoder.neck[0].weight.shape[0], encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
+    encoder: ImageEncoderViT | MobileEncoder
+    if MOBILE_MARK in state:
+        encoder, stride = mobile_encoder(state), STRIDE
+        state = with_timm_names(state)
+    else:
+        encoder = _encoder_for(state)
+        stride = encoder.patch_embed.proj.kernel_size[0]
+    channels, side = state["image_encoder.neck.0.weight"].shape[0], encoder.img_size // stride
     mlp_dim = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
     with torch.device("meta"):
         transformer = TwoWayTransformer(depth=2, embedding_dim=channels, mlp_dim=mlp_dim, num_heads=DECODER_HEADS)
@@ -108,7 +123,7 @@ class SamModel:
         self.keeps()
         self._transform = ResizeLongestSide(sam.image_encoder.img_size)
         self._precision = precision
-        self._features: tuple[NDArray[Any], Tensor] | None = None
+        self._converted: tuple[NDArray[Any], tuple[Tensor, ...]] | None = None
 
     @functools.cached_property
     def dtype(self) -> torch.dtype:
@@ -124,13 +139,7 @@ class SamModel:
         pixels = torch.as_tensor(self._transform.apply_image(rgb), device=self._sam.device).permute(2, 0, 1)[None]
         x = self._sam.preprocess(pixels).to(self.dtype)
         encoder = self._encoder
-        x = encoder.patch_embed(x)
-        if encoder.pos_embed is not None:
-            x = x + encoder.pos_embed
-        for number, block in enumerate(encoder.blocks, 1):
-            x = block(x)
-            progress(number / (len(encoder.blocks) + 1))
-        features = encoder.neck(x.permute(0, 3, 1, 2))
+        features = encoder.look(x, progress) if isinstance(encoder, MobileEncoder) else _look(encoder, x, progress)
         return {"features": features[0].float().cpu().numpy(), "shape": np.array(rgb.shape[:2], np.int32)}
 
     @torch.inference_mode()
@@ -141,7 +150,7 @@ class SamModel:
         prompts first, then those three.
         """
         sparse, dense = self._prompt(embedding, prompt)
-        found, judged = self._decode(self._tensor(embedding), sparse, dense)
+        found, judged = self._decode(embedding, sparse, dense)
         logits, scores = found[0].cpu().numpy(), judged[0].cpu().numpy()
         order = 1 + np.argsort(-scores[1:], kind="stable")
         if not prompt.ambiguous:
@@ -160,13 +169,13 @@ class SamModel:
     @torch.inference_mode()
     def everything(self, embedding: Embedding, points: Sequence[Point], progress: Progress) -> Iterator[Thing]:
         """See `PromptableModel.everything`: what `SamAutomaticMaskGenerator` does with these points, on the embedding at hand."""
-        features, shape = self._tensor(embedding), tuple(int(n) for n in embedding["shape"])
+        device, shape = self._sam.device, tuple(int(n) for n in embedding["shape"])
         # SAM counts from the middle of the top-left pixel
-        places = self._transform.apply_coords(np.array([[p.x - 0.5, p.y - 0.5] for p in points]).reshape(-1, 2), shape)
+        places = self._places(np.array([[p.x - 0.5, p.y - 0.5] for p in points]).reshape(-1, 2), shape)
         kept, done = MaskData(), 0
-        for (some,) in batch_iterator(POINTS_AT_ONCE[features.device.type], places):
-            clicks = torch.as_tensor(some, dtype=torch.float, device=features.device)[:, None], torch.ones(len(some), 1, dtype=torch.int, device=features.device)
-            logits, scores = self._decode(features, *self._sam.prompt_encoder(points=clicks, boxes=None, masks=None))
+        for (some,) in batch_iterator(POINTS_AT_ONCE[device.type], places):
+            clicks = torch.as_tensor(some, dtype=torch.float, device=device)[:, None], torch.ones(len(some), 1, dtype=torch.int, device=device)
+            logits, scores = self._decode(embedding, *self._asked(clicks, None, None))
             data = MaskData(logits=logits[:, 1:].flatten(0, 1), scores=scores[:, 1:].flatten())
             data.filter(data["scores"] > self._predicted_iou)
             if len(data["scores"]):
@@ -210,16 +219,22 @@ class SamModel:
         return out
 
     @functools.cached_property
-    def _encoder(self) -> ImageEncoderViT:
+    def _encoder(self) -> ImageEncoderViT | MobileEncoder:
         """Ready for use: attention replaced, in the precision chosen."""
         encoder = self._sam.image_encoder
-        for block in encoder.blocks:
-            block.attn.forward = types.MethodType(_attention, block.attn)
+        if not isinstance(encoder, MobileEncoder):
+            for block in encoder.blocks:
+                block.attn.forward = types.MethodType(_attention, block.attn)
         return encoder.to(self.dtype)
 
     @functools.cached_property
     def _decoder(self) -> MaskDecoder:
         return self._sam.mask_decoder.to(self.dtype)
+
+    @property
+    def _decoding(self) -> torch.dtype:
+        """Of the decoder's arithmetic."""
+        return self.dtype
 
     @functools.cached_property
     def _position(self) -> Tensor:
@@ -231,12 +246,13 @@ class SamModel:
         first, second = (self._decoder.output_upscaling[i] for i in (0, 3))
         return *_as_matrix(first), *_as_matrix(second)
 
-    def _tensor(self, embedding: Embedding) -> Tensor:
-        """(1, channels, rows, columns); the last one used is kept, so that clicks in one chip convert it once."""
-        features = embedding["features"]
-        if self._features is None or self._features[0] is not features:
-            self._features = features, torch.as_tensor(features, device=self._sam.device).to(self.dtype)[None]
-        return self._features[1]
+    def _tensors(self, embedding: Embedding, *names: str) -> tuple[Tensor, ...]:
+        """Each (1, channels, rows, columns); those of the last embedding used are kept, so that clicks in one chip convert it once."""
+        known = embedding["features"]
+        if self._converted is None or self._converted[0] is not known:
+            found = tuple(torch.as_tensor(embedding[name], device=self._sam.device).to(self._decoding)[None] for name in names)
+            self._converted = known, found
+        return self._converted[1]
 
     def _prompt(self, embedding: Embedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """(sparse, dense) prompt embeddings, in float32."""
@@ -244,13 +260,22 @@ class SamModel:
         points = box = mask = None
         if prompt.points:
             # SAM counts from the middle of the top-left pixel
-            places = self._transform.apply_coords(np.array([[p.x - 0.5, p.y - 0.5] for p in prompt.points]), shape)
+            places = self._places(np.array([[p.x - 0.5, p.y - 0.5] for p in prompt.points]), shape)
             labels = torch.tensor([[int(p.wanted) for p in prompt.points]], dtype=torch.int)
             points = torch.as_tensor(places, dtype=torch.float)[None].to(self._sam.device), labels.to(self._sam.device)
         if prompt.box is not None:
-            box = torch.as_tensor(self._transform.apply_boxes(np.array([prompt.box]) - 0.5, shape), dtype=torch.float).to(self._sam.device)
+            corners = self._places(np.array(prompt.box).reshape(2, 2) - 0.5, shape)
+            box = torch.as_tensor(corners.reshape(1, 4), dtype=torch.float).to(self._sam.device)
         if prompt.logits is not None:
             mask = torch.as_tensor(prompt.logits, dtype=torch.float, device=self._sam.device)[None, None]
+        return self._asked(points, box, mask)
+
+    def _places(self, xy: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """(n, 2) pixels of a chip of this shape -> of the picture that the network sees."""
+        return np.asarray(self._transform.apply_coords(xy, shape))
+
+    def _asked(self, points: tuple[Tensor, Tensor] | None, box: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(sparse, dense) embeddings of prompts in the pixels that the network sees."""
         sparse, dense = self._sam.prompt_encoder(points=points, boxes=box, masks=mask)
         return sparse, dense
 
@@ -264,8 +289,9 @@ class SamModel:
             full = F.interpolate(full, (rows, columns), mode="bilinear", align_corners=False)
         return full[0]
 
-    def _decode(self, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode(self, embedding: Embedding, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """`MaskDecoder.predict_masks`: (prompts, 4, 4 rows, 4 columns) logits and (prompts, 4) scores."""
+        (features,) = self._tensors(embedding, "features")
         decoder, dtype = self._decoder, self.dtype
         prompts, count = len(sparse), decoder.num_mask_tokens
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(prompts, -1, -1)
@@ -281,6 +307,18 @@ class SamModel:
         flat = (x.float() @ hyper.float().transpose(1, 2)).view(prompts, rows, columns, 2, 2, 2, 2, count)
         logits = flat.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(prompts, count, rows * 4, columns * 4)
         return logits, decoder.iou_prediction_head(hidden[:, 0]).float()
+
+
+def _look(encoder: ImageEncoderViT, x: Tensor, progress: Progress) -> Tensor:
+    """The official encoder, block by block."""
+    x = encoder.patch_embed(x)
+    if encoder.pos_embed is not None:
+        x = x + encoder.pos_embed
+    for number, block in enumerate(encoder.blocks, 1):
+        x = block(x)
+        progress(number / (len(encoder.blocks) + 1))
+    features: Tensor = encoder.neck(x.permute(0, 3, 1, 2))
+    return features
 
 
 def bfloat16_is_quicker(device: torch.device) -> bool:
@@ -358,7 +396,7 @@ def _encoder_for(state: dict[str, Tensor]) -> ImageEncoderViT:
         )
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
+def _state_dict(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return load_file(path)
     try:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from errors import ModelNotFoundError
 from imagery.sources import allowed_url
-from models.catalogue.published import PublishedModel
+from models.catalogue.published import PROMPTABLE, PublishedModel
 from models.catalogue.runs_here import SAM_FOLDER, held, runs_here
 from models.download import Judge, Progress, download, is_address
 from workspace.files import read_json, size_in_words, write_json
@@ -57,7 +57,7 @@ def fetch_model(model: PublishedModel, settings: Settings, progress: Progress | 
         return found
     mirror = settings.weights_mirror or ("" if is_address(model.url) else str(Path(model.url).parent) if model.trusted else "")
     judge = judge_of(settings) if not model.trusted else None
-    if model.loader == "sam":
+    if model.loader in PROMPTABLE:
         path = store_of(settings) / SAM_FOLDER / model.file
         download(model.url, path, sha256=model.sha256, mirror=mirror, progress=progress, judge=judge)
         return path

@@ -12,7 +12,7 @@ from imagery.raster import RasterInfo
 from models.architecture import Architecture, Task
 from models.bands import COLOURS, meanings, unnamed
 from models.card import RESOLUTION_FACTOR, ModelInput, band_order, reading_factor
-from models.catalogue.published import PublishedModel
+from models.catalogue.published import PROMPTABLE, PublishedModel
 from models.catalogue.runs_here import runs_here
 
 Level = Literal["suits", "care", "everything", "no"]
@@ -75,7 +75,7 @@ class Start:
 
 def fit(model: PublishedModel, image: Imagery) -> Fit:
     """Compare what the card says with the raster; what the card does not say is not judged."""
-    if model.loader == "sam":
+    if model.loader in PROMPTABLE:
         return Fit("suits", ("It looks at the picture as it is shown on the Label page, whatever its bands and numbers.",), 0.0)
     found = [_bands(model, image), _numbers(model, image), _pixels(model, image)]
     level = max((one.level for one in found), key=LEVELS.index)

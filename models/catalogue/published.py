@@ -35,6 +35,7 @@ TASKS = (
 """What a model does, as cards are filtered; "embedding": an encoder that knows no class yet, to start a training from."""
 Loader = Literal["bundle", "timm", "torchgeo", "torchvision-backbone", "sam", "sam2", "arcgis", ""]
 """How Terratune reads the weights (`runs_here`): "" is not at all."""
+PROMPTABLE = frozenset({"sam", "sam2"})
 ENCODER_LOADERS = frozenset({"timm", "torchgeo", "torchvision-backbone"})
 _MLM_TASKS = {"scene-classification": "scene classification", "classification": "scene classification", "similarity-search": "embedding"}
 _SHA256_MULTIHASH = "1220"

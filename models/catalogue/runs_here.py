@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.card import CARD_FILE
-from models.catalogue.published import ENCODER_LOADERS, PublishedModel
+from models.catalogue.published import ENCODER_LOADERS, PROMPTABLE, PublishedModel
 from models.download import is_address
 
 State = Literal["yes", "import", "no"]
@@ -43,7 +43,7 @@ def runs_here(model: PublishedModel) -> RunsHere:
     if model.loader == "arcgis":
         where = "Download its .dlpk from its page (an ArcGIS account is needed), then bring it in below, in a project"
         return RunsHere("import", f"{where}; networks that Terratune knows run.")
-    if model.loader in {"sam", "sam2"}:
+    if model.loader in PROMPTABLE:
         return _promptable(model)
     return RunsHere("no", f"Terratune cannot build its network yet ({model.architecture or 'not stated'}).")
 
@@ -60,16 +60,15 @@ def held(model: PublishedModel, store: Path, mirror: str = "") -> Path | None:
         return Path(model.url).parent
     if model.is_encoder:
         return store / model.name if (store / model.name / CARD_FILE).exists() else None
-    if model.loader == "sam":
+    if model.loader in PROMPTABLE:
         folders = [store / SAM_FOLDER, *([Path(mirror)] if mirror and not is_address(mirror) else [])]
         return next((folder / model.file for folder in folders if (folder / model.file).is_file()), None)
     return None
 
 
 def _promptable(model: PublishedModel) -> RunsHere:
-    if model.loader == "sam2":
-        missing = "" if importlib.util.find_spec("sam2") else "; its library (sam2) is not installed here either"
-        return RunsHere("no", f"The magic wand reads the checkpoints of the first SAM only{missing}.")
+    if model.loader == "sam2" and not importlib.util.find_spec("sam2"):
+        return RunsHere("no", "It needs the library sam2, which is not installed here (pip install sam2). With it, it answers clicks on the Label page.")
     if not importlib.util.find_spec("segment_anything"):
         return RunsHere("no", "The library segment-anything is not installed here.")
     needs, has = SAM_MEMORY_GB.get(model.name, 0.0), _memory_gb()

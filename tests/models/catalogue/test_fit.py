@@ -65,7 +65,7 @@ def test_of_several_rasters_the_worst_counts():
         (Imagery("drone", RGB, "uint8", 0.1), "", "imagenet-resnet18d"),
         (Imagery("drone", RGB, "uint8", 0.1), "roads", "paved-roads-starter"),
         (SENTINEL, "roads", "sentinel2-l2a-resnet50-seco-eco"),
-        (NAIP, "promptable", "sam-vit-b"),
+        (NAIP, "promptable", "mobile-sam"),
         (Imagery("radar", ("VV", "VH"), "float32", 10.0), "", "sentinel1-resnet50-moco"),
         (Imagery("photo", RGB, "uint8", None), "", "imagenet-resnet18d"),
     ],

@@ -16,10 +16,10 @@ from referencing.jsonschema import DRAFT7
 from timm.models import get_pretrained_cfg
 
 from errors import BundleError, ModelNotFoundError
-from labeling.prompt.checkpoints import CHECKPOINTS, PUBLISHED_AT
+from labeling.prompt.checkpoints import CHECKPOINTS
 from models.card import read_card
 from models.catalogue.choices import BUNDLES_FOLDER
-from models.catalogue.published import ITEMS_FOLDER, TASKS, find_published, from_stac, published_models
+from models.catalogue.published import ITEMS_FOLDER, PROMPTABLE, TASKS, find_published, from_stac, published_models
 from models.catalogue.runs_here import held, runs_here
 from models.download import is_address
 from models.network import build_network
@@ -117,10 +117,11 @@ def test_torchvision_says_the_same_of_its_weights(model):
 
 
 def test_the_sam_cards_are_those_that_the_wand_fetches():
-    cards = {model.name: model for model in published_models() if model.loader == "sam"}
-    assert {c.name: (f"{PUBLISHED_AT}/{c.file}", c.file, c.bytes / 1e6, c.sha256) for c in CHECKPOINTS} == {
+    cards = {model.name: model for model in published_models() if model.loader in PROMPTABLE}
+    assert {c.name: (f"{c.published_at}/{c.file}", c.file, c.bytes / 1e6, c.sha256) for c in CHECKPOINTS} == {
         name: (card.url, card.file, card.megabytes, card.sha256) for name, card in cards.items()
     }
+    assert {c.name for c in CHECKPOINTS if c.library == "sam2"} == {name for name, card in cards.items() if card.loader == "sam2"}
 
 
 def test_the_starter_is_as_its_own_card_says(tmp_path):
