@@ -108,6 +108,14 @@ class Score(BaseModel):
     """Average precision where half an overlap (IoU) is enough to have found an object."""
     average_precision: float | None = None
     """The same, the mean over overlaps of 0.5 to 0.95 (COCO)."""
+    completeness: float | None = None
+    """Of classes that are long and thin: share of their length that has something found near (`training.lines`)."""
+    correctness: float | None = None
+    """Share of the length found that has something of the class near."""
+    apls: float | None = None
+    """Average path length similarity: are ways along what was found as long as ways along what is there?"""
+    length_m: float | None = None
+    """Length of the class in the truth, metres along its middle."""
     likely_range: _Range = _renamed("likely_range", "iou_range")
     """Where `measured` lies in 95 of 100 draws of the blocks of ground (`tiles.certainty`); None where too few blocks hold the class."""
     likely_gain_range: _Range = _renamed("likely_gain_range", "iou_gain_range")

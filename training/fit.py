@@ -57,6 +57,7 @@ def fit(folder: Path, settings: TrainingSettings, reporter: JobReporter, say: Sa
     if not group.leads:
         return
     reporter.progress("Saving the model", 0.99)
+    ready.finish(folder, reporter.stop_if_cancelled)
     publish(folder, settings)
     reporter.progress("Writing the report", 0.99)
     ready.write_report(folder, reporter.stop_if_cancelled)

@@ -97,6 +97,9 @@ class Learner(abc.ABC):
     finds: ClassVar[str] = "Finds"
     """How the new model's summary begins; the names of the classes follow."""
 
+    def finish(self, folder: Path, tick: Tick) -> None:
+        """Measure of the best model what would take too long after every epoch; its card and the run's result tell it."""
+
     @abc.abstractmethod
     def write_report(self, folder: Path, tick: Tick) -> None:
         """Write report.html of a finished run."""

@@ -32,6 +32,7 @@ from training.dataset import Batch, TileData
 from training.inputs import check_enough, check_quick, check_replay, input_for, reminders_apart
 from training.last_layer import last_layer
 from training.learner import Learner
+from training.lines import Lines, look_once_more
 from training.loop import Tick
 from training.losses import Loss, class_weights, loss_of
 from training.metrics import confusion, iou, mean, scores, with_ranges
@@ -86,6 +87,8 @@ class PixelLearner(Learner):
     """(held-out tiles, n, n) confusion matrices of the base model; None where it knows no class."""
     blocks: NDArray[np.int64]
     """(held-out tiles,) number of the square of ground each lies in."""
+    lines: Lines
+    """The roads of the held-out tiles."""
 
     def steps(self, batch_size: int) -> int:
         reminders = replay_per_batch(batch_size, self.settings.replay_share) if self.replay is not None else 0
@@ -143,6 +146,9 @@ class PixelLearner(Learner):
         led = "" if ways is None else f"; {100 * ways:.0f} % of the directions right"
         return f"IoU on {facts['on']}: {per_class or 'none'}{old}{led}"
 
+    def finish(self, folder: Path, tick: Tick) -> None:
+        look_once_more(folder, self.lines, self.class_names, self.on.held_out, self.compute, tick)
+
     def write_report(self, folder: Path, tick: Tick) -> None:
         from training.report import write_report  # only where a run ends
 
@@ -187,7 +193,8 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
     compute = choose_compute(settings.device)
     remembered = _remembered(plan, tile_set) if settings.keep_old_classes else ()
     sets = (train, validation, replay_validation)
-    before, before_by_tile = _look_with_base(base, model_input, plan, sets, remembered, on, compute, stage)
+    lines = Lines(validation, len(plan.classes) + 1)
+    before, before_by_tile = _look_with_base(base, model_input, plan, sets, remembered, lines, on, compute, stage)
     network = _adapted(base, model_input, plan, settings.seed)
     if frozen:
         freeze(network.encoder)
@@ -206,7 +213,8 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
         classes=plan.classes,
         network=network,
         compute=compute,
-        before=before,
+        before=lines.scored(before, [c.name for c in plan.classes], on.held_out, lines.base),
+        lines=lines,
         held_out_on=on.held_out,
         fingerprint=fingerprint(settings, base.card, *(data.tile_set for data in (train, replay) if data is not None)),
         old_classes=tuple(plan.classes[i - 1].name for i in plan.kept),
@@ -282,6 +290,7 @@ def _look_with_base(
     plan: OutputPlan,
     sets: tuple[TileData, TileData, TileData | None],
     remembered: tuple[int, ...],
+    lines: Lines,
     on: ScoredOn,
     compute: Compute,
     stage: Stage,
@@ -309,6 +318,8 @@ def _look_with_base(
         made = []
         for i, (output, probability) in enumerate(answers(network, data, compute, lambda: stage(what, 0.0))):
             drawn, seen = data.raw(i)[2], old[output]
+            if data is validation:
+                lines.note_base(i, seen)
             matrices[i] = confusion(drawn, seen, len(agreement))
             if keep:
                 made.append(kept_targets(drawn, seen, probability >= SURE, remembered))

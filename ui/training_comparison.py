@@ -13,7 +13,7 @@ from training.monitor import measured
 from training.runs import Run, differences
 from ui.job_panel import seconds_in_words
 from ui.problems import plain
-from ui.training_view import line_chart
+from ui.training_view import LINE_COLUMNS, line_chart
 from ui.wording import NO_HONEST_TEST
 
 
@@ -46,6 +46,20 @@ def score_rows(one: Run, other: Run, names: tuple[str, str]) -> list[dict[str, A
         first, second = (None if (score := found.get((on, name))) is None else 100 * score for found in scored)
         change = None if first is None or second is None else second - first
         rows.append({"Class": name, "On": on, names[0]: first, names[1]: second, "Difference": change})
+    return rows
+
+
+def line_rows(one: Run, other: Run, names: tuple[str, str]) -> list[dict[str, Any]]:
+    """The same of classes that are long and thin, by length: found, right, ways."""
+    scored = [{(s.class_name, s.on): s for s in run.held_out if s.length_m} for run in (one, other)]
+    rows = []
+    for key in dict.fromkeys([*scored[0], *scored[1]]):
+        for title, number in LINE_COLUMNS.items():
+            first, second = (getattr(found.get(key), number, None) for found in scored)
+            if first is not None or second is not None:
+                row = {names[i]: None if value is None else 100 * value for i, value in enumerate((first, second))}
+                change = None if first is None or second is None else 100 * (second - first)
+                rows.append({"Class": f"{key[0]}: {title.lower()}"} | row | {"Difference": change})
     return rows
 
 
@@ -99,6 +113,11 @@ def _scores(one: Run, other: Run, names: tuple[str, str]) -> None:
             st.dataframe(
                 pd.DataFrame(shown), hide_index=True, width="stretch", column_config=dict.fromkeys(names, percent) | {"Difference": points}
             )
+    lines = line_rows(one, other, names)
+    if lines:
+        st.markdown("**As lines**", help="What is long and thin, by its length; see the result of each run.")
+        shown_as = dict.fromkeys(names, st.column_config.NumberColumn(format="%.0f %%"))
+        st.dataframe(pd.DataFrame(lines), hide_index=True, width="stretch", column_config=shown_as | {"Difference": st.column_config.NumberColumn(format="%+.0f")})
     st.caption("  \n".join(_facts(name, run) for name, run in zip(names, (one, other), strict=True)))
 
 

@@ -37,6 +37,8 @@ MEASURES = {
 """What a score says, by its name."""
 COLUMNS = {"IoU": "iou", "AP50": "ap50", "AP 50–95": "average_precision", "Found": "recall", "Right": "precision"}
 """Of a table of scores: title, and which number of a `models.card.Score`."""
+LINE_COLUMNS = {"Found": "completeness", "Right": "correctness", "Ways": "apls"}
+"""The same of what is long and thin, by its length."""
 QUICK = "all_but_last_layer"
 THOROUGHNESS: dict[str, str] = extra_of(TrainingSettings.model_fields["freeze"])["options"]
 
@@ -132,6 +134,7 @@ def training_result(folder: Path, *, done: bool) -> None:
         where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
         st.caption(f"{_words(rows)} Scored on {where}, against your labels: what you did not draw there counts as wrong.")
     scores = [Score.model_validate(s) for s in found["after"]]
+    _lines(found)
     doubts = [doubt(f"**{plain(s.class_name)}**", s.blocks, s.likely_gain_range, s.measured[0]) for s in scores if s.blocks]
     if any(doubts):
         st.caption("  \n".join(filter(None, doubts)))
@@ -150,6 +153,37 @@ def training_result(folder: Path, *, done: bool) -> None:
                 on_click="ignore",
                 key=f"report:{folder.name}",
             )
+
+
+def _lines(found: dict[str, Any]) -> None:
+    """What is long and thin, by its length; nothing where nothing is."""
+    rows = line_rows(found)
+    if not rows:
+        return
+    st.markdown("**As lines**")
+    percent = st.column_config.NumberColumn(format="%.0f %%")
+    shown = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    st.dataframe(shown, hide_index=True, column_config={name: percent for name in shown.columns if name != "Class"})
+    st.caption(
+        "What is long and thin as drawn, like roads, measured along its middle. Found: share of the true length that has something of the class within "
+        "3 m. Right: share of the length in the map that has something true so near. Ways: how alike the ways along both are in length; a way that is cut "
+        "counts nothing (APLS)."
+    )
+
+
+def line_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each class that is long and thin, in percent: before, where the base model could be scored, and after."""
+    before = {(s["class"], s["on"]): s for s in found["before"]}
+    rows = []
+    for s in found["after"]:
+        if s.get("length_m"):
+            old = before.get((s["class"], s["on"]), {})
+            row: dict[str, Any] = {"Class": s["class"]}
+            for title, k in LINE_COLUMNS.items():
+                for when, value in (("before", old.get(k)), ("after", s.get(k))):
+                    row[f"{title} {when}"] = None if value is None else 100 * value
+            rows.append(row)
+    return rows
 
 
 def _words(rows: list[dict[str, Any]]) -> str:

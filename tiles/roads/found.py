@@ -56,7 +56,7 @@ def area_of_lines(mask: NDArray[np.bool_], pixel_size_m: tuple[float, float]) ->
 def _roads(mask: NDArray[np.bool_], pixel_size_m: tuple[float, float]) -> list[Road]:
     middle, half = middle_of(mask, pixel_size_m)
     row, column = np.nonzero(middle)
-    places = (np.column_stack([column, row]) + 0.5) * pixel_size_m
+    places = np.asarray((np.column_stack([column, row]) + 0.5) * pixel_size_m, np.float64)
     half = np.asarray(half[row, column] - EDGE_PX * np.sqrt(pixel_size_m[0] * pixel_size_m[1]), np.float64)
     return [
         Road(places[line], half[line], np.ones(len(line)), np.ones(len(line), np.uint8), int(line[0]), int(line[-1]))
