@@ -27,6 +27,7 @@ from training.run_folder import MODEL
 from training.schedule import learning_schedule
 from training.settings import TrainingSettings
 from training.start import epoch_seconds, settled
+from training.tensorboard import EventFile
 from training.ticker import PREPARING, Ticker
 from workspace.files import write_text
 from workspace.jobs import JobReporter
@@ -49,14 +50,17 @@ class Course:
     group: Group = ALONE
     pieces: Pieces = field(default_factory=Pieces)
     progress: Progress = field(default_factory=Progress)
+    event_file: EventFile | None = None
 
     def fit_at_once(self) -> None:
         """The last layer alone: no epochs, one model."""
         ticker = Ticker(self.reporter)
-        self._rewrite_events()
+        self._rewrite_events(self.ready.settings)
         self._fit_last_layer(ticker)
         facts, found = self.ready.score(ticker.look)
         keep_best(self.folder, self.ready, self.progress, found)
+        if self.event_file:
+            self.event_file.add({"epoch": 0, **facts})
         self.say(f"The last layer  {self.ready.told(facts)}")
 
     def learn(self) -> None:
@@ -68,7 +72,7 @@ class Course:
             lambda: settled(self.folder, self.ready, self.pieces, Ticker(self.reporter).stage, processes=self.group.share.of)
         )
         self.progress = read_progress(self.folder, self.ready.fingerprint)
-        self._rewrite_events()
+        self._rewrite_events(settings)
         if self.progress.epoch:
             self.say(f"Going on after epoch {self.progress.epoch}.")
         if settings.freeze == LADDER:
@@ -138,7 +142,8 @@ class Course:
             batches = ready.batches(size, self.random)
             loss = train_epoch(network, batches, optimiser, schedule, ready.batch_loss, self.pieces, ticker.step, self.group)
             facts, found = self.group.agree(partial(ready.score, ticker.look))
-            facts = {"epoch": epoch, "loss": loss, **facts, "seconds": time.monotonic() - started, **told}
+            reached = float(schedule.get_last_lr()[0])
+            facts = {"epoch": epoch, "loss": loss, **facts, "learning_rate": reached, "seconds": time.monotonic() - started, **told}
             self._note(settings, facts, found, (optimiser, schedule, self.random))
 
     def _note(self, settings: TrainingSettings, facts: dict[str, Any], found: tuple[Score, ...], state: State | None = None) -> None:
@@ -154,7 +159,7 @@ class Course:
             return
         if state:
             save_checkpoint(self.folder, self.ready.fingerprint, progress, self.ready.network, *state)
-        self.reporter.event(kind="epoch", **facts)
+        self._tell(facts)
         best = "  (best)" if progress.best_epoch == facts["epoch"] else ""
         last = progress.rung_began + settings.epochs if state else facts["epoch"]
         self.say(f"epoch {facts['epoch']}/{last}  loss {facts['loss']:.3f}  {self.ready.told(facts)}  {facts['seconds']:.1f} s{best}")
@@ -167,15 +172,21 @@ class Course:
         ready = self.ready
         assert isinstance(ready, PixelLearner)
         sets = [data for data in (ready.train, ready.replay) if data is not None]
-        fit_last_layer(ready.network, sets, ready.weights, ready.compute, self.random, lambda: ticker.stage("Fitting the last layer", 1.0))
+        fit_last_layer(ready.network, sets, ready.weights, ready.compute, self.random, lambda: ticker.stage("Fitting the last layer", 1.0), ready.seen)
 
-    def _rewrite_events(self) -> None:
+    def _rewrite_events(self, settings: TrainingSettings) -> None:
         """Leave exactly the events of the epochs that count: a kill can fall between an epoch's checkpoint and its event."""
         if not self.group.leads:
             return
         write_text(self.folder / "events.jsonl", "")
+        self.event_file = EventFile(self.folder, settings)
         for facts in self.progress.history:
-            self.reporter.event(kind="epoch", **facts)
+            self._tell(facts)
+
+    def _tell(self, facts: dict[str, Any]) -> None:
+        self.reporter.event(kind="epoch", **facts)
+        if self.event_file:
+            self.event_file.add(facts)
 
 
 def rungs_of(ready: Learner) -> list[Rung]:

@@ -35,10 +35,10 @@ class Share:
         return self.part([tiles[i % len(tiles)] for i in range(max(len(tiles), self.of))])
 
     def own(self, random: torch.Generator) -> torch.Generator:
-        """Random numbers for this process's tiles, drawn so that `random` stays alike in all; of one alone `random` itself."""
+        """Random numbers for this process's tiles, without drawing from `random`, which stays alike in all; of one alone `random` itself."""
         if self.of == 1:
             return random
-        return torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=random)) + self.rank)
+        return torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=random.clone_state())) + self.rank)
 
 
 class Group:

@@ -123,6 +123,7 @@ def shared_run(folder: Path, device: str, devices: int) -> Iterator[Group]:
         if os.environ["RANK"] == "0":
             signal.signal(signal.SIGTERM, _lost)  # sent by torchrun where a process is gone
         yield _joined(folder, device)
+        torch.distributed.destroy_process_group()
         return
     named = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
     named |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
@@ -135,6 +136,7 @@ def shared_run(folder: Path, device: str, devices: int) -> Iterator[Group]:
     threading.Thread(target=_watch, args=(folder, others, done), daemon=True).start()
     try:
         yield _joined(folder, device)
+        torch.distributed.destroy_process_group()
     finally:
         done.set()
         for other in others:

@@ -23,6 +23,8 @@ FOUND = "found.json"
 REPORT = "report.html"
 """What was learnt, for people (`training.report`)."""
 NOTES = "notes.txt"
+TENSORBOARD = "tensorboard"
+"""Folder of the curves as TensorBoard reads them."""
 
 
 def read_settings(folder: Path) -> TrainingSettings:
