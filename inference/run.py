@@ -5,10 +5,12 @@ Results appear raster by raster; a rerun (after a cancel, a kill or a full disk)
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from errors import DiskFullError, ImageryError, InputMismatchError, JobCancelled, NoOverlapError, TerratuneError
+from errors import DiskFullError, ImageryError, InputMismatchError, JobCancelled, LabelError, NoOverlapError, TerratuneError
 from imagery.raster import describe
 from imagery.read import open_raster
 from inference.area import content_of
@@ -27,6 +29,7 @@ from inference.base_input import look_at
 from inference.cluster.open import open_cluster
 from inference.compare import compare_rasters
 from inference.differences import find_differences
+from inference.first_look import Bounds, first_look_file, forget_first_look, part_of_view
 from inference.held_out import MapPair, held_out_tiles, on_held_out_places, on_truth_rasters
 from inference.legend import joint_classes, outputs_as
 from inference.picture import make_picture
@@ -148,6 +151,7 @@ class _Job:
 def compare_models(reporter: JobReporter) -> None:
     """The whole job: maps of both models, changes, scores, report. Errors end up in the job's status."""
     job = _prepared(reporter)
+    _first_looks(job)
     rasters = _all_rasters(job)
     if not rasters:
         first = job.problems[0]
@@ -221,6 +225,34 @@ def _refuse_small_disk(job: _Job) -> None:
             f"The maps may need {size_in_words(needed)}, and the disk has {size_in_words(free)} left.",
             "Free some space (old comparisons are usually the largest: delete them on the Compare page), or choose fewer pictures.",
         )
+
+
+def _first_looks(job: _Job) -> None:
+    """Before all else, maps of what the person sees."""
+    view = job.settings.first_look
+    for raster in job.settings.rasters:
+        folder = job.folder / raster.id
+        begun = any((folder / f"{side}{ending}").exists() for side in SIDES for ending in (".tif", ".unfinished"))
+        if view is not None and raster.id in job.pixels and not begun:
+            with contextlib.suppress(ImageryError, InputMismatchError, LabelError, NoOverlapError):  # told when the whole is made
+                _first_look(job, raster, view)
+
+
+def _first_look(job: _Job, raster: RasterToPredict, view: Bounds) -> None:
+    folder = job.folder / raster.id
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".look-", dir=folder) as place:
+        part = Path(place) / "part.tif"
+        if not part_of_view(source_of(job.folder, raster), view, part):
+            return
+        for side in SIDES:
+            make_map(
+                job.bundle(side, raster.id),
+                replace(_request(job, raster, side), source=str(part)),
+                first_look_file(folder, side),
+                progress=lambda stage, share: job.clock.tell(f"A first look: {raster.name}", 0.0, 0.0),
+            )
+            job.reporter.event(kind="first look", raster=raster.id, side=side)
 
 
 def _all_rasters(job: _Job) -> list[RasterReport]:
@@ -310,6 +342,7 @@ def _one_map(job: _Job, raster: RasterToPredict, side: str, folder: Path) -> Non
         progress=tell,
     )
     note_key(folder, side, key)
+    forget_first_look(folder, side)
     job.clock.finished(pixels)
     job.reporter.event(kind="map", raster=raster.id, side=side)
 

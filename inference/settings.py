@@ -86,6 +86,10 @@ class PredictionSettings(_Strict):
         title="Only inside",
         description="Vector file: nothing outside its polygons is predicted. Relative paths count from the project folder.",
     )
+    first_look: tuple[float, float, float, float] | None = Field(
+        default=None,
+        description="West, south, east, north in degrees: large pictures are predicted here first, in seconds, and shown while the rest is made.",
+    )
     precision: Precision = Field(
         default="auto",
         title="How exactly to calculate",

@@ -61,7 +61,7 @@ _MERCATOR = CRS.from_epsg(3857)
 
 _RASTER_LAYER = re.compile(r"raster\.([a-z0-9]{4,32})")
 _PREDICTION_LAYER = re.compile(
-    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|change|before_confidence|after_confidence)"
+    r"prediction\.([A-Za-z0-9_-]{1,80})\.([a-z0-9]{4,32})\.(before|after|first_before|first_after|change|before_confidence|after_confidence)"
 )
 _CHANGES_LAYER = re.compile(rf"changes\.({SIDE})\.({SIDE})\.([123]{{1,3}})\.(all|[\d_]{{1,200}})")
 _RAMP = ((0.0, (0, 0, 4)), (0.25, (81, 18, 124)), (0.5, (183, 55, 121)), (0.75, (252, 137, 97)), (1.0, (252, 253, 191)))

@@ -15,7 +15,7 @@ from typing import Any
 import leafmap.foliumap as leafmap
 import streamlit as st
 
-from ui.maps import map_document
+from ui.maps import LonLatBounds, map_document
 from workspace.classes import FULLY_LABELLED_COLOUR, FULLY_LABELLED_NAME, FULLY_LABELLED_VALUE, ClassSchema
 
 _AUTHOR = "author"
@@ -47,7 +47,7 @@ _component = st.components.v2.component(
 )
 
 
-def view_map(m: leafmap.Map, *, key: str, height: int = 560, link: tuple[str, str] | None = None, go: Mapping[str, Any] | None = None) -> None:
+def view_map(m: leafmap.Map, *, key: str, height: int = 560, link: tuple[str, str] | None = None, go: Mapping[str, Any] | None = None, tell_view: bool = False) -> LonLatBounds | None:
     """Show `m`; nothing on it can be edited. Its view survives reruns and leaving the page.
 
     Args:
@@ -56,12 +56,18 @@ def view_map(m: leafmap.Map, *, key: str, height: int = 560, link: tuple[str, st
         height: In CSS pixels.
         link: A name, and what this map is called: maps of the same name show the same place together.
         go: One place to go to now, once: `{"id": unique, "bounds": (west, south, east, north)}`.
+        tell_view: Rerun the page (only its fragment, when called in one) a moment after the map was moved.
+
+    Returns:
+        West, south, east and north of what is seen, with `tell_view`; None until the map has said so.
     """
     document = map_document(m) | {"link": {"name": link[0], "label": link[1]} if link else None}
-    _component(
-        key=key,
-        data={"mode": "view", "key": key, "version": assets_version(), "height": height, "map": document, "go": dict(go) if go else None},
-    )
+    data = {"mode": "view", "key": key, "version": assets_version(), "height": height, "map": document, "go": dict(go) if go else None}
+    if not tell_view:
+        _component(key=key, data=data)
+        return None
+    seen = _component(key=key, data=data | {"tellView": True}, default={"view": None}, on_view_change=_nothing).view
+    return tuple(seen) if seen else None
 
 
 def label_map(

@@ -12,6 +12,7 @@ const EDIT_LIBRARIES = [['vendor/geoman/leaflet-geoman.min.js', 'vendor/geoman/l
 const canvases = new Map(); // element -> MapCanvas
 const views = new Map(); // key -> {wanted, center, zoom}: survives leaving the page
 const went = new Map(); // key -> id of the last place gone to
+const TELL_VIEW_AFTER_MS = 600;
 
 const fetched = new Map();
 function load(path) {
@@ -127,6 +128,15 @@ class MapCanvas {
 
   rememberView() {
     if (this.wanted) views.set(this.viewKey, { wanted: this.wanted, center: this.map.getCenter(), zoom: this.map.getZoom() });
+    clearTimeout(this.viewTimer);
+    if (this.component?.data.tellView) this.viewTimer = setTimeout(() => this.tellView(), TELL_VIEW_AFTER_MS);
+  }
+
+  // What is seen: [west, south, east, north] in degrees.
+  tellView() {
+    if (!this.box.isConnected) return;
+    const seen = this.map.getBounds();
+    this.component.setStateValue('view', [seen.getWest(), seen.getSouth(), seen.getEast(), seen.getNorth()]);
   }
 
   drawLayers(layers) {

@@ -21,6 +21,8 @@ from workspace.jobs import job_status
 from workspace.project import Project
 
 KEY = "preview_results"
+SEEN = f"{KEY}:seen"
+"""In the session: west, south, east, north of what the map shows before a comparison."""
 NEW = "new"
 MAPS: tuple[Task, ...] = ("semantic segmentation",)
 """Tasks of the models that make a map of one picture."""

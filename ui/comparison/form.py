@@ -18,7 +18,7 @@ from inference.settings import SETTINGS_FILE, PredictionSettings, RasterToPredic
 from models.card import ModelCard, read_card
 from models.catalogue import find_model
 from ui.comparison.area import area_choice, inside, write_area
-from ui.comparison.choices import KEY, Choice
+from ui.comparison.choices import KEY, SEEN, Choice
 from ui.comparison.progress import MODULE
 from ui.frame import settings
 from ui.problems import explained, plain, show_problem
@@ -90,7 +90,8 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     label = f"Predict ({len(fitting)} picture{'s' if len(fitting) != 1 else ''}, {megapixels:,.1f} megapixels)"
     if st.button(label, type="primary", icon=":material/play_arrow:", disabled=not fitting, key=f"{KEY}:predict"):
         with explained():
-            job = start_comparison(project, base, new, fitting, tile_set, find_more, area, asked)
+            seen = st.session_state.get(SEEN)
+            job = start_comparison(project, base, new, fitting, tile_set, find_more, area, asked | {"first_look": seen})
             st.query_params["comparison"] = job.name
             st.rerun()
 

@@ -13,12 +13,13 @@ from imagery.library import Raster, list_rasters, raster_source
 from imagery.raster import describe
 from imagery.read import open_raster
 from imagery.stretch import identity_stretch
+from inference.first_look import latest_map
 from inference.report import REPORT_FILE, Report, read_report
 from inference.settings import read_settings
 from ui import maps
 from ui.canvas import view_map
 from ui.comparison.changes import add_changes, changes_choice, changes_told
-from ui.comparison.choices import KEY
+from ui.comparison.choices import KEY, SEEN
 from ui.comparison.places import gone_to
 from ui.comparison.shape_layer import add_shown_shapes
 from ui.comparison.sides import Side, add_side, shown_classes, side_choice
@@ -50,7 +51,7 @@ def results_map(project: Project, rasters: Sequence[Raster], job: Path | None) -
         rasters: Of the project.
         job: The comparison; None: there is none yet, only pictures are shown.
     """
-    shown = [] if job is None else [r for r in (*rasters, *forgotten_rasters(job, rasters)) if (job / r.id / "after.tif").exists()]
+    shown = [] if job is None else [r for r in (*rasters, *forgotten_rasters(job, rasters)) if latest_map(job / r.id, "after").exists()]
     if job is None or not shown:
         plain_map(project, rasters)
         return
@@ -95,9 +96,13 @@ def missing_pictures(project: Project, visible: Sequence[Raster]) -> list[str]:
 
 
 def plain_map(project: Project, rasters: Sequence[Raster]) -> None:
-    """Pictures alone."""
-    m = _map_of(project, scene_choice(rasters, None))
-    view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX)
+    """Pictures alone; what is seen of them is where a comparison begins."""
+    _plain_map(project, scene_choice(rasters, None))
+
+
+@st.fragment
+def _plain_map(project: Project, visible: Sequence[Raster]) -> None:
+    st.session_state[SEEN] = view_map(_map_of(project, visible), key=_map_key(project), height=MAP_HEIGHT_PX, tell_view=True)
 
 
 def two_sides(

@@ -42,7 +42,7 @@ def progress_and_results(project: Project, job: Path) -> None:
 
 
 def maps_done(job: Path) -> list[Path]:
-    return sorted(job.glob("*/after.tif")) + sorted(job.glob("*/change.tif"))
+    return [path for name in ("first_before", "first_after", "after", "change") for path in sorted(job.glob(f"*/{name}.tif"))]
 
 
 @st.fragment(run_every=1.0)

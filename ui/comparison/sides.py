@@ -13,6 +13,7 @@ import streamlit as st
 
 from errors import TerratuneError
 from imagery.library import Raster
+from inference.first_look import latest_map
 from inference.report import read_report
 from labeling.journal import open_journal
 from server.changes import LABELS as SERVER_LABELS
@@ -146,10 +147,10 @@ def add_result(m: Any, token: str, job: Path, raster: Raster, what: str, name: s
         name: In the list of layers.
         opacity: 0..1.
     """
-    path = job / raster.id / f"{what}.tif"
+    path = latest_map(job / raster.id, what)
     if not path.exists():
         return None
-    url = maps.tile_url(token, f"prediction.{job.name}.{raster.id}.{what}", str(path.stat().st_mtime_ns))
+    url = maps.tile_url(token, f"prediction.{job.name}.{raster.id}.{path.stem}", str(path.stat().st_mtime_ns))
     return maps.add_tiles(m, url, name, opacity=opacity, bounds=leaflet_bounds(raster), max_native_zoom=native_zoom(raster))
 
 
