@@ -11,7 +11,7 @@ from affine import Affine
 from torch import nn
 
 from models.architecture import Architecture
-from models.bundle import ModelBundle, save_bundle
+from models.bundle import ModelBundle, load_bundle, save_bundle
 from models.card import ModelCard, ModelInput
 from models.network import build_network
 from workspace.classes import ClassDef
@@ -79,3 +79,23 @@ def saved_bundle(
             last.bias[always] = 5.0
     save_bundle(folder, network, made)
     return folder
+
+
+def waves(height: int, width: int) -> np.ndarray:
+    """(3, height, width): a picture with something at every scale."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    smooth = np.stack([np.sin(rows / 19), np.cos(columns / 23), np.sin((rows + columns) / 31)]) * 90 + 128
+    return (smooth + np.random.default_rng(5).normal(0, 10, smooth.shape)).clip(1, 255).astype(np.uint8)
+
+
+def lively_bundle(folder: Path) -> ModelBundle:
+    """A random network that was saved; its last layer is fitted so that it says every class somewhere, and is sure here and there."""
+    bundle = load_bundle(saved_bundle(folder / "random", (PAVED, UNPAVED)))
+    last = [m for m in bundle.network.head.modules() if isinstance(m, nn.Conv2d)][-1]
+    with torch.no_grad():
+        logits = bundle.network(torch.from_numpy((waves(256, 256)[None].astype(np.float32) - 128) / 64))
+        deviation, mean = torch.std_mean(logits, dim=(0, 2, 3))
+        last.weight.mul_(2 / deviation[:, None, None, None])
+        last.bias.copy_((last.bias - mean) * 2 / deviation)
+    save_bundle(folder / "lively", bundle.network, bundle.card)
+    return load_bundle(folder / "lively")

@@ -18,8 +18,8 @@ import inference.pieces
 import inference.scan
 from errors import DiskFullError, JobCancelled, LabelFileError, NoOverlapError, UnreadableRasterError
 from inference.predict import predict_raster
-from models.bundle import ModelBundle, load_bundle, save_bundle
-from tests.inference.makers import PAVED, UNPAVED, card, saved_bundle, write_raster
+from models.bundle import ModelBundle
+from tests.inference.makers import PAVED, UNPAVED, card, lively_bundle, waves, write_raster
 from tiles.windows import even_windows
 
 
@@ -49,25 +49,9 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(5).integers(1, 255, (3, height, width)).astype(np.uint8)
 
 
-def waves(height: int, width: int) -> np.ndarray:
-    rows, columns = np.mgrid[0:height, 0:width]
-    smooth = np.stack([np.sin(rows / 19), np.cos(columns / 23), np.sin((rows + columns) / 31)]) * 90 + 128
-    return (smooth + np.random.default_rng(5).normal(0, 10, smooth.shape)).clip(1, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> ModelBundle:
-    """A random network that was saved; its last layer is fitted so that it says every class somewhere, and is sure here and there."""
-    bundle = load_bundle(saved_bundle(tmp_path_factory.mktemp("model") / "random", (PAVED, UNPAVED)))
-    last = [m for m in bundle.network.head.modules() if isinstance(m, nn.Conv2d)][-1]
-    with torch.no_grad():
-        logits = bundle.network(torch.from_numpy((waves(256, 256)[None].astype(np.float32) - 128) / 64))
-        deviation, mean = torch.std_mean(logits, dim=(0, 2, 3))
-        last.weight.mul_(2 / deviation[:, None, None, None])
-        last.bias.copy_((last.bias - mean) * 2 / deviation)
-    folder = tmp_path_factory.mktemp("model") / "real"
-    save_bundle(folder, bundle.network, bundle.card)
-    return load_bundle(folder)
+    return lively_bundle(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
