@@ -47,15 +47,14 @@ def finished(folder: Path, module: str, settings: TrainingSettings | PredictionS
     return there, time.monotonic() - started
 
 
-def twenty_tiles(project: Project) -> TileSet:
-    """Tiles around ten example lines of the demo scene, cut down to twenty that train (the held-out ones stay)."""
+def some_tiles(project: Project, count: int = TILES, *, everywhere: bool = False) -> TileSet:
+    """Tiles around ten example lines of the demo scene, or all over it, cut down to `count` that train (the held-out ones stay)."""
     raster = list_rasters(project)[0]
     labels = example_labels(project, LINES).rename(columns={"classvalue": "class_value"})
-    settings = ExportSettings(tile_size=256, stride=128)
-    tiles = export_tiles(
-        [ImageSource(name=raster.name, source=raster_source(project, raster))], labels, project.classes(), settings, project.tiles_folder / "tiles"
-    )
-    train = {t.name for t in tiles.train[:TILES]}
+    settings = ExportSettings(tile_size=256, stride=128, tiles="all" if everywhere else "features_only")
+    images = [ImageSource(name=raster.name, source=raster_source(project, raster))]
+    tiles = export_tiles(images, labels, project.classes(), settings, project.tiles_folder / f"tiles-{count}")
+    train = {t.name for t in tiles.train[:count]}
     kept = tuple(t for t in tiles.record.tiles if t.split != "train" or t.name in train)
     less = TileSet(tiles.folder, tiles.record.model_copy(update={"tiles": kept}))
     save_record(less)
@@ -71,12 +70,16 @@ def train(project: Project, tiles: TileSet, freeze: Freeze, epochs: int) -> tupl
 
 def predict(project: Project, run: Path) -> tuple[float, float]:
     """A comparison job of the product over the whole scene; seconds until the new map is there, and until both are, compared."""
+    return finished(project.predictions_folder / run.name, "inference.run", comparison(project, run), "*/after.tif")
+
+
+def comparison(project: Project, run: Path) -> PredictionSettings:
+    """Of the base model and the run's over the whole scene."""
     raster = list_rasters(project)[0]
     asked = RasterToPredict(
         id=raster.id, name=raster.name, source=raster_source(project, raster), shown_bands=raster.bands, stretch=raster.stretch
     )
-    settings = PredictionSettings(base=str(find_model(BASE)), new=str(run / "model"), rasters=(asked,))
-    return finished(project.predictions_folder / run.name, "inference.run", settings, "*/after.tif")
+    return PredictionSettings(base=str(find_model(BASE)), new=str(run / "model"), rasters=(asked,))
 
 
 def main(
@@ -85,7 +88,7 @@ def main(
     """Print where the seconds go."""
     with tempfile.TemporaryDirectory() as place:
         project = create_demo_project(Path(place) / "projects")
-        tiles = twenty_tiles(project)
+        tiles = some_tiles(project)
         typer.echo(f"{LINES} lines, {len(tiles.train)} training and {len(tiles.validation)} held-out tiles, {epochs} epochs")
         runs = {freeze: train(project, tiles, freeze, epochs) for freeze in get_args(Freeze)}
         maps = {freeze: predict(project, runs[freeze][0]) for freeze in ("all_but_last_layer", "backbone")}

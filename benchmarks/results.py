@@ -159,10 +159,11 @@ def base_model(work: Path, table: gpd.GeoDataFrame, fold: int, steps: int) -> Pa
 
 
 def fine_tuned(
-    work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs: int, share: float, *, quick: bool = False
+    work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs: int, share: float, *, quick: bool = False, look_once: bool = False
 ) -> tuple[Path, float]:
     """The fine-tuned model of a fold and seed, and the seconds it took."""
-    folder = work / (f"quick-{fold}-{seed}" if quick else f"run-{fold}-{seed}-{epochs}-{share}")
+    kind = "once" if look_once else "run"
+    folder = work / (f"quick-{fold}-{seed}" if quick else f"{kind}-{fold}-{seed}-{epochs}-{share}")
     train = table[table["fold"] != fold]
     settings = TrainingSettings(
         tiles=str(tile_set(train[train["n_unpaved"] > 0], work / f"tiles-{fold}", 0)),
@@ -172,6 +173,7 @@ def fine_tuned(
         epochs=epochs,
         seed=seed,
         freeze="all_but_last_layer" if quick else "backbone",
+        look_once=look_once,
     )
     seconds = folder / "seconds.json"
     if not seconds.exists():

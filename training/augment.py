@@ -75,6 +75,12 @@ def crop(batch: Batch, side: int, random: torch.Generator) -> Batch:
     return Batch(cut(batch.image), cut(batch.valid), cut(batch.target))
 
 
+def turned(x: Tensor, quarters: int, *, mirrored: bool) -> Tensor:
+    """(..., rows, columns) turned by so many quarters, then mirrored."""
+    out = torch.rot90(x, quarters, (-2, -1))
+    return out.flip(-1) if mirrored else out
+
+
 def _turn(batch: Batch, random: torch.Generator) -> Batch:
     """Each tile in one of the eight positions of a square (four where it is not square)."""
     n, _, rows, columns = batch.image.shape
@@ -82,11 +88,10 @@ def _turn(batch: Batch, random: torch.Generator) -> Batch:
     turns = torch.randint(0, steps, (n,), generator=random) * (4 // steps)
     flips = torch.randint(0, 2, (n,), generator=random)
 
-    def turned(x: Tensor) -> Tensor:
-        out = [torch.rot90(t, int(k), (-2, -1)) for t, k in zip(x, turns, strict=True)]
-        return torch.stack([t.flip(-1) if f else t for t, f in zip(out, flips, strict=True)])
+    def all_turned(x: Tensor) -> Tensor:
+        return torch.stack([turned(t, int(k), mirrored=bool(f)) for t, k, f in zip(x, turns, flips, strict=True)])
 
-    return Batch(turned(batch.image), turned(batch.valid), turned(batch.target))
+    return Batch(all_turned(batch.image), all_turned(batch.valid), all_turned(batch.target))
 
 
 def _zoom(batch: Batch, random: torch.Generator, most: float) -> Batch:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class TileData:
     targets: NDArray[np.uint8] | None = None
     """(n, rows, columns) output index; None: as drawn."""
     _held: list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]] | None = None
+    _digests: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -73,6 +75,18 @@ class TileData:
         """Image (bands, rows, columns) in raw units, valid (rows, columns), target as drawn (rows, columns)."""
         return self._held[index] if self._held is not None else self._read(index)
 
+    def digest(self, index: int) -> str:
+        """Of the pixels of a tile, and of which of them are imagery."""
+        if index not in self._digests:
+            pixels, valid, _ = self.raw(index)
+            facts = repr((pixels.shape, pixels.dtype.str)).encode()
+            self._digests[index] = hashlib.sha256(facts + pixels.tobytes() + valid.tobytes()).hexdigest()
+        return self._digests[index]
+
+    def target(self, index: int) -> NDArray[np.uint8]:
+        """(rows, columns) output index to learn; 255 ignored."""
+        return self.raw(index)[2] if self.targets is None else self.targets[index]
+
     def batch(self, indices: Sequence[int]) -> Batch:
         """These tiles, normalised.
 
@@ -90,7 +104,7 @@ class TileData:
         """(outputs,) pixels of each target."""
         counts = np.zeros(256, dtype=np.int64)
         for i in range(len(self)):
-            counts += np.bincount((self.raw(i)[2] if self.targets is None else self.targets[i]).ravel(), minlength=256)
+            counts += np.bincount(self.target(i).ravel(), minlength=256)
         return counts[:outputs]
 
     def _read(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from models.network import SegmentationNetwork
 from training.compute import Compute
 from training.dataset import TileData
+from training.features import Features
 from training.loop import Tick
 
 PIXELS_PER_TILE = 800
@@ -34,7 +35,13 @@ def last_layer(network: SegmentationNetwork) -> nn.Conv2d | None:
 
 
 def fit_last_layer(
-    network: SegmentationNetwork, sets: Sequence[TileData], weights: Tensor, compute: Compute, random: torch.Generator, tick: Tick
+    network: SegmentationNetwork,
+    sets: Sequence[TileData],
+    weights: Tensor,
+    compute: Compute,
+    random: torch.Generator,
+    tick: Tick,
+    features: Features | None = None,
 ) -> None:
     """Give the network the last layer that fits these tiles best; nothing else of it changes.
 
@@ -45,10 +52,11 @@ def fit_last_layer(
         compute: Where.
         random: Draws the pixels.
         tick: Called after each batch and each iteration; may raise to stop, the network being as it was.
+        features: What the encoder saw in these tiles, where that is kept.
     """
     layer = last_layer(network)
     assert layer is not None and layer.bias is not None
-    x, target, counts = _sample(network, sets, compute, random, tick)
+    x, target, counts = _sample(network, sets, compute, random, tick, features)
     share = counts * weights.to(x.device)[target]
     share = share / share.sum()
     mean, deviation = x.mean(0), x.std(0) + 1e-3
@@ -73,7 +81,14 @@ def fit_last_layer(
 
 @torch.no_grad()
 def _sample(
-    network: SegmentationNetwork, sets: Sequence[TileData], compute: Compute, random: torch.Generator, tick: Tick, *, batch_size: int = 8
+    network: SegmentationNetwork,
+    sets: Sequence[TileData],
+    compute: Compute,
+    random: torch.Generator,
+    tick: Tick,
+    features: Features | None,
+    *,
+    batch_size: int = 8,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels of all tiles: features (n, channels) float32, output index (n,), and for how many pixels each stands (n,)."""
     network.eval()
@@ -82,15 +97,18 @@ def _sample(
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for data in sets:
         for first in range(0, len(data), batch_size):
-            batch = data.batch(range(first, min(first + batch_size, len(data))))
-            image = compute.move(batch.image)
+            indices = range(first, min(first + batch_size, len(data)))
             with compute.mixed():
-                features = network.decoder(network.encode(network.pad(image))).float()
-            for of_tile, target in zip(features, batch.target, strict=True):
-                parts += _of_tile(of_tile, target, network.outputs, most, random)
+                if features is None:
+                    levels = network.encode(network.pad(compute.move(data.batch(indices).image)))
+                else:
+                    levels, _ = features.whole(data, indices)
+                decoded = network.decoder(levels).float()
+            for of_tile, i in zip(decoded, indices, strict=True):
+                parts += _of_tile(of_tile, torch.from_numpy(data.target(i)).long(), network.outputs, most, random)
             tick()
-    features, targets, counts = (torch.cat(list(part)) for part in zip(*parts, strict=True))
-    return features, targets, counts
+    x, targets, counts = (torch.cat(list(part)) for part in zip(*parts, strict=True))
+    return x, targets, counts
 
 
 def _of_tile(features: Tensor, target: Tensor, outputs: int, most: int, random: torch.Generator) -> list[tuple[Tensor, Tensor, Tensor]]:

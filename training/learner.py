@@ -54,6 +54,8 @@ class Learner(abc.ABC):
     """Which tiles of a batch are this process's."""
     note: str = field(default="", kw_only=True)
     """How the tiles are looked at, for the log."""
+    note: str = field(default="", kw_only=True)
+    """How the tiles are looked at, for the log."""
 
     @property
     def class_names(self) -> list[str]:

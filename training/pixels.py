@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from models.network import SegmentationNetwork
 from tiles.tile_set import IGNORE_LABEL
 from training.compute import Compute
 from training.dataset import Batch, TileData
+from training.features import Features, Seen
 from training.group import Share
 from training.loop import BatchLoss, Tick
 from training.losses import Loss
@@ -29,14 +30,22 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Every new tile once, in random order; a share of each batch is drawn from the replay tiles. Of each batch one process's part."""
     order = torch.randperm(len(new), generator=random).tolist()
+    for fresh, reminders in drawn_tiles(order, replay, batch_size, replay_share, random, share):
+        batch = new.batch(fresh)
+        yield joined(batch, replay.batch(reminders)) if replay is not None and reminders else batch
+
+
+def drawn_tiles(
+    order: Sequence[int], replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator, share: Share
+) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """For each batch which new tiles, in this order, and which replay tiles, at random; of each one process's part."""
     reminders = replay_per_batch(batch_size, replay_share) if replay is not None else 0
     fresh = batch_size - reminders
     for start in range(0, len(order), fresh):
-        batch = new.batch(share.some(order[start : start + fresh]))
+        drawn: list[int] = []
         if replay is not None and reminders:
-            drawn = share.part(torch.randint(0, len(replay), (reminders,), generator=random).tolist())
-            batch = joined(batch, replay.batch(drawn)) if drawn else batch
-        yield batch
+            drawn = torch.randint(0, len(replay), (reminders,), generator=random).tolist()
+        yield share.some(order[start : start + fresh]), share.part(drawn)
 
 
 def replay_per_batch(batch_size: int, share: float) -> int:
@@ -72,19 +81,27 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: SegmentationNetwork, data: TileData, loss: Loss, compute: Compute, tick: Tick, *, batch_size: int = 8) -> Evaluation:
-    """Score the network on all tiles, as they are."""
+def evaluate(
+    network: SegmentationNetwork,
+    data: TileData,
+    loss: Loss,
+    compute: Compute,
+    tick: Tick,
+    features: Features | None = None,
+    *,
+    batch_size: int = 8,
+) -> Evaluation:
+    """Score the network on all tiles, as they are; `features`: what its encoder saw in them, where that is kept."""
     network.eval()
     by_tile = np.zeros((len(data), network.outputs, network.outputs), dtype=np.int64)
     kept = np.zeros_like(by_tile[0])
     losses = []
     for indices in _in_order(data, batch_size):
-        batch = data.batch(indices)
-        with compute.mixed():
-            logits = network(compute.move(batch.image))
-        losses.append(float(loss(logits, batch.target.to(compute.device))))
+        logits = _looked(network, data, indices, compute, features)
+        target = np.stack([data.target(i) for i in indices])
+        losses.append(float(loss(logits, torch.from_numpy(target).long().to(compute.device))))
         answer = logits.argmax(dim=1).cpu().numpy()
-        kept += confusion(batch.target.numpy(), answer, network.outputs)
+        kept += confusion(target, answer, network.outputs)
         for i, seen in zip(indices, answer, strict=True):
             by_tile[i] = confusion(data.raw(i)[2], seen, network.outputs)
         tick()
@@ -93,16 +110,23 @@ def evaluate(network: SegmentationNetwork, data: TileData, loss: Loss, compute: 
 
 @torch.no_grad()
 def answers(
-    network: SegmentationNetwork, data: TileData, compute: Compute, tick: Tick, *, batch_size: int = 8
+    network: SegmentationNetwork, data: TileData, compute: Compute, tick: Tick, features: Features | None = None, *, batch_size: int = 8
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """For each tile the winning output and its probability, both (rows, columns)."""
+    """For each tile the winning output and its probability, both (rows, columns); `features` as with `evaluate`."""
     network.eval()
     for indices in _in_order(data, batch_size):
-        with compute.mixed():
-            logits = network(compute.move(data.batch(indices).image))
+        logits = _looked(network, data, indices, compute, features)
         probability, output = logits.softmax(dim=1).max(dim=1)
         yield from zip(output.cpu().numpy().astype(np.uint8), probability.cpu().numpy(), strict=True)
         tick()
+
+
+def _looked(network: SegmentationNetwork, data: TileData, indices: Sequence[int], compute: Compute, features: Features | None) -> Tensor:
+    """Logits of whole tiles."""
+    with compute.mixed():
+        if features is None:
+            return network(compute.move(data.batch(indices).image))
+        return network.decode(*features.whole(data, indices))
 
 
 def _in_order(data: TileData, batch_size: int) -> Iterator[range]:
@@ -110,11 +134,19 @@ def _in_order(data: TileData, batch_size: int) -> Iterator[range]:
         yield range(start, min(start + batch_size, len(data)))
 
 
-def _logits(network: SegmentationNetwork, image: Tensor, compute: Compute, frozen: bool) -> Tensor:
-    """A frozen encoder is run without keeping anything for the backward pass.
+def seen_loss(network: SegmentationNetwork, loss: Loss, compute: Compute) -> BatchLoss[Seen]:
+    """What a step on some squares of a batch minimises, where the encoder has looked already."""
 
-    What it answers depends on the (augmented) tile only, not on the epoch: this is where its features could be kept.
-    """
+    def of(batch: Seen, part: slice) -> Tensor:
+        with compute.mixed():
+            logits = network.decode([level[part] for level in batch.levels], batch.size)
+        return loss(logits, batch.target[part].to(compute.device))
+
+    return of
+
+
+def _logits(network: SegmentationNetwork, image: Tensor, compute: Compute, frozen: bool) -> Tensor:
+    """A frozen encoder is run without keeping anything for the backward pass."""
     with compute.mixed():
         padded = network.pad(image)
         with torch.no_grad() if frozen else contextlib.nullcontext():
@@ -138,11 +170,12 @@ def joined(new: Batch, reminders: Batch) -> Batch:
 
 
 @torch.no_grad()
-def look_seconds(network: SegmentationNetwork, data: TileData, compute: Compute, *, batch_size: int = 8) -> float:
+def look_seconds(
+    network: SegmentationNetwork, data: TileData, compute: Compute, features: Features | None = None, *, batch_size: int = 8
+) -> float:
     """Seconds that scoring all these tiles takes here, from one batch of them."""
     network.eval()
-    batch = data.batch(range(min(batch_size, len(data))))
+    indices = range(min(batch_size, len(data)))
     began = time.monotonic()
-    with compute.mixed():
-        network(compute.move(batch.image)).argmax(dim=1).cpu()
-    return (time.monotonic() - began) * len(data) / len(batch.image)
+    _looked(network, data, indices, compute, features).argmax(dim=1).cpu()
+    return (time.monotonic() - began) * len(data) / len(indices)

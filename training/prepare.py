@@ -19,7 +19,7 @@ from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
 from models.card import ModelCard, ModelInput, Score
 from models.catalogue import find_encoder, find_model
 from models.catalogue.fetch import fetch_model, store_of
-from models.freezing import freeze
+from models.freezing import freeze, is_frozen
 from models.network import ChangeNetwork, Network, SegmentationNetwork, build_network
 from models.transfer import take_encoder
 from tiles.apart import leaks, scored_on
@@ -29,6 +29,7 @@ from tiles.tile_set import TileSet, open_tile_set
 from training.augment import varied
 from training.compute import Compute, choose_compute
 from training.dataset import Batch, TileData
+from training.features import SQUARES, Features, Seen, looked_once, seen_batches
 from training.inputs import check_enough, check_quick, check_replay, input_for, reminders_apart
 from training.last_layer import last_layer
 from training.learner import Learner
@@ -37,7 +38,7 @@ from training.loop import Tick
 from training.losses import Loss, class_weights, loss_of
 from training.metrics import confusion, iou, mean, scores, with_ranges
 from training.monitor import check_classes, f1, selection
-from training.pixels import answers, evaluate, look_seconds, pixel_loss, replay_per_batch, training_batches
+from training.pixels import answers, drawn_tiles, evaluate, look_seconds, pixel_loss, replay_per_batch, seen_loss, training_batches
 from training.roads import directions_right, road_loss
 from training.settings import HELD_OUT, PLACES, TrainingSettings
 from training.targets import SURE, OutputPlan, kept_targets, plan_outputs
@@ -45,6 +46,8 @@ from training.tasks import starting_card, starts_from_nothing
 from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
 
+SMALLER = 4
+"""How many small squares a step takes for each tile that it is said to take."""
 REPLAY_VALIDATION_TILES = 40
 """Reminder tiles scored after each epoch, at most."""
 REMINDERS = "held-out reminder tiles"
@@ -89,34 +92,68 @@ class PixelLearner(Learner):
     """(held-out tiles,) number of the square of ground each lies in."""
     lines: Lines
     """The roads of the held-out tiles."""
+    features: Features | None = None
+    """What the frozen encoder saw in all tiles."""
+
+    @property
+    def seen(self) -> Features | None:
+        """What the encoder saw, while it is as it was then."""
+        return self.features if is_frozen(self.network.encoder) else None
+
+    @property
+    def begins_quick(self) -> bool:
+        """Is the last layer fitted at once before the first epoch, which then takes small squares of what was seen?"""
+        return self.seen is not None and bool(self.base.classes) and last_layer(self.network) is not None
 
     def steps(self, batch_size: int) -> int:
-        reminders = replay_per_batch(batch_size, self.settings.replay_share) if self.replay is not None else 0
-        return -(-len(self.train) // (batch_size - reminders))
+        squares, size = self._squares(batch_size)
+        reminders = replay_per_batch(size, self.settings.replay_share) if self.replay is not None else 0
+        return -(-squares * len(self.train) // (size - reminders))
 
-    def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Batch]:
+    def _squares(self, batch_size: int) -> tuple[int, int]:
+        """How often an epoch draws from each new tile, and how many tiles a step takes.
+
+        A model that knows its classes is only adjusted: many small squares a step, few steps. One that learns from nothing needs as many steps as ever.
+        """
+        if not self.begins_quick:
+            return 1, batch_size
+        return max(1, round(SQUARES / len(self.train))), SMALLER * batch_size
+
+    def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Batch | Seen]:
+        if self.seen is not None:
+            return self._seen_batches(self.seen, batch_size, random)
         own = self.share.own(random)
         plain = training_batches(self.train, self.replay, batch_size, self.settings.replay_share, random, self.share)
         return varied(plain, self.settings, own, 2 if isinstance(self.network, ChangeNetwork) else 1)
 
-    def batch_loss(self, batch: Batch, part: slice) -> torch.Tensor:
+    def _seen_batches(self, seen: Features, batch_size: int, random: torch.Generator) -> Iterator[Seen]:
+        own = self.share.own(random)
+        squares, size = self._squares(batch_size)
+        order = torch.cat([torch.randperm(len(self.train), generator=random) for _ in range(squares)]).tolist()
+        drawn = drawn_tiles(order, self.replay, size, self.settings.replay_share, random, self.share)
+        side = self.settings.chip_size or max(self.tile_set.record.tile_sides) // (4 if self.begins_quick else 2)
+        return seen_batches(seen, drawn, self.train, self.replay, side, own)
+
+    def batch_loss(self, batch: Batch | Seen, part: slice) -> torch.Tensor:
+        if isinstance(batch, Seen):
+            return seen_loss(self.network, self.loss, self.compute)(batch, part)
         if isinstance(self.network, RoadNetwork):
             return road_loss(self.network, self.loss, self.compute)(batch, part)
         return pixel_loss(self.network, self.loss, self.compute)(batch, part)
 
     def look_seconds(self) -> float:
         scored = [data for data in (self.validation, self.replay_validation) if data is not None]
-        return sum(look_seconds(self.network, data, self.compute) for data in scored)
+        return sum(look_seconds(self.network, data, self.compute, self.seen) for data in scored)
 
     def score(self, tick: Tick) -> tuple[dict[str, Any], tuple[Score, ...]]:
         names, network = self.class_names, self.network
-        held_out = evaluate(network, self.validation, self.loss, self.compute, tick)
+        held_out = evaluate(network, self.validation, self.loss, self.compute, tick, self.seen)
         drawn = held_out.drawn
         found = with_ranges(scores(drawn, names, self.on.held_out), names, self.blocks, held_out.by_tile, self.before_by_tile)
         old_outputs: tuple[int, ...] = ()
         old_matrix = drawn
         if self.replay_validation is not None:
-            old_matrix, old_outputs = evaluate(network, self.replay_validation, self.loss, self.compute, tick).drawn, self.plan.kept
+            old_matrix, old_outputs = evaluate(network, self.replay_validation, self.loss, self.compute, tick, self.seen).drawn, self.plan.kept
             found += scores(old_matrix, names, self.on.reminders)
         elif self.validation.targets is not None:
             old_matrix, old_outputs = held_out.kept, self.remembered
@@ -193,16 +230,18 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
     compute = choose_compute(settings.device)
     remembered = _remembered(plan, tile_set) if settings.keep_old_classes else ()
     sets = (train, validation, replay_validation)
-    lines = Lines(validation, len(plan.classes) + 1)
-    before, before_by_tile = _look_with_base(base, model_input, plan, sets, remembered, lines, on, compute, stage)
     network = _adapted(base, model_input, plan, settings.seed)
+    compute.place(network)
     if frozen:
         freeze(network.encoder)
+    learnt, scored = ([data for data in some if data is not None] for some in ((train, replay), (validation, replay_validation)))
+    features, note = looked_once(network, settings, model_input, compute, learnt, scored, stage)
+    lines = Lines(validation, len(plan.classes) + 1)
+    before, before_by_tile = _look_with_base(base, model_input, plan, sets, remembered, lines, on, compute, stage, features)
     if settings.freeze == "all_but_last_layer":
         freeze(network.decoder)
         if last_layer(network) is None:
             raise TrainingError(f"'{base.card.title}' has no last layer that could be fitted alone.", "Choose 'Thorough'.")
-    compute.place(network)
     weights = class_weights(train.pixels_per_output(network.outputs), balance=settings.balance).to(compute.device)
     return PixelLearner(
         settings=settings,
@@ -229,6 +268,8 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
         loss=loss_of(settings.loss, weights),
         before_by_tile=before_by_tile,
         blocks=blocks_of(tile_set.validation, tile_set.record.tile_sides),
+        features=features,
+        note=note,
     )
 
 
@@ -294,8 +335,9 @@ def _look_with_base(
     on: ScoredOn,
     compute: Compute,
     stage: Stage,
+    features: Features | None,
 ) -> tuple[tuple[Score, ...], NDArray[np.int64] | None]:
-    """Score the base model as it is, and note its answers as targets where nothing was drawn.
+    """Score the base model as it is, and note its answers as targets where nothing was drawn; the new network's frozen encoder is its own.
 
     Returns:
         The scores, and the confusion matrices of the held-out tiles.
@@ -316,7 +358,7 @@ def _look_with_base(
         matrices = np.zeros((len(data), len(names) + 1, len(names) + 1), dtype=np.int64)
         agreement = np.zeros_like(matrices[0])
         made = []
-        for i, (output, probability) in enumerate(answers(network, data, compute, lambda: stage(what, 0.0))):
+        for i, (output, probability) in enumerate(answers(network, data, compute, lambda: stage(what, 0.0), features)):
             drawn, seen = data.raw(i)[2], old[output]
             if data is validation:
                 lines.note_base(i, seen)

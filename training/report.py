@@ -75,7 +75,7 @@ def write_report(folder: Path, ready: PixelLearner, tick: Tick) -> None:
     """
     bundle = load_bundle(folder / MODEL)
     ready.compute.place(bundle.network)
-    by_tile = evaluate(bundle.network, ready.validation, ready.loss, ready.compute, tick).by_tile
+    by_tile = evaluate(bundle.network, ready.validation, ready.loss, ready.compute, tick, ready.seen).by_tile
     epochs = [e for e in events(folder) if e["kind"] == "epoch"]
     render(
         folder,
@@ -125,7 +125,7 @@ def _worst_places(ready: PixelLearner, network: Any, by_tile: NDArray[np.int64],
     data = ready.validation
     chosen = worst_tiles(by_tile, ready.blocks, WORST)
     subset = type(data)(data.tile_set, [data.tiles[i] for i in chosen], data.input, data.lookup)
-    seen = [output for output, _ in answers(network, subset, ready.compute, tick)]
+    seen = [output for output, _ in answers(network, subset, ready.compute, tick, ready.seen)]
     return [
         _worst_place(ready, tile, by_tile[i], subset.raw(k)[2], seen[k])
         for k, (i, tile) in enumerate(zip(chosen, subset.tiles, strict=True))

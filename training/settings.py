@@ -124,9 +124,17 @@ class TrainingSettings(BaseModel):
         le=1024,
         multiple_of=32,
         title="Chip size",
-        description="Learn from random squares of this many pixels, cut anew from each tile in each epoch. Empty: from whole tiles. Smaller is "
-        "quicker and needs less memory, but shows less of the surroundings.",
-        json_schema_extra=_shown(TILES, typed=True, empty="whole tiles"),
+        description="Learn from random squares of this many pixels, cut anew from each tile in each epoch. Smaller is quicker and needs less "
+        "memory, but shows less of the surroundings. Empty: from whole tiles; where each tile is looked at once, from squares of a quarter of "
+        "its side, or of half of it where the model knows no class yet.",
+        json_schema_extra=_shown(TILES, typed=True, empty="as usual"),
+    )
+    look_once: bool = Field(
+        default=True,
+        title="Look at each tile once",
+        description="While the backbone stays as it is, it looks at each tile once, in up to eight ways, and every epoch learns from what it saw: "
+        "seconds instead of a minute. Off: it looks anew in every epoch, at tiles varied differently each time.",
+        json_schema_extra=_shown(TILES, kinds=("pixels",)),
     )
     augment: Literal["default", "none", "custom"] = Field(
         default="default",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ class ArrayStore:
         if self._held > self.limit_bytes:
             self._evict(keep=self.path(key))
 
+    def drop(self, key: str) -> None:
+        """Keep these arrays no longer."""
+        self.path(key).unlink(missing_ok=True)
+        self._held = None
+
+    def free_bytes(self) -> int:
+        """What the disk has left."""
+        return shutil.disk_usage(self._folder).free
+
     def _files(self) -> list[tuple[int, int, Path]]:
         """(last use in ns, bytes, path) of everything."""
         found = []
@@ -102,6 +112,7 @@ class MappedArrays:
 
     def __init__(self, path: Path) -> None:
         self._file: Any = safe_open(path, "np")
+        self.names: tuple[str, ...] = tuple(sorted(self._file.keys()))
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._file.get_slice(name).get_shape())

@@ -28,6 +28,8 @@ class Settings:
     """STAC catalogues of models, as folders or http(s) addresses, shown on the Models page besides our own."""
     embeddings_bytes: int = 4096 * 2**20
     """Most disk for what promptable models made of the pictures (<data folder>/embeddings)."""
+    features_bytes: int = 4096 * 2**20
+    """Most disk for what frozen backbones saw in tiles (<data folder>/features)."""
 
     scheduler_address: str = ""
     """Of a dask cluster whose workers make maps; empty: maps are made on this machine."""
@@ -38,7 +40,7 @@ class Settings:
 
 
 def settings_from_environment(environment: dict[str, str] | None = None) -> Settings:
-    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _CATALOGUES (with commas between), _EMBEDDINGS_MB; and DASK_SCHEDULER_ADDRESS, as dask itself does."""
+    """Read TERRATUNE_DATA, TERRATUNE_IMAGERY_ROOTS, TERRATUNE_ALLOW_PRIVATE_ADDRESSES, TERRATUNE_MAX_UPLOAD_MB, TERRATUNE_DEVICE, _WEIGHTS_MIRROR, _CATALOGUES (with commas between), _EMBEDDINGS_MB, _FEATURES_MB; and DASK_SCHEDULER_ADDRESS, as dask itself does."""
     env = os.environ if environment is None else environment
     roots = [Path(part).expanduser().resolve() for part in env.get("TERRATUNE_IMAGERY_ROOTS", "").split(os.pathsep) if part]
     return Settings(
@@ -50,5 +52,6 @@ def settings_from_environment(environment: dict[str, str] | None = None) -> Sett
         weights_mirror=env.get("TERRATUNE_WEIGHTS_MIRROR", ""),
         catalogues=tuple(part.strip() for part in env.get("TERRATUNE_CATALOGUES", "").split(",") if part.strip()),
         embeddings_bytes=int(env.get("TERRATUNE_EMBEDDINGS_MB", "4096")) * 1024 * 1024,
+        features_bytes=int(env.get("TERRATUNE_FEATURES_MB", "4096")) * 1024 * 1024,
         scheduler_address=env.get("DASK_SCHEDULER_ADDRESS", "").strip(),
     )
