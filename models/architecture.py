@@ -111,6 +111,14 @@ def resnet_of(architecture: AnyArchitecture) -> ResNet | None:
     return next((resnet for resnet in get_args(ResNet) if resnet == name), None)
 
 
+_TRANSFORMERS = ("pvt_v2_", "swin_", "swinv2_", "twins_")
+
+
+def is_transformer(architecture: AnyArchitecture) -> bool:
+    """Is the encoder one of timm's transformers that are built here? They can learn through adapters (`models.adapters`)."""
+    return architecture.encoder.startswith(_TRANSFORMERS)
+
+
 def _kind(value: Any) -> str:
     """Cards from before there were kinds say a class for each pixel."""
     return str(value.get("kind", "pixels") if isinstance(value, dict) else value.kind)

@@ -157,7 +157,8 @@ def _segmentation(architecture: Architecture, bands: int, outputs: int, pretrain
 
 def build_encoder(name: str, levels: int, bands: int, *, pretrained: bool = False) -> tuple[nn.Module, list[int], list[int]]:
     """A timm encoder that gives its first `levels` levels, with the channels and the stride of each."""
-    encoder = timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=bands, out_indices=tuple(range(levels)))
+    swin: dict[str, Any] = {"strict_img_size": False, "feature_cls": "getter"} if name.startswith("swin") else {}  # for images of any size, bands first
+    encoder = timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=bands, out_indices=tuple(range(levels)), **swin)
     info: Any = encoder.feature_info
     return encoder, info.channels(), info.reduction()
 

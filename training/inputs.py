@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
-from models.architecture import AnyArchitecture, ArcGISArchitecture, resnet_of
+from models.architecture import AnyArchitecture, ArcGISArchitecture, is_transformer, resnet_of
 from models.bands import meanings, pair_names, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import ONE_UNIT, unlikeness
@@ -179,11 +179,16 @@ def check_quick(title: str, knows_classes: bool) -> None:
 
 
 def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> None:
-    """Refuse what only models that tell a class for each pixel can do.
+    """Refuse what only models that tell a class for each pixel, or transformers, can do.
 
     Raises:
         TrainingError: with what to choose instead.
     """
+    if settings.freeze == "adapters" and not is_transformer(architecture):
+        raise TrainingError(
+            f"The base model's backbone ({architecture.encoder}) is no transformer: it has no attention that small additions could be made to.",
+            "Choose 'Thorough'.",
+        )
     if kind_of(architecture) == "pixels":
         return
     if settings.freeze == "all_but_last_layer":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from models.adapters import merged
 from models.bundle import load_bundle, save_bundle
 from models.card import CARD_FILE, BaseReference, ModelCard, Score
 from models.network import Network
@@ -20,6 +21,7 @@ from workspace.files import folder_name, write_json
 LEARNT = {
     "all_but_last_layer": "only its last layer fitted.",
     "backbone": "backbone frozen.",
+    "adapters": "backbone frozen but for small additions to its attention.",
     "ladder": "step by step.",
     "nothing": "everything learning.",
 }
@@ -36,7 +38,7 @@ def keep_best(
     folder: Path, ready: Learner, progress: Progress, found: tuple[Score, ...], settled_as: TrainingSettings | None = None
 ) -> None:
     """Save the network as it is, with its scores, as the run's model; `settled_as`: the settings with nothing left open."""
-    save_bundle(folder / MODEL, ready.network, new_card(settled_as or ready.settings, ready, progress, found))
+    save_bundle(folder / MODEL, merged(ready.network), new_card(settled_as or ready.settings, ready, progress, found))
     write_json(
         folder / RESULT,
         {

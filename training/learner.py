@@ -99,7 +99,7 @@ class Learner(abc.ABC):
     finds: ClassVar[str] = "Finds"
     """How the new model's summary begins; the names of the classes follow."""
 
-    def finish(self, folder: Path, tick: Tick) -> None:
+    def finish(self, folder: Path, tick: Tick) -> None:  # noqa: B027 - most tasks have nothing to add
         """Measure of the best model what would take too long after every epoch; its card and the run's result tell it."""
 
     @abc.abstractmethod

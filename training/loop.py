@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from models.adapters import has_adapters
 from models.network import Network
 from training.group import ALONE, Group
 from training.memory import Pieces, in_pieces
@@ -67,8 +68,8 @@ def train_step(
 
 
 def encoder_and_rest(network: Network, learning_rate: float) -> Sequence[dict[str, object]]:
-    """Parameter groups: the rest at `learning_rate`, the encoder (when it learns) at a tenth."""
+    """Parameter groups: the rest at `learning_rate`, the encoder (when it learns) at a tenth; adapters in it, which begin at nothing, at the full rate."""
     encoder = [p for p in network.encoder.parameters() if p.requires_grad]
     inside = {id(p) for p in encoder}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in inside]
-    return [{"params": rest, "lr": learning_rate}, *([{"params": encoder, "lr": learning_rate / 10}] if encoder else [])]
+    return [{"params": rest, "lr": learning_rate}, *([{"params": encoder, "lr": learning_rate if has_adapters(network.encoder) else learning_rate / 10}] if encoder else [])]

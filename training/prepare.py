@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from errors import TrainingError
+from models.adapters import hold
 from models.arcgis.roads import RoadNetwork, read_raw_values
 from models.architecture import AnyArchitecture
 from models.bundle import ModelBundle, adapt_bands, adapt_outputs, load_bundle
@@ -233,7 +234,7 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
     network = _adapted(base, model_input, plan, settings.seed)
     compute.place(network)
     if frozen:
-        freeze(network.encoder)
+        hold(network.encoder, adapters=settings.freeze == "adapters")
     learnt, scored = ([data for data in some if data is not None] for some in ((train, replay), (validation, replay_validation)))
     features, note = looked_once(network, settings, model_input, compute, learnt, scored, stage)
     lines = Lines(validation, len(plan.classes) + 1)

@@ -66,12 +66,13 @@ class TrainingSettings(BaseModel):
         title="Base model",
         description="What training starts from: a name in the list, or a folder.",
     )
-    freeze: Literal["all_but_last_layer", "backbone", "ladder", "nothing"] = Field(
+    freeze: Literal["all_but_last_layer", "backbone", "adapters", "ladder", "nothing"] = Field(
         default="backbone",
         title="How thoroughly",
-        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "ladder": "Step by step", "nothing": "Everything"}},
+        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "adapters": "Adapters", "ladder": "Step by step", "nothing": "Everything"}},
         description="Quick: only the last layer is fitted, a first map within seconds. Thorough: the last layers learn too, after that; what the "
-        "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Step by step: quick, then thorough, then the "
+        "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Adapters (only where the backbone is a transformer): as "
+        "thorough, and the backbone's attention learns small additions, which are merged into it. Step by step: quick, then thorough, then the "
         "backbone's last stage, then everything, each from the best so far; stop when you like, the best is kept. Everything: wants hundreds of tiles.",
     )
     network: NetworkName = Field(

@@ -14,6 +14,7 @@ from demo.replay import TITLE as REPLAY_TITLE
 from demo.replay import replay_folder, replay_tiles
 from errors import TerratuneError
 from labeling.export.job import export_jobs
+from models.architecture import is_transformer
 from models.card import ModelCard
 from models.catalogue import CatalogueEntry, PublishedModel, damaged_models, list_models
 from tiles.tile_set import TileSet, list_tile_sets, open_tile_set
@@ -36,6 +37,7 @@ KEY = "train_model"
 MODULE = "training.run"
 LIKE = f"{KEY}:like"
 """In the tab: (run whose settings fill the form, how often that was asked for)."""
+ADAPTERS = "adapters"
 ONLY_PIXELS = (QUICK,)
 """Ways to train that only models have that tell a class for each pixel."""
 NO_REPLAY = "None"
@@ -57,7 +59,8 @@ def training_form(project: Project) -> None:
     base = choose_base(project, usual)
     networks = {} if tiles is None else networks_for(tiles)
     kind = what_is_learnt(tiles, base, _network(networks, usual))
-    chosen = simple_options(project, tile_sets, tiles, usual, kind, like=bool(like))
+    adaptable = base is not None and is_transformer(architecture_of(base))
+    chosen = simple_options(project, tile_sets, tiles, usual, kind, adaptable=adaptable, like=bool(like))
     learnt = [] if tiles is None else [c.name for c in tiles.record.classes]
     kept = [c.name for c in base.card.classes] if base is not None and base.card is not None and chosen["keep_old_classes"] else []
     chosen |= more_options(usual, networks, kind, learnt, kept if heeds(kind, "keep_old_classes") else [], quick=chosen["freeze"] == QUICK, key=_key(""))
@@ -265,9 +268,10 @@ def about(card: ModelCard) -> None:
 
 
 def simple_options(
-    project: Project, tile_sets: Sequence[Path], tiles: TileSet | None, usual: TrainingSettings, kind: Kind, *, like: bool
+    project: Project, tile_sets: Sequence[Path], tiles: TileSet | None, usual: TrainingSettings, kind: Kind, *, adaptable: bool, like: bool
 ) -> dict[str, Any]:
-    ways = [way for way in THOROUGHNESS if kind == "pixels" or way not in ONLY_PIXELS]
+    """`adaptable`: the backbone is a transformer."""
+    ways = [way for way in THOROUGHNESS if (kind == "pixels" or way not in ONLY_PIXELS) and (adaptable or way != ADAPTERS)]
     freeze = st.segmented_control(
         _FIELDS["freeze"].title or "",
         ways,

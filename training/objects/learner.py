@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from errors import TooFewTilesError
+from models.adapters import hold
 from models.architecture import DetectorArchitecture
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, Score
 from models.detection import DetectionNetwork, Targets, take_detector
-from models.freezing import freeze
 from models.network import Network, build_network
 from models.transfer import take_encoder
 from tiles.apart import scored_on
@@ -178,7 +178,7 @@ def prepare_objects(settings: TrainingSettings, architecture: DetectorArchitectu
         architecture = architecture.model_copy(update={"smallest_px": smallest_anchor(train)})
     network = _network(architecture, base, start, plan, model_input.band_names)
     if settings.freeze != "nothing":
-        freeze(network.encoder)
+        hold(network.encoder, adapters=settings.freeze == "adapters")
     compute = choose_compute(settings.device)
     compute.place(network)
     learner = ObjectLearner(

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from errors import TooFewTilesError, TrainingError
+from models.adapters import hold
 from models.architecture import SceneArchitecture
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import Score
-from models.freezing import freeze, is_frozen
+from models.freezing import is_frozen
 from models.network import Network, SceneNetwork, build_network
 from models.transfer import take_encoder
 from tiles.apart import scored_on
@@ -164,7 +165,7 @@ def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, 
     architecture = architecture.model_copy(update={"several": several})
     network = _network(architecture, base, plan, model_input.band_names, knows=knows)
     if settings.freeze != "nothing":
-        freeze(network.encoder)
+        hold(network.encoder, adapters=settings.freeze == "adapters")
     compute = choose_compute(settings.device)
     compute.place(network)
     on = scored_on(HELD_OUT, apart)
