@@ -68,9 +68,6 @@ class Course:
         if isinstance(self.ready, PixelLearner) and self.ready.begins_quick and self.ready.settings.freeze != LADDER:
             self.group.agree(lambda: self._fit_last_layer(Ticker(self.reporter)))
             self.group.align(self.ready.network, self.random)
-        if isinstance(self.ready, PixelLearner) and self.ready.begins_quick and self.ready.settings.freeze != LADDER:
-            self.group.agree(lambda: self._fit_last_layer(Ticker(self.reporter)))
-            self.group.align(self.ready.network, self.random)
         settings = self.group.agree(
             lambda: settled(self.folder, self.ready, self.pieces, Ticker(self.reporter).stage, processes=self.group.share.of)
         )
