@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 from inference.report import Report, ScoreReport, old_classes
 from tiles.certainty import LEAST_BLOCKS
 
+HARDLY = 0.05
+"""With an IoU below this a class was not found, so there is nothing that could have been kept."""
 WIDE = 0.02
 """A likely range narrower than this says that nothing changed, not that it is unsure what did."""
 
@@ -39,6 +41,8 @@ def findings(report: Report, scores: ScoreReport) -> list[Finding]:
         if change.forgotten:
             how_much = "mostly" if change.iou_after < change.iou_before / 2 else "partly"
             found.append(Finding(change.name, f"{how_much} forgotten", what, "bad"))
+        elif max(change.iou_before, change.iou_after) < HARDLY:
+            found.append(Finding(change.name, "hardly found here by either model", what, "bad"))
         else:
             found.append(Finding(change.name, "found better than before" if change.better else "not forgotten", what, "good"))
     return found

@@ -94,11 +94,11 @@ def require_pixels(tile_set: TileSet) -> None:
 def tells_unlabelled(tile_set: TileSet) -> bool:
     """Do the tiles tell what nobody has labelled, so that what is not drawn truly is background?
 
-    They do where fully labelled areas were marked for the export: some of their pixels are then not learnt from because nobody labelled them, or
-    the tiles were cut only inside. A set made elsewhere is taken at its word. Where all tiles happen to lie inside such areas the answer is no.
+    They do where fully labelled areas were marked for the export. Sets of older releases do not say so, but show it where some of their pixels
+    are not learnt from because nobody labelled them, or where the tiles were cut only inside. A set made elsewhere is taken at its word.
     """
     record = tile_set.record
-    if record.made_elsewhere or record.settings.get("inside_fully_labelled"):
+    if record.fully_labelled or record.made_elsewhere or record.settings.get("inside_fully_labelled"):
         return True
     masks = (tile.ignore for tile in record.tiles if tile.ignore)
     return any((read_band(tile_set.folder, mask) == UNLABELLED_PIXEL).any() for mask in masks)

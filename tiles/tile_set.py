@@ -112,6 +112,8 @@ class TileSetRecord(_Strict):
     """ISO 8601, UTC. No longer written, so that two exports of the same are the same to the byte."""
     settings: dict[str, Any] = {}
     """The export's settings, as chosen; of a set made elsewhere at most `reference_system`."""
+    fully_labelled: bool = False
+    """Fully labelled areas were marked for the export, so what is not drawn in them truly is background. Sets of older releases do not say."""
     classes: tuple[TileClass, ...]
     """Learnt classes in drawing order; background (0) is implied."""
     band_names: tuple[str, ...]

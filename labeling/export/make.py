@@ -152,6 +152,7 @@ def _record(
     return TileSetRecord(
         metadata_format=settings.metadata_format,
         settings=settings.model_dump(mode="json") | {"second_raster": second.name if second else None},
+        fully_labelled=planned[0].shapes.fully_labelled is not None,
         classes=_tile_classes(schema),
         band_names=tuple(info.band_names[b - 1] for b in planned[0].bands),
         dtype=info.dtype,

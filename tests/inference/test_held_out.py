@@ -147,5 +147,7 @@ def test_true_areas_are_told_only_where_the_tiles_say_what_nobody_labelled(tmp_p
         marked = [alone[0].model_copy(update={"ignore": "ignore/1.tif"}), alone[1]]
         known = TileSet(made.folder, made.record.model_copy(update={"tiles": tuple(marked)}))
         assert tells_unlabelled(known) is told
+    complete = TileSet(made.folder, made.record.model_copy(update={"fully_labelled": True}))
+    assert tells_unlabelled(complete), "even where no pixel lies outside such an area"
     inside = TileSet(made.folder, made.record.model_copy(update={"settings": {"inside_fully_labelled": True}}))
     assert [one.value for one in on_held_out_places(inside, [maps], CLASSES, mapped_m2=mapped)[0].areas] == [2, 1]

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from inference.verdict import chance, doubt
+from inference.scores import scores_from
+from inference.verdict import chance, doubt, findings
+from tests.inference.makers import PAVED
 
 
 def test_what_chance_may_have_to_do_with_a_score():
@@ -26,3 +31,15 @@ def test_what_chance_may_have_to_do_with_a_score():
 )
 def test_each_class_differs_by_more_than_chance_or_not(blocks, gain, said):
     assert said in chance("Track", blocks, gain)
+
+
+@pytest.mark.parametrize(
+    ("found_before", "found_now", "said"),
+    [(90, 88, "not forgotten"), (50, 90, "found better"), (90, 30, "mostly forgotten"), (0, 0, "hardly found here by either"), (3, 2, "hardly found")],
+)
+def test_a_class_that_neither_model_found_was_not_kept(found_before, found_now, said):
+    counts = [np.array([[900, 0], [100 - found, found]], np.int64) for found in (found_before, found_now)]
+    scores = SimpleNamespace(before=scores_from(counts[0], [PAVED]), after=scores_from(counts[1], [PAVED]))
+    report = SimpleNamespace(before=SimpleNamespace(classes=(PAVED.name,)), classes=(PAVED,))
+    [finding] = findings(report, scores)
+    assert said in finding.said

@@ -93,6 +93,13 @@ def test_pixels_without_imagery_stay_what_they_are(tmp_path):
         assert not read_tile(made, tile).valid[:8].any()
 
 
+def test_the_record_says_so_even_where_no_pixel_lies_outside(scene, tmp_path):
+    drawn = (PAVED, pixels(90, 10, 110, 30)), (PAVED, pixels(600, 10, 620, 30))
+    whole = run(scene, table((AREA, pixels(0, 0, 640, 192)), *drawn), tmp_path / "whole")
+    assert whole.record.fully_labelled and all(tile.ignore is None for tile in whole.record.tiles)
+    assert not run(scene, table(*drawn), tmp_path / "drawn").record.fully_labelled
+
+
 def test_without_such_an_area_everything_else_is_background(scene, tmp_path):
     made = run(scene, sparse().iloc[1:], tmp_path)
     assert set(np.unique(mosaic(made))) == {0, PAVED, 99}

@@ -322,11 +322,12 @@ def test_what_was_chosen_stays_when_the_page_runs_again(project, compared):
 def test_changes_are_told_by_kind_and_class_with_their_area(project, compared):
     page = open_page(project)
     page.segmented_control(key="preview_results:view").set_value("Changes").run()
-    assert "became another class (1,281 m²)" in html_of(page) and "gained: background in Before, a class in After (0 m²)" in html_of(page)
+    assert "Became another 1,281 m²" in html_of(page) and "Gained 0 m²" in html_of(page)
+    assert "Gained: background in &#x27;Before&#x27;, a class in &#x27;After&#x27;" in html_of(page)
     page.multiselect[0].set_value([2]).run()
-    assert "became another class (1,281 m²)" in html_of(page)
+    assert "Became another 1,281 m²" in html_of(page)
     page.button_group(key="preview_results:kinds").set_value([1]).run()
-    assert "became another" not in html_of(page)
+    assert "Became another" not in html_of(page)
     assert not page.exception
 
 
@@ -341,7 +342,7 @@ def test_changes_are_those_between_the_two_sides_that_were_chosen(project, compa
     next(box for box in page.selectbox if box.label == "Right").set_value("labels").run()
     assert not page.exception
     said = html_of(page)  # before is paved everywhere, the western half is labelled as unpaved
-    assert "lost: a class in Before, background in Labels (641 m²)" in said and "became another class (641 m²)" in said, said
+    assert "Lost 641 m²" in said and "Became another 641 m²" in said, said
     table = next(frame.value for frame in page.dataframe if "Labels" in frame.value)
     assert table["Class"].tolist() == ["Paved road", "Unpaved road"] and table["Labels"].tolist() == ["0 m²", "641 m²"]
     assert "what is not drawn counts as background" in words(page)
@@ -367,13 +368,19 @@ def add_scene_named(project: Project, folder: Path, name: str) -> None:
     add_copy(project, write_raster(folder / "upload.tif", np.full((3, 64, 80), 90, np.uint8)), name)
 
 
-def test_the_places_that_differ_most_are_gone_to_and_labelled(project, compared):
+def test_the_places_that_differ_most_are_gone_to_and_labelled(project, compared, monkeypatch):
     page = open_page(project)
     assert "**1** · 100 % of the square: 1,025 m² became another" in words(page)  # 64 x 64 pixels, a tile of the model
     page.button(key="preview_results:go:by_area.0").click().run()
     assert not page.exception
     gone = page.session_state[f"preview_results:gone:{compared.name}"]
     assert gone["bounds"][0] < gone["bounds"][2] and gone["name"] == "by_area.0"
+
+    assert "preview_results:went_to" not in page.session_state  # all pictures are shown
+    monkeypatch.setattr("ui.comparison.places.ALL_AT_ONCE", 0)
+    page.run()
+    page.button(key="preview_results:go:by_area.0").click().run()
+    assert page.session_state["preview_results:went_to"] == list_rasters(project)[0].id  # else another one would be shown
 
     label = AppTest.from_file(str(PAGE.with_name("draw_labels.py")), default_timeout=120)
     label.query_params.update({"project": project.id, "over": compared.name, "place": "by_area.0"})

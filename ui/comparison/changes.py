@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from labeling.journal import open_journal
 from server.changes import Pair, changed_ground, pair_of
 from ui import maps
 from ui.comparison.choices import KEY
+from ui.comparison.legend import legend
 from ui.comparison.scores import area_rows
 from ui.comparison.sides import AFTER, BEFORE, LABELS, OPACITY, Side, class_side
 from ui.frame import tile_token
@@ -93,26 +93,18 @@ def changes_told(project: Project, changes: Changes, visible: Sequence[Raster], 
     """What the colours mean, and how much ground it is."""
     left, right = (side.short for side in changes.sides)
     if not changes.pairs:
-        st.caption("These two do not tell of the same ground.")
+        st.caption("There is nothing to compare: one of the two is not made yet, or shows other ground.")
         return
     table = None
     if changes.sides[0] != changes.sides[1]:
         with explained():
             table = _table(changes, visible, report)
     wanted = [place for place, value in enumerate(changes.classes, 1) if not changes.values or value in changes.values]
-    meanings = {
-        GAINED: f"gained: background in {left}, a class in {right}",
-        LOST: f"lost: a class in {left}, background in {right}",
-        FLIPPED: "became another class",
-    }
     entries = []
     for kind in sorted(changes.kinds):
-        area = "" if table is None else f" ({area_text(table.changed_m2(kind, wanted))})"
-        colour = "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind])
-        entries.append(
-            f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {html.escape(meanings[kind] + area)}</span>'
-        )
-    st.html("&emsp;".join(entries))
+        area = "" if table is None else f" {area_text(table.changed_m2(kind, wanted))}"
+        entries.append((CHANGE_TITLES[kind] + area, "#{:02x}{:02x}{:02x}".format(*CHANGE_COLOURS[kind])))
+    legend(entries, f"Gained: background in '{left}', a class in '{right}'. Lost: the reverse.")
     if any(side.key == LABELS for side in changes.sides):
         complete = FULLY_LABELLED_VALUE in open_journal(project.journal_file).counts()
         st.caption(

@@ -24,6 +24,8 @@ KEY = "preview_results"
 SEEN = f"{KEY}:seen"
 """In the session: west, south, east, north of what the map shows before a comparison."""
 NEW = "new"
+ALL_AT_ONCE = 6
+"""With more rasters than this the map shows one at a time."""
 MAPS: tuple[Task, ...] = ("semantic segmentation",)
 """Tasks of the models that make a map of one picture."""
 OVER = "over"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from inference.settings import read_settings
 from ui import maps
 from ui.canvas import view_map
 from ui.comparison.changes import add_changes, changes_choice, changes_told
-from ui.comparison.choices import KEY, SEEN
+from ui.comparison.choices import ALL_AT_ONCE, KEY, SEEN
+from ui.comparison.legend import legend
 from ui.comparison.places import gone_to
 from ui.comparison.shape_layer import add_shown_shapes
 from ui.comparison.sides import Side, add_side, shown_classes, side_choice
@@ -31,8 +31,8 @@ from ui.wording import distinct
 from workspace.project import Project
 
 MAP_HEIGHT_PX = 510
-ALL_AT_ONCE = 6
-"""With more rasters than this the map shows one at a time."""
+CHANGES_HEIGHT_PX = 460
+"""Where there is one more row of choices above the map."""
 EVERYWHERE = ""
 """Instead of a raster's id: all of them. Not None, which a box shows as nothing chosen."""
 SWIPE, TOGETHER, FLICKER, CHANGES = "Swipe", "Side by side", "Flicker", "Changes"
@@ -142,7 +142,7 @@ def changes_map(project: Project, rasters: Sequence[Raster], job: Path, visible:
     m = _map_of(project, visible, go)
     add_shown_shapes(m, job)
     add_changes(m, project, changes, visible)
-    view_map(m, key=_map_key(project), height=MAP_HEIGHT_PX, go=_wish(go))
+    view_map(m, key=_map_key(project), height=CHANGES_HEIGHT_PX, go=_wish(go))
     changes_told(project, changes, visible, _report(job))
 
 
@@ -205,14 +205,6 @@ def scene_choice(shown: Sequence[Raster], best: str | None) -> list[Raster]:
         st.session_state[f"{KEY}:went_to"] = picked
         st.rerun()
     return [r for r in shown if picked in (EVERYWHERE, r.id)]
-
-
-def legend(entries: Sequence[tuple[str, str]], hint: str = "") -> None:
-    """What the colours mean."""
-    shown = [
-        f'<span style="white-space:nowrap"><span style="color:{colour}">&#9632;</span> {html.escape(text)}</span>' for text, colour in entries
-    ]
-    st.html("&emsp;".join([*shown, *([f'<span style="opacity:.65;font-size:.85em">{html.escape(hint)}</span>'] if hint else [])]))
 
 
 def _map_of(project: Project, visible: Sequence[Raster], go: Mapping[str, Any] | None = None) -> Any:

@@ -15,7 +15,7 @@ from inference.picture import part_of
 from inference.render import side_by_side
 from inference.report import Report, area_text
 from inference.settings import read_settings
-from ui.comparison.choices import KEY, OVER, PLACE
+from ui.comparison.choices import ALL_AT_ONCE, KEY, OVER, PLACE
 from ui.label_next import square_bounds
 from ui.problems import explained, plain, show_problem
 from ui.steps import step
@@ -58,14 +58,14 @@ def _entry(project: Project, job: Path, report: Report, name: str, place: Place,
         where = f" · {plain(names.get(place.raster, ''))}" if len(names) > 1 else ""
         percent = f"{place.share * 100:.{0 if place.share >= 0.1 else 1}f} %"
         st.markdown(f"**{number}**{where} · {percent} of the square: {parts}")
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             st.button(
                 "Go there",
                 icon=":material/my_location:",
                 type="primary" if name == chosen else "secondary",
                 key=f"{KEY}:go:{name}",
                 on_click=_go,
-                args=(job, name, place),
+                args=(job, name, place, len(names) > ALL_AT_ONCE or bool(st.session_state.get(f"{KEY}:went_to"))),
             )
             st.page_link(
                 step("draw_labels").page(),
@@ -75,10 +75,11 @@ def _entry(project: Project, job: Path, report: Report, name: str, place: Place,
             )
 
 
-def _go(job: Path, name: str, place: Place) -> None:
+def _go(job: Path, name: str, place: Place, one_at_a_time: bool) -> None:
+    """Let the map go to a place; `one_at_a_time`: it does not show all pictures, so it has to show this one's."""
     st.session_state[f"{KEY}:gone:{job.name}"] = {"id": uuid.uuid4().hex, "name": name, "bounds": square_bounds(place.square()), "square": place.square()}
-    if st.session_state.get(f"{KEY}:went_to"):
-        st.session_state[f"{KEY}:went_to"] = place.raster  # the map shows one picture at a time
+    if one_at_a_time:
+        st.session_state[f"{KEY}:went_to"] = place.raster
 
 
 def gone_to(job: Path) -> dict[str, Any] | None:
