@@ -32,6 +32,10 @@ class Batch:
     """(n, 1, rows, columns) bool."""
     target: Tensor
     """(n, rows, columns) int64 output index; 255 ignored."""
+    other: Tensor | None = None
+    """The same of the tile that was laid over each (`training.mixup`)."""
+    share: float = 1.0
+    """Of the tile itself, where another one lies over it."""
 
     def __len__(self) -> int:
         return len(self.image)

@@ -78,6 +78,8 @@ def why_anew(network: SegmentationNetwork, settings: TrainingSettings) -> str:
     """Why every epoch has to look at the tiles anew; empty where looking once is enough."""
     if not settings.look_once:
         return "as was chosen"
+    if settings.mixup:
+        return "because mixup lays them over one another anew each time"
     if not is_frozen(network.encoder):
         return "because the backbone learns, too"
     if isinstance(network, RoadNetwork):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from errors import InputMismatchError, TooFewTilesError, TrainingError
-from models.architecture import AnyArchitecture, ArcGISArchitecture, is_transformer, resnet_of
+from models.architecture import ROAD_MODELS, AnyArchitecture, ArcGISArchitecture, is_transformer, resnet_of
 from models.bands import meanings, pair_names, unnamed
 from models.card import RESOLUTION_FACTOR, ModelCard, ModelInput, band_order
 from models.values import ONE_UNIT, unlikeness
@@ -15,6 +15,9 @@ from tiles.resolution import resolution_range_m
 from tiles.tile_set import TileRecord, TileSet
 from training.settings import TrainingSettings
 from training.tasks import FRESH, kind_of, require_learnable, starts_from_nothing
+
+MIXABLE = ("cross_entropy", "focal")
+"""Losses that count pixel by pixel, so that a pixel may have two classes."""
 
 
 def input_for(card: ModelCard, tile_set: TileSet, *, frozen: bool) -> ModelInput:
@@ -190,6 +193,7 @@ def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> 
             "Choose 'Thorough'.",
         )
     if kind_of(architecture) == "pixels":
+        _check_mixup(settings, architecture)
         return
     if settings.freeze == "all_but_last_layer":
         raise TrainingError(
@@ -199,6 +203,21 @@ def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> 
         raise TrainingError(
             "Reminder tiles are only for models that tell a class for each pixel.",
             "Choose no reminder tiles, and train on all tiles at once.",
+        )
+
+
+def _check_mixup(settings: TrainingSettings, architecture: AnyArchitecture) -> None:
+    if not settings.mixup or settings.freeze == "all_but_last_layer":  # fitted at once, from the tiles as they are
+        return
+    if isinstance(architecture, ArcGISArchitecture) and architecture.model in ROAD_MODELS:
+        raise TrainingError(
+            "Mixup lays two tiles over one another; this network also learns which way each road leads, and two roads over one another lead no way.",
+            "Switch Mixup off, or choose another network.",
+        )
+    if settings.loss not in MIXABLE:
+        raise TrainingError(
+            "Mixup lets each pixel have two classes at once; this loss counts the overlap of whole classes, which are not there then.",
+            "Choose the loss 'Cross-entropy' or 'Focal' under More options, or switch Mixup off.",
         )
 
 

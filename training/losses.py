@@ -33,6 +33,8 @@ def loss_of(name: LossName, weights: Tensor) -> Loss:
     """
     if name == "cross_entropy_dice":
         return lambda logits, target: segmentation_loss(logits, target, weights)
+    if name == "cross_entropy":
+        return lambda logits, target: cross_entropy_loss(logits, target, weights)
     if name == "focal":
         return lambda logits, target: focal_loss(logits, target, weights)
     from segmentation_models_pytorch import losses  # takes a second: only where it is asked for
@@ -50,6 +52,12 @@ def loss_of(name: LossName, weights: Tensor) -> Loss:
         return chosen(logits, target) if (target != IGNORE_LABEL).any() else logits.sum() * 0.0
 
     return loss
+
+
+def cross_entropy_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy, of what `segmentation_loss` takes; 0 where every pixel is ignored."""
+    counted = bool((target != IGNORE_LABEL).any())
+    return F.cross_entropy(logits, target, weight=weights, ignore_index=IGNORE_LABEL) if counted else logits.sum() * 0.0
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:

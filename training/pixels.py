@@ -23,6 +23,7 @@ from training.group import Share
 from training.loop import BatchLoss, Tick
 from training.losses import Loss
 from training.metrics import confusion
+from training.mixup import mixed_loss
 
 
 def training_batches(
@@ -58,7 +59,8 @@ def pixel_loss(network: SegmentationNetwork, loss: Loss, compute: Compute) -> Ba
 
     def of(batch: Batch, part: slice) -> Tensor:
         logits = _logits(network, compute.move(batch.image[part]), compute, is_frozen(network.encoder))
-        return loss(logits, batch.target[part].to(compute.device))
+        other = None if batch.other is None else batch.other[part].to(compute.device)
+        return mixed_loss(loss, logits, batch.target[part].to(compute.device), other, batch.share)
 
     return of
 

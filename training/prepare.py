@@ -38,6 +38,7 @@ from training.lines import Lines, look_once_more
 from training.loop import Tick
 from training.losses import Loss, class_weights, loss_of
 from training.metrics import confusion, iou, mean, scores, with_ranges
+from training.mixup import mixed
 from training.monitor import check_classes, f1, selection
 from training.pixels import answers, drawn_tiles, evaluate, look_seconds, pixel_loss, replay_per_batch, seen_loss, training_batches
 from training.roads import directions_right, road_loss
@@ -125,7 +126,8 @@ class PixelLearner(Learner):
             return self._seen_batches(self.seen, batch_size, random)
         own = self.share.own(random)
         plain = training_batches(self.train, self.replay, batch_size, self.settings.replay_share, random, self.share)
-        return varied(plain, self.settings, own, 2 if isinstance(self.network, ChangeNetwork) else 1)
+        changed = varied(plain, self.settings, own, 2 if isinstance(self.network, ChangeNetwork) else 1)
+        return mixed(changed, own) if self.settings.mixup else changed
 
     def _seen_batches(self, seen: Features, batch_size: int, random: torch.Generator) -> Iterator[Seen]:
         own = self.share.own(random)

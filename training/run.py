@@ -43,6 +43,7 @@ def main(
     keep_old_classes: Annotated[bool, _option("keep_old_classes")] = _default("keep_old_classes"),
     replay_tiles: Annotated[Path | None, _option("replay_tiles")] = None,
     replay_share: Annotated[float, _option("replay_share")] = _default("replay_share"),
+    mixup: Annotated[bool, _option("mixup")] = _default("mixup"),
     learning_rate: Annotated[str, _option("learning_rate")] = str(_default("learning_rate")),
     schedule: Annotated[str, _option("schedule")] = _default("schedule"),
     batch_size: Annotated[str, _option("batch_size")] = str(_default("batch_size")),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.architecture import Decoder, Detector
 
-LossName = Literal["cross_entropy_dice", "focal", "dice", "lovasz", "tversky"]
+LossName = Literal["cross_entropy_dice", "cross_entropy", "focal", "dice", "lovasz", "tversky"]
 AUTO = "auto"
 """What is typed on the command line where the form is left empty."""
 NetworkName = Literal["auto", Decoder, "arcgis_unet", "arcgis_deeplab", "roads_linknet", "roads_hourglass", Detector, "scene"]
@@ -182,6 +182,13 @@ class TrainingSettings(BaseModel):
         description="Largest change, as a share; of images with three bands or more.",
         json_schema_extra=_shown(TILES, only_with=("augment", "custom")),
     )
+    mixup: bool = Field(
+        default=False,
+        title="Mixup",
+        description="Lay each tile over another one, faintly or half and half, and let both labels count in these shares: sometimes helps where tiles "
+        "are few. Of pixels only with the losses cross-entropy and focal; the tiles on disk stay as they are.",
+        json_schema_extra=_shown(TILES, kinds=("pixels", "scene")),
+    )
     learning_rate: float | None = Field(
         default=5e-4,
         gt=0,
@@ -209,13 +216,14 @@ class TrainingSettings(BaseModel):
     loss: LossName = Field(
         default="cross_entropy_dice",
         title="Loss",
-        description="What is counted as a mistake while learning. Usual: every pixel (cross-entropy) and the overlap of each class (Dice). Focal: hard pixels count "
+        description="What is counted as a mistake while learning. Usual: every pixel (cross-entropy) and the overlap of each class (Dice). Cross-entropy: every pixel alone. Focal: hard pixels count "
         "most. Dice, Lovász: the overlap alone. Tversky: what is missed costs more than a false alarm.",
         json_schema_extra=_shown(
             LEARNING,
             kinds=("pixels",),
             options={
                 "cross_entropy_dice": "Usual",
+                "cross_entropy": "Cross-entropy",
                 "focal": "Focal",
                 "dice": "Dice",
                 "lovasz": "Lovász",

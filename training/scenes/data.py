@@ -27,6 +27,10 @@ class SceneBatch:
     """(n, bands, side, side) float32, normalised; 0 without imagery."""
     classes: Tensor
     """(n, classes) float32, 1 for each class that the tile has."""
+    other: Tensor | None = None
+    """The same of the tile that was laid over each (`training.mixup`)."""
+    share: float = 1.0
+    """Of the tile itself, where another one lies over it."""
 
     def __len__(self) -> int:
         return len(self.image)

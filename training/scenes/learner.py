@@ -32,6 +32,7 @@ from training.learner import Learner
 from training.loop import Tick
 from training.metrics import mean
 from training.prepare import Stage, base_folder, fingerprint
+from training.mixup import laid_over, mixed_loss
 from training.scenes.data import SceneBatch, SceneData, as_pixels
 from training.scenes.scores import accuracy, accuracy_ranges, chosen, class_scores, with_ranges
 from training.settings import HELD_OUT, TrainingSettings
@@ -64,10 +65,16 @@ class SceneLearner(Learner):
         order = torch.randperm(len(self.train), generator=random).tolist()
         plain = [self.train.batch(self.share.some(order[start : start + batch_size])) for start in range(0, len(order), batch_size)]
         for batch, changed in zip(plain, varied(map(as_pixels, plain), self.settings, own), strict=True):
-            yield SceneBatch(changed.image, batch.classes)
+            if self.settings.mixup:
+                image, over, share = laid_over(changed.image, own)
+                yield SceneBatch(image, batch.classes, batch.classes[over], share)
+            else:
+                yield SceneBatch(changed.image, batch.classes)
 
     def batch_loss(self, batch: SceneBatch, part: slice) -> Tensor:
-        return self._loss(self._logits(batch.image[part]), batch.classes[part].to(self.compute.device))
+        classes, other = (None if of is None else of[part].to(self.compute.device) for of in (batch.classes, batch.other))
+        assert classes is not None
+        return mixed_loss(self._loss, self._logits(batch.image[part]), classes, other, batch.share)
 
     @torch.no_grad()
     def look_seconds(self) -> float:
