@@ -32,6 +32,7 @@ from imagery.write import to_cog
 from inference.classify import Arithmetic
 from inference.cluster.open import open_cluster
 from inference.legend import class_colours, class_names, write_legend
+from inference.memory import give_memory_back
 from inference.pieces import Pieces, unfinished
 from inference.probe import choose
 from inference.request import WINDOW_PX, MapRequest, chosen, key_of, model_bands, open_scan
@@ -143,6 +144,7 @@ def make_map(
     outputs = dict(zip(LAYERS, (out_classes, out_confidence, out_probabilities), strict=True))
     results = {layer: path for layer, path in outputs.items() if path is not None}
     request = replace(request, layers=tuple(results))
+    give_memory_back()
     tell("Reading the picture", 0.0)
     names, colours = class_names(request.classes), class_colours(request.classes)
     with ExitStack() as stack:

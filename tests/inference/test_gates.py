@@ -82,27 +82,35 @@ def test_an_identity_model_gives_back_what_went_in(tmp_path, blended):
     assert np.array_equal(read(tmp_path / "out.tif")[0], (values[0] > 127.5).astype(np.uint8))
 
 
-def test_batches_threads_strips_and_pieces_change_nothing(tmp_path, real, monkeypatch):
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+def test_batches_threads_strips_and_pieces_change_nothing(tmp_path, real, monkeypatch, arithmetic):
     source = write_raster(tmp_path / "in.tif", waves(400, 1500))
+    usual_threads = torch.get_num_threads()
 
     def result(name: str) -> list[np.ndarray]:
-        predict_raster(real, str(source), tmp_path / f"{name}.tif", tmp_path / f"{name}_sure.tif", window_px=128, overlap_px=32)
-        return [read(tmp_path / f"{name}.tif"), read(tmp_path / f"{name}_sure.tif")]
+        out, sure = tmp_path / f"{name}.tif", tmp_path / f"{name}_sure.tif"
+        predict_raster(real, str(source), out, sure, window_px=128, overlap_px=32, arithmetic=arithmetic)
+        return [read(out), read(sure)]
 
     usual = result("usual")
     assert len(np.unique(usual[0])) == 3 and np.ptp(usual[1]) > 30
-    before = torch.get_num_threads()
-    for name, change in {
-        "one": lambda: monkeypatch.setattr(inference.scan, "BATCH_PIXELS", 1),
-        "many": lambda: monkeypatch.setattr(inference.scan, "BATCH_PIXELS", 128 * 128 * 7),
-        "narrow": lambda: monkeypatch.setattr(inference.scan, "STRIP_BYTES", 1),
-        "low": lambda: monkeypatch.setattr("inference.mosaic.PIECE_ROWS", 5),
-        "threads": lambda: torch.set_num_threads(3),
-    }.items():
-        change()
-        for found, expected in zip(result(name), usual, strict=True):
-            assert np.array_equal(found, expected), name
-    torch.set_num_threads(before)
+    for name, where, value in (
+        ("one", "inference.scan.BATCH_PIXELS", 1),
+        ("many", "inference.scan.BATCH_PIXELS", 128 * 128 * 7),
+        ("narrow", "inference.scan.STRIP_BYTES", 1),
+        ("low", "inference.mosaic.PIECE_ROWS", 5),
+        ("threads", None, None),
+    ):
+        with monkeypatch.context() as changed:
+            if where:
+                changed.setattr(where, value)
+            else:
+                torch.set_num_threads(3 if usual_threads == 1 else 1)
+            try:
+                found = result(name)
+            finally:
+                torch.set_num_threads(usual_threads)
+        assert all(np.array_equal(new, old) for new, old in zip(found, usual, strict=True)), name
 
 
 def test_away_from_the_frame_it_is_as_if_the_whole_image_went_through_at_once(tmp_path, real, blended):
