@@ -65,13 +65,13 @@ class Course:
 
     def learn(self) -> None:
         """Epoch after epoch, until all are done or none gets better; on the ladder so on each rung, each from the best so far."""
-        if isinstance(self.ready, PixelLearner) and self.ready.begins_quick and self.ready.settings.freeze != LADDER:
+        self.progress = read_progress(self.folder, self.ready.fingerprint)
+        if self._begins_quick() and not self.progress.epoch:
             self.group.agree(lambda: self._fit_last_layer(Ticker(self.reporter)))
             self.group.align(self.ready.network, self.random)
         settings = self.group.agree(
             lambda: settled(self.folder, self.ready, self.pieces, Ticker(self.reporter).stage, processes=self.group.share.of)
         )
-        self.progress = read_progress(self.folder, self.ready.fingerprint)
         self._rewrite_events(settings)
         if self.progress.epoch:
             self.say(f"Going on after epoch {self.progress.epoch}.")
@@ -163,6 +163,10 @@ class Course:
         best = "  (best)" if progress.best_epoch == facts["epoch"] else ""
         last = progress.rung_began + settings.epochs if state else facts["epoch"]
         self.say(f"epoch {facts['epoch']}/{last}  loss {facts['loss']:.3f}  {self.ready.told(facts)}  {facts['seconds']:.1f} s{best}")
+
+    def _begins_quick(self) -> bool:
+        ready = self.ready
+        return isinstance(ready, PixelLearner) and ready.begins_quick and ready.settings.freeze != LADDER
 
     def _given_up(self, settings: TrainingSettings) -> bool:
         since = max(self.progress.best_epoch, self.progress.rung_began)
