@@ -3,12 +3,12 @@
 Four measures of each network, each in a process of its own, one after the other, the fastest of some rounds:
 
 * floor: the network alone, over the tiles that cover the scene once, from memory (bfloat16 and channels-last where the machine has them);
-* Terratune: from COG to finished COGs of classes and confidence, with all that lies between;
+* Terratune: from COG to finished COGs of classes and confidence, with all that lies between: trying out which numbers to calculate with, too;
 * plain: how a script does it: windows that overlap by half, one after the other in float32, sums and weights of the whole scene in memory, a GeoTIFF turned into a COG;
 * plain in bfloat16: the same with the arithmetic of the floor.
 
 Loading Python and the model is not counted, and is the same for all. What is compared is the processor's time over all threads, which depends little on what
-else the machine is doing. The scene is drawn by code (`demo`) and repeated; a sparse scene holds imagery in one block of 64.
+else the machine is doing. The scene is drawn by code (`demo`) and repeated; a sparse scene holds imagery in one block of 64. The U-Net has fresh weights: what it costs is that of any.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,9 @@ from demo.scene import SceneSettings, make_scene
 from imagery.grid import Grid
 from imagery.write import open_tiled_gtiff, to_cog
 from inference.classify import fast_bfloat16
-from inference.predict import predict_raster
-from inference.request import WINDOW_PX, overlap_for
+from inference.predict import make_map
+from inference.probe import choose
+from inference.request import WINDOW_PX, MapRequest, overlap_for
 from models.architecture import Architecture
 from models.bundle import ModelBundle, load_bundle, save_bundle
 from models.card import ModelCard, ModelInput
@@ -103,7 +105,16 @@ def floor(bundle: ModelBundle, raster: Path, folder: Path) -> None:
 
 
 def ours(bundle: ModelBundle, raster: Path, folder: Path) -> None:
-    _timed(lambda: predict_raster(bundle, str(raster), folder / "classes.tif", folder / "confidence.tif"))
+    with rasterio.open(raster) as file:
+        pixels = file.width * file.height
+
+    def predict() -> None:
+        request = MapRequest(str(raster), bundle.card.classes)
+        way = choose("auto", request, bundle.card, lambda: bundle, folder / "classes.tif", pixels)
+        print(way.reason, file=sys.stderr)
+        make_map(bundle, replace(request, arithmetic=way.arithmetic), folder / "classes.tif", folder / "confidence.tif")
+
+    _timed(predict)
 
 
 def plain(bundle: ModelBundle, raster: Path, folder: Path) -> None:
@@ -154,8 +165,11 @@ def child(measure: str, model: str, raster: str, folder: str, threads: str) -> N
 def measured(measure: str, model: Path, raster: Path, folder: Path, threads: int) -> dict[str, float]:
     call = "import sys; from benchmarks.prediction import child; child(*sys.argv[1:])"
     arguments = [measure, str(model), str(raster), str(folder), str(threads)]
-    done = subprocess.run([sys.executable, "-c", call, *arguments], capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as nothing_known:  # so that what is tried out is tried out, and counted
+        environment = os.environ | {"TERRATUNE_DATA": nothing_known}
+        done = subprocess.run([sys.executable, "-c", call, *arguments], capture_output=True, text=True, check=True, env=environment)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(done.stderr.strip(), flush=True)
     print(measure, model.name, raster.name, {name: round(value, 2) for name, value in found.items()}, flush=True)
     return found
 
@@ -217,7 +231,6 @@ def main(
     network: Annotated[list[str], typer.Option(help="starter or unet; may be given several times.")] = ["starter", "unet"],  # noqa: B006
     further: Annotated[list[int], typer.Option(help="Sides of further scenes, for Terratune alone.")] = [],  # noqa: B006
     sparse: Annotated[list[int], typer.Option(help="Sides of sparse scenes, for Terratune alone.")] = [],  # noqa: B006
-    sparse_rows: Annotated[int | None, typer.Option(help="Rows of the sparse scenes instead of a square.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 2,
     rounds: Annotated[int, typer.Option(help="The fastest of so many counts.")] = 2,
     out: Annotated[Path | None, typer.Option(help="Markdown file to write, like docs/prediction.md.")] = None,
@@ -225,6 +238,11 @@ def main(
     """Measure, print, and perhaps write the tables."""
     rows: list[Row] = []
     large: list[Large] = []
+
+    def write() -> None:
+        if out is not None:
+            out.write_text(document(side, threads, rounds, rows, large), encoding="utf-8")
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = {"starter": find_model("paved-roads-starter"), "unet": unet(folder / "unet")}
@@ -236,19 +254,22 @@ def main(
                     found[m].append(measured(m, models[one], raster, folder, threads))
             rows.append((NETWORKS[one], {m: best(found[m]) for m in MEASURES}, overlap_factor(models[one], side)))
             print(NETWORKS[one], "ratios", [round(ratio, 2) for ratio in ratios(rows[-1])], flush=True)
-        for size in further:
-            raster = scene(folder, size)
-            for one in network:
-                large.append((NETWORKS[one], f"{size:,} x {size:,}", measured("ours", models[one], raster, folder, threads), size**2 / 1e6))
-        for size in sparse:
-            raster = make_raster(folder, size, sparse_rows, True)
-            height = sparse_rows or size
+            write()
+        for size, made, what, share in [
+            *((size, scene, "", 1) for size in further),
+            *((size, sparse_scene, ", imagery in one block of 64", 64) for size in sparse),
+        ]:
+            raster = made(folder, size)
             for one in network:
                 took = measured("ours", models[one], raster, folder, threads)
-                large.append((NETWORKS[one], f"{size:,} x {height:,}, one block of 64", took, size * height / 64e6))
+                large.append((NETWORKS[one], f"{size:,} x {size:,}{what}", took, size**2 / 1e6 / share))
+                write()
             raster.unlink()
-    if out is not None:
-        out.write_text(document(side, threads, rounds, rows, large), encoding="utf-8")
+
+
+def sparse_scene(folder: Path, side: int) -> Path:
+    """A GeoTIFF of `side` x `side` pixels in three bands that holds imagery in one block of 64; the others are not even in the file."""
+    return make_raster(folder, side, None, True)
 
 
 if __name__ == "__main__":

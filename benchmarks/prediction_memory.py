@@ -19,7 +19,9 @@ import rasterio
 import torch
 import typer
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from imagery.grid import Grid
@@ -46,21 +48,30 @@ print(peak, time.monotonic() - began)
 
 
 def make_raster(folder: Path, side: int, rows: int | None, sparse: bool) -> Path:
-    """A three-band uint8 COG of `side` columns and `rows` (or `side`) rows: noise, or with imagery in one block of 64 only."""
+    """A three-band uint8 GeoTIFF of `side` columns and `rows` (or `side`) rows: a COG of noise, or `sparse`, a file with one block of 64 only."""
     height = rows or side
     path, plain = folder / f"{side}.tif", folder / f"{side}.plain.tif"
     grid = Grid(side, height, Affine(0.5, 0, 500_000, 0, -0.5, 3_700_000), CRS.from_epsg(32611))
     noise = np.random.default_rng(0).integers(1, 255, (3, BLOCK_PX, BLOCK_PX), np.uint8)
+    places = [(column, row) for row in range(0, height, BLOCK_PX) for column in range(0, side, BLOCK_PX)]
+    if sparse:
+        places = [(column, row) for column, row in places if (row // BLOCK_PX * 7 + column // BLOCK_PX) % 64 == 0]
+        options = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "compress": "deflate", "sparse_ok": True, "bigtiff": "yes"}
+        facts = {"driver": "GTiff", "width": side, "height": height, "count": 3, "dtype": "uint8", "nodata": 0}
+        with rasterio.open(path, "w", crs=grid.crs, transform=grid.transform, **facts, **options) as target:
+            _fill(target, places, noise)
+        return path
     with open_tiled_gtiff(plain, grid, 3, "uint8", 0) as target:
-        for row in range(0, height, BLOCK_PX):
-            for column in range(0, side, BLOCK_PX):
-                if sparse and (row // BLOCK_PX * 7 + column // BLOCK_PX) % 64:
-                    continue
-                size = min(BLOCK_PX, height - row), min(BLOCK_PX, side - column)
-                target.write(noise[:, : size[0], : size[1]], window=Window(column, row, size[1], size[0]))
+        _fill(target, places, noise)
     to_cog(plain, path, overview_resampling="nearest")
     plain.unlink()
     return path
+
+
+def _fill(target: DatasetWriter, places: list[tuple[int, int]], noise: NDArray[np.uint8]) -> None:
+    for column, row in places:
+        rows, columns = min(BLOCK_PX, target.height - row), min(BLOCK_PX, target.width - column)
+        target.write(noise[:, :rows, :columns], window=Window(column, row, columns, rows))
 
 
 def tiny_model(folder: Path) -> Path:
