@@ -64,3 +64,11 @@ def test_pages_do_not_load_torch_into_the_server(path: Path) -> None:
     imports = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     code = "\n".join([*imports, "import sys", "assert 'torch' not in sys.modules"])
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_only_a_training_that_is_shared_loads_lightning() -> None:
+    """It takes seconds: the app never needs it, and a training in one process does not either."""
+    loads = [p.relative_to(ROOT).as_posix() for p in modules() if any(n.startswith("lightning") for n in imported_names(p))]
+    assert loads == ["training/processes.py"]
+    code = "import sys, training.fit, training.run, ui.training_form; assert not any('lightning' in name for name in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
