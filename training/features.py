@@ -37,6 +37,7 @@ LOOKS = 160
 MOST_WAYS = 8
 SQUARES = 64
 """An epoch learns from at least so many, one or more of each tile."""
+SMALLEST_SQUARE_PX = 64
 SPARE_BYTES = 10**9
 """Of the disk, left alone: models and checkpoints need room, too."""
 LOOKING = "Looking at your tiles once"

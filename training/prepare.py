@@ -30,7 +30,7 @@ from tiles.tile_set import TileSet, open_tile_set
 from training.augment import varied
 from training.compute import Compute, choose_compute
 from training.dataset import Batch, TileData
-from training.features import SQUARES, Features, Seen, looked_once, seen_batches
+from training.features import SMALLEST_SQUARE_PX, SQUARES, Features, Seen, looked_once, seen_batches
 from training.inputs import check_enough, check_quick, check_replay, input_for, reminders_apart
 from training.last_layer import last_layer
 from training.learner import Learner
@@ -134,7 +134,7 @@ class PixelLearner(Learner):
         squares, size = self._squares(batch_size)
         order = torch.cat([torch.randperm(len(self.train), generator=random) for _ in range(squares)]).tolist()
         drawn = drawn_tiles(order, self.replay, size, self.settings.replay_share, random, self.share)
-        side = self.settings.chip_size or max(self.tile_set.record.tile_sides) // (4 if self.begins_quick else 2)
+        side = self.settings.chip_size or max(max(self.tile_set.record.tile_sides) // (4 if self.begins_quick else 2), SMALLEST_SQUARE_PX)
         return seen_batches(seen, drawn, self.train, self.replay, side, own)
 
     def batch_loss(self, batch: Batch | Seen, part: slice) -> torch.Tensor:
@@ -233,13 +233,13 @@ def prepare_pixels(settings: TrainingSettings, architecture: AnyArchitecture, st
     compute = choose_compute(settings.device)
     remembered = _remembered(plan, tile_set) if settings.keep_old_classes else ()
     sets = (train, validation, replay_validation)
+    lines = Lines(validation, len(plan.classes) + 1)
     network = _adapted(base, model_input, plan, settings.seed)
     compute.place(network)
     if frozen:
         hold(network.encoder, adapters=settings.freeze == "adapters")
     learnt, scored = ([data for data in some if data is not None] for some in ((train, replay), (validation, replay_validation)))
     features, note = looked_once(network, settings, model_input, compute, learnt, scored, stage)
-    lines = Lines(validation, len(plan.classes) + 1)
     before, before_by_tile = _look_with_base(base, model_input, plan, sets, remembered, lines, on, compute, stage, features)
     if settings.freeze == "all_but_last_layer":
         freeze(network.decoder)
