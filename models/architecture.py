@@ -55,6 +55,7 @@ class SceneArchitecture(_Strict):
     several: bool = Field(default=False, description="A tile may have several classes, or none; else it has the likeliest one.")
 
 
+_PyramidSizes = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=8)]
 ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 LEVELS = 5
 """Of a whole ResNet."""
@@ -64,11 +65,13 @@ class ArcGISArchitecture(_Strict):
     """A class for each pixel: a network that ArcGIS can rebuild, by the name that ArcGIS has for it."""
 
     kind: Literal["arcgis"] = "arcgis"
-    model: Literal["UnetClassifier", "DeepLab", "MultiTaskRoadExtractor", "ConnectNet"] = "UnetClassifier"
+    model: Literal["UnetClassifier", "DeepLab", "PSPNetClassifier", "MultiTaskRoadExtractor", "ConnectNet"] = "UnetClassifier"
     backbone: ResNet = "resnet34"
     narrow_end: bool = Field(default=True, description="U-Net: half the channels between the two convolutions after the image has joined.")
     roads: Literal["linknet", "hourglass"] = Field(default="linknet", description="Road models: which network; the hourglass has no backbone.")
     orientations: int = Field(default=19, ge=2, le=361, description="Road models: directions that the second branch tells apart, and none.")
+    pyramid: _PyramidSizes = Field(default=(1, 2, 3, 6), description="PSPNet: into how many parts each level cuts the picture, down and across.")
+    unet_end: bool = Field(default=True, description="PSPNet: goes on as a U-Net; else it is enlarged at once.")
 
     @property
     def leads(self) -> bool:
@@ -82,6 +85,60 @@ class ArcGISArchitecture(_Strict):
 
 
 ROAD_MODELS = ("MultiTaskRoadExtractor", "ConnectNet")
+
+ArcGISDetectorName = Literal["MaskRCNN", "FasterRCNN", "RetinaNet", "SingleShotDetector"]
+_DETECTORS: dict[str, Detector] = {"MaskRCNN": "maskrcnn", "FasterRCNN": "fasterrcnn", "RetinaNet": "retinanet", "SingleShotDetector": "ssd"}
+_Share = Annotated[float, Field(gt=0, le=64)]
+
+
+class ArcGISDetectorArchitecture(_Strict):
+    """Boxes, or outlines: a detector that ArcGIS can rebuild, by the name that ArcGIS has for it."""
+
+    kind: Literal["arcgis-objects"] = "arcgis-objects"
+    model: ArcGISDetectorName = "MaskRCNN"
+    backbone: ResNet = "resnet50"
+    scales: tuple[_Share, ...] = Field(default=(1.0, 2 ** (-1 / 3), 2 ** (-2 / 3)), min_length=1, max_length=16, description="RetinaNet: sizes of boxes.")
+    ratios: tuple[_Share, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1, max_length=16, description="RetinaNet: their height to width.")
+    grids: tuple[Annotated[int, Field(ge=1, le=128)], ...] = Field(
+        default=(4, 2, 1), min_length=1, max_length=16, description="SSD: cells of each grid, down and across."
+    )
+    zooms: tuple[_Share, ...] = Field(default=(1.0,), min_length=1, max_length=16, description="SSD: sizes of boxes, in cells.")
+    box_shapes: tuple[tuple[_Share, _Share], ...] = Field(
+        default=((1.0, 1.0),), min_length=1, max_length=16, description="SSD: their height and width, in cells."
+    )
+    ssd_version: Literal[1, 2] = Field(default=2, description="SSD: how grids follow one another.")
+    side: int = Field(default=256, ge=32, le=8192, description="SSD: side of the pictures it is made for, in pixels.")
+
+    @property
+    def detector(self) -> Detector:
+        return _DETECTORS[self.model]
+
+    @property
+    def boxes_per_cell(self) -> int:
+        return len(self.zooms) * len(self.box_shapes)
+
+    @property
+    def encoder(self) -> str:
+        """The name for people."""
+        return f"{self.model}, {self.backbone}"
+
+
+class ArcGISSceneArchitecture(_Strict):
+    """One class for a whole tile: ArcGIS's FeatureClassifier."""
+
+    kind: Literal["arcgis-scene"] = "arcgis-scene"
+    backbone: ResNet = "resnet34"
+    several: bool = Field(default=False, description="A tile may have several classes, or none; else it has the likeliest one.")
+
+    @property
+    def encoder(self) -> str:
+        """The name for people."""
+        return f"FeatureClassifier, {self.backbone}"
+
+
+AnyArcGIS = ArcGISArchitecture | ArcGISDetectorArchitecture | ArcGISSceneArchitecture
+AnyDetector = DetectorArchitecture | ArcGISDetectorArchitecture
+AnySceneArchitecture = SceneArchitecture | ArcGISSceneArchitecture
 
 
 class OnnxArchitecture(_Strict):
@@ -105,7 +162,7 @@ def resnet_of(architecture: AnyArchitecture) -> ResNet | None:
     """The whole plain ResNet that is the encoder, which ArcGIS's networks stand on; None where it is another one, or a part of one."""
     if isinstance(architecture, ArcGISArchitecture):
         return None if architecture.leads and architecture.roads == "hourglass" else architecture.backbone
-    if isinstance(architecture, OnnxArchitecture) or architecture.encoder_levels < LEVELS:
+    if not isinstance(architecture, (Architecture, DetectorArchitecture, SceneArchitecture)) or architecture.encoder_levels < LEVELS:
         return None
     name = architecture.encoder.split(".")[0]  # what follows says which weights of timm's
     return next((resnet for resnet in get_args(ResNet) if resnet == name), None)
@@ -129,6 +186,8 @@ AnyArchitecture = Annotated[
     | Annotated[DetectorArchitecture, Tag("objects")]
     | Annotated[SceneArchitecture, Tag("scene")]
     | Annotated[ArcGISArchitecture, Tag("arcgis")]
+    | Annotated[ArcGISDetectorArchitecture, Tag("arcgis-objects")]
+    | Annotated[ArcGISSceneArchitecture, Tag("arcgis-scene")]
     | Annotated[OnnxArchitecture, Tag("onnx")],
     Discriminator(_kind),
 ]
@@ -138,8 +197,8 @@ def task_of(architecture: AnyArchitecture) -> Task:
     """What a model of this architecture answers."""
     if isinstance(architecture, (ArcGISArchitecture, OnnxArchitecture)):
         return "semantic segmentation"
-    if isinstance(architecture, DetectorArchitecture):
+    if isinstance(architecture, AnyDetector):
         return "instance segmentation" if architecture.detector == "maskrcnn" else "object detection"
-    if isinstance(architecture, SceneArchitecture):
+    if isinstance(architecture, AnySceneArchitecture):
         return "scene classification"
     return "semantic segmentation" if architecture.images == 1 else "change detection"

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class LoneBatchNorm2d(nn.BatchNorm2d):
+class _Lone(_BatchNorm):
     """As its base, but where a batch has a single value per channel, of which there is no deviation, the stored statistics serve and stay."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and input.numel() == input.shape[1]:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
+
+
+class LoneBatchNorm1d(_Lone, nn.BatchNorm1d):
+    """For (n, channels)."""
+
+
+class LoneBatchNorm2d(_Lone, nn.BatchNorm2d):
+    """For (n, channels, rows, columns)."""
 
 
 def learn_from_one(module: nn.Module) -> None:

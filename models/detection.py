@@ -41,7 +41,9 @@ PROPOSALS: dict[str, Any] = {
     "box_batch_size_per_image": 128,
 }
 """For images of a few hundred pixels: fewer places are looked at twice than in torchvision, which thinks of photographs of a million pixels."""
-BY_CLASS = ("box_predictor.", "mask_fcn_logits", "classification_head.cls_logits", "classification_head.module_list")
+WITHOUT_BACKGROUND = "detector.classifier.4."
+"""The layer of ArcGIS's RetinaNet, which has numbers for classes only."""
+BY_CLASS = ("box_predictor.", "mask_fcn_logits", "classification_head.cls_logits", "classification_head.module_list", ".oconv1.", WITHOUT_BACKGROUND)
 """Layers of the detectors that have numbers for each class."""
 
 Targets = list[dict[str, Tensor]]
@@ -168,17 +170,18 @@ def take_detector(network: DetectionNetwork, base: DetectionNetwork, old_names: 
     further classes stay as they are.
     """
     old = {name.casefold(): i for i, name in enumerate(old_names, 1)}
-    rows = [(i, old[name.casefold()]) for i, name in enumerate(new_names, 1) if name.casefold() in old]
+    rows = [(0, 0), *((i, old[name.casefold()]) for i, name in enumerate(new_names, 1) if name.casefold() in old)]
     there = base.state_dict()
     for name, mine in network.state_dict().items():
         if not any(part in name for part in BY_CLASS):
             mine.copy_(there[name])
             continue
         four = 4 if "bbox_pred" in name else 1  # numbers of one class lie together; else all classes of an anchor do
-        new = mine.view(-1, network.outputs, four, *mine.shape[1:])
-        kept = there[name].view(-1, base.outputs, four, *mine.shape[1:])
-        for i, row in [(0, 0), *rows]:
-            new[:, i] = kept[:, row]
+        first = 1 if name.startswith(WITHOUT_BACKGROUND) else 0
+        new = mine.view(-1, network.outputs - first, four, *mine.shape[1:])
+        kept = there[name].view(-1, base.outputs - first, four, *mine.shape[1:])
+        for i, row in rows[first:]:
+            new[:, i - first] = kept[:, row - first]
 
 
 def empty_targets() -> dict[str, Tensor]:

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architecture import AnyArchitecture, ArcGISArchitecture, Architecture, DetectorArchitecture, OnnxArchitecture, SceneArchitecture
+from models.architecture import (
+    AnyArcGIS,
+    AnyArchitecture,
+    ArcGISArchitecture,
+    Architecture,
+    DetectorArchitecture,
+    OnnxArchitecture,
+    SceneArchitecture,
+)
 from models.batch_norm import learn_from_one
 
 __all__ = ["Architecture", "ChangeNetwork", "Network", "SceneNetwork", "SegmentationNetwork", "build_encoder", "build_network"]
@@ -89,6 +97,8 @@ class ChangeNetwork(SegmentationNetwork):
 class SceneNetwork(Network):
     """Encoder, mean over the picture, one linear layer: one logit per class for a whole tile."""
 
+    head: nn.Module
+
     def __init__(self, encoder: nn.Module, features: int, *, several: bool, stride: int, bands: int, outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
@@ -98,9 +108,19 @@ class SceneNetwork(Network):
         self.bands = bands
         self.outputs = outputs
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that has numbers for each class."""
+        assert isinstance(self.head, nn.Linear)
+        return self.head
+
+    def encode(self, image: Tensor) -> Tensor:
+        """(n, bands, height, width) -> what the encoder sees in the whole picture (n, features) float32."""
+        return self.encoder(image)[-1].mean(dim=(-2, -1)).float()
+
     def forward(self, image: Tensor) -> Tensor:
         """(n, bands, height, width) float -> logits (n, outputs) float32; any height and width."""
-        return self.head(self.encoder(image)[-1].mean(dim=(-2, -1)).float())
+        return self.head(self.encode(image))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """What the logits mean: they sum to 1 over the classes, or, where a tile may have several, each is for itself."""
@@ -135,7 +155,7 @@ def build_network(architecture: AnyArchitecture, bands: int, outputs: int, *, pr
         return SceneNetwork(
             encoder, channels[-1], several=architecture.several, stride=strides[-1], bands=bands, outputs=outputs
         )
-    if isinstance(architecture, ArcGISArchitecture):
+    if isinstance(architecture, AnyArcGIS):
         from models.arcgis.networks import build_arcgis
 
         return build_arcgis(architecture, bands, outputs)

@@ -8,7 +8,7 @@ from errors import BundleError
 from models.arcgis.resnet import NUMBERS
 from models.architecture import AnyArchitecture, Architecture, DetectorArchitecture, SceneArchitecture
 from models.card import ModelCard
-from models.network import Network
+from models.network import Network, SceneNetwork
 
 _RESNET_PARTS = {number: name for name, number in NUMBERS.items()}
 
@@ -43,6 +43,14 @@ def take_encoder(network: Network, base: Network, title: str) -> None:
     if any(found is None or found.shape != own.shape for found, own in zip(here.values(), network.encoder.state_dict().values(), strict=True)):
         raise BundleError(f"The encoder of '{title}' does not fit this kind of network.", "Choose another base model.")
     network.encoder.load_state_dict(here)
+
+
+def take_head(network: SceneNetwork, base: SceneNetwork) -> None:
+    """Give `network` the weights of `base` between encoder and last layer, in place; where networks end in a last layer alone, nothing."""
+    there, last = base.head.state_dict(), {id(value) for value in network.last.state_dict(keep_vars=True).values()}
+    for name, value in network.head.state_dict(keep_vars=True).items():
+        if id(value) not in last and name in there:
+            value.data.copy_(there[name])
 
 
 def _plain(name: str) -> str:

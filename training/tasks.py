@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from errors import TileSetFormatError, TrainingError
 from models.architecture import (
     AnyArchitecture,
+    AnyDetector,
+    AnySceneArchitecture,
     ArcGISArchitecture,
     Architecture,
     Decoder,
@@ -110,7 +112,7 @@ def architecture_for(wanted: NetworkName, tile_set: TileSet, base: AnyArchitectu
             "Choose another base model, for example the starter.",
         )
     if name == "scene":
-        return base if isinstance(base, SceneArchitecture) else SceneArchitecture(encoder=base.encoder, encoder_levels=base.encoder_levels)
+        return SceneArchitecture(encoder=base.encoder, encoder_levels=base.encoder_levels)
     if name in DECODERS:
         if isinstance(base, Architecture):
             return base.model_copy(update={"decoder": base.decoder if wanted == "auto" else name, "images": images})
@@ -126,9 +128,9 @@ def starts_from_nothing(base: AnyArchitecture, architecture: AnyArchitecture) ->
 
 def kind_of(architecture: AnyArchitecture) -> Kind:
     """What a model of this architecture learns."""
-    if isinstance(architecture, DetectorArchitecture):
+    if isinstance(architecture, AnyDetector):
         return "objects"
-    return "scene" if isinstance(architecture, SceneArchitecture) else "pixels"
+    return "scene" if isinstance(architecture, AnySceneArchitecture) else "pixels"
 
 
 def heeds(kind: Kind, setting: str) -> bool:
@@ -139,9 +141,9 @@ def heeds(kind: Kind, setting: str) -> bool:
 
 def title_of(architecture: AnyArchitecture) -> str:
     """What a model of this architecture learns, for people."""
-    if isinstance(architecture, DetectorArchitecture):
+    if isinstance(architecture, AnyDetector):
         return NETWORKS[architecture.detector]
-    if isinstance(architecture, SceneArchitecture):
+    if isinstance(architecture, AnySceneArchitecture):
         return NETWORKS["scene"]
     what = "What has changed between two images" if task_of(architecture) == "change detection" else "A class for each pixel"
     name = _own(architecture)
@@ -161,9 +163,11 @@ def starting_card(card: ModelCard, architecture: AnyArchitecture) -> ModelCard:
 
 
 def _own(architecture: AnyArchitecture) -> NetworkName | None:
-    """The name of a network among those to choose from."""
-    if isinstance(architecture, DetectorArchitecture):
+    """The name of a network among those to choose from; None where it is not offered."""
+    if isinstance(architecture, AnyDetector):
         return architecture.detector
+    if isinstance(architecture, AnySceneArchitecture):
+        return "scene"
     if isinstance(architecture, ArcGISArchitecture):
         model = {"model": "MultiTaskRoadExtractor", "roads": architecture.roads} if architecture.leads else {"model": architecture.model}
         return next((name for name, found in ARCGIS.items() if found == model), None)
@@ -175,7 +179,7 @@ def _serves(fitting: dict[NetworkName, str], images: int, base: AnyArchitecture)
     task = task_of(base)
     if task in ("semantic segmentation", "change detection"):
         return "light" in fitting and (task == "change detection") == (images == 2)
-    if isinstance(base, DetectorArchitecture):
+    if isinstance(base, AnyDetector):
         return base.detector in fitting
     return "scene" in fitting
 
@@ -196,11 +200,11 @@ def prepared(settings: TrainingSettings, stage: Stage) -> Learner:
     architecture = architecture_for(settings.network, tile_set, card.architecture)
     check_choices(settings, architecture)
     check_start(settings, card, architecture)
-    if isinstance(architecture, DetectorArchitecture):
+    if isinstance(architecture, AnyDetector):
         from training.objects.learner import prepare_objects
 
         return prepare_objects(settings, architecture, stage)
-    if isinstance(architecture, SceneArchitecture):
+    if isinstance(architecture, AnySceneArchitecture):
         from training.scenes.learner import prepare_scenes
 
         return prepare_scenes(settings, architecture, stage)

@@ -22,7 +22,7 @@ from inference.objects.reading import Looker, View, looker, open_view, read_ahea
 from inference.settings import Device
 from inference.vectors.ground import on_map
 from inference.vectors.write import Kind, format_of
-from models.architecture import SceneArchitecture
+from models.architecture import AnySceneArchitecture
 from models.card import ModelCard
 
 Crop = Literal["tile", "box"]
@@ -217,7 +217,7 @@ def _chosen(probabilities: NDArray[np.float64], card: ModelCard) -> NDArray[np.b
 
 
 def _several(card: ModelCard) -> bool:
-    return isinstance(card.architecture, SceneArchitecture) and card.architecture.several
+    return isinstance(card.architecture, AnySceneArchitecture) and card.architecture.several
 
 
 def _fields(probabilities: NDArray[np.float64], card: ModelCard) -> dict[str, Any]:

@@ -14,7 +14,15 @@ from pyproj.exceptions import CRSError
 
 from errors import BundleError, UnsupportedModelError
 from models.arcgis.definition import CellSize, DefinedClass, Definition
-from models.architecture import ROAD_MODELS, ArcGISArchitecture, ResNet
+from models.architecture import (
+    ROAD_MODELS,
+    AnyArcGIS,
+    ArcGISArchitecture,
+    ArcGISDetectorArchitecture,
+    ArcGISDetectorName,
+    ArcGISSceneArchitecture,
+    ResNet,
+)
 from models.card import ModelCard, ModelInput, Score
 from workspace.classes import PALETTE, UNCERTAIN_VALUE, ClassDef
 from workspace.files import folder_name
@@ -36,15 +44,32 @@ TASKS = {
     "InstanceDetection": "outlines of objects",
     "ObjectClassification": "a class for a whole picture or object",
 }
-_LATER = "objects: reading such packages is not part of Terratune yet"
-WHY_NOT = {
-    "FasterRCNN": _LATER,
-    "RetinaNet": _LATER,
-    "SingleShotDetector": _LATER,
-    "MaskRCNN": _LATER,
-    "YOLOv3": _LATER,
-    "FeatureClassifier": "whole pictures: reading such packages is not part of Terratune yet",
-    "PSPNetClassifier": "its inside (pyramid and decoder) is not published, so it cannot be built again from its weights",
+PIXELS: tuple[str, ...] = get_args(ArcGISArchitecture.model_fields["model"].annotation)
+OBJECTS: tuple[str, ...] = get_args(ArcGISDetectorName)
+SCENES = "FeatureClassifier"
+USUAL_BACKBONE = dict.fromkeys(("PSPNetClassifier", "MaskRCNN", "FasterRCNN", "RetinaNet"), "resnet50")
+"""Where a definition does not name one; resnet34 elsewhere."""
+SEVERAL = "MultiLabeled_Tiles"
+WHY_NOT = {"YOLOv3": "it stands on DarkNet, which is not part of Terratune"}
+NOT_WRITTEN = {
+    "FasterRCNN": "ArcGIS Pro opens its Faster R-CNN only together with program code of ArcGIS's own (ModelConfiguration.py), which Terratune does not have"
+}
+WRITTEN = {
+    "UnetClassifier": ("ImageClassification", "_unet"),
+    "DeepLab": ("ImageClassification", "_deeplab_infrencing"),
+    "PSPNetClassifier": ("ImageClassification", "_psp"),
+    **dict.fromkeys(ROAD_MODELS, ("ImageClassification", "_road_infrencing")),
+    "MaskRCNN": ("InstanceDetection", "_maskrcnn_inferencing"),
+    "RetinaNet": ("ObjectDetection", "_RetinaNet_Inference"),
+    "SingleShotDetector": ("ObjectDetection", "_DynamicSSD"),
+    SCENES: ("ObjectClassification", "_FeatureClassifier"),
+}
+"""What a definition says of the kind of model: ModelType and ModelConfiguration."""
+FUNCTIONS = {
+    "ImageClassification": "ArcGISImageClassifier.py",
+    "InstanceDetection": "ArcGISInstanceDetector.py",
+    "ObjectDetection": "ArcGISObjectDetector.py",
+    "ObjectClassification": "ArcGISObjectClassifier.py",
 }
 
 
@@ -75,7 +100,7 @@ def describe_definition(definition: Definition) -> Described:
     return Described(facts, _why_not(definition, hourglass=hourglass))
 
 
-def architecture_of(definition: Definition, shapes: Shapes) -> ArcGISArchitecture:
+def architecture_of(definition: Definition, shapes: Shapes) -> AnyArcGIS:
     """Which network it is.
 
     Args:
@@ -89,18 +114,42 @@ def architecture_of(definition: Definition, shapes: Shapes) -> ArcGISArchitectur
     if why_not := _why_not(definition, hourglass=hourglass):
         facts = "; ".join(f"{what}: {value}" for what, value in describe_definition(definition).facts if value != "not stated")
         raise UnsupportedModelError(f"This model cannot run here: {why_not}. What it is: {facts}.", "Use it in ArcGIS, or choose another model.")
-    known: dict[str, Any] = {"model": definition.model_name, "backbone": definition.backbone or "resnet34"}
-    if definition.model_name in ROAD_MODELS:
-        known |= {"roads": "hourglass" if hourglass else "linknet", "backbone": "resnet34" if hourglass else known["backbone"]}
+    try:
+        return _architecture(definition, shapes, hourglass=hourglass)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(
+            f"The model definition cannot be true of a {definition.model_name} ({'.'.join(map(str, first['loc']))}: {first['msg']}).",
+            "Get it again from the model's maker.",
+        ) from error
+
+
+def _architecture(definition: Definition, shapes: Shapes, *, hourglass: bool) -> AnyArcGIS:
+    name, parameters = definition.model_name, definition.parameters
+    backbone = definition.backbone or USUAL_BACKBONE.get(name, "resnet34")
+    if name == SCENES:
+        return ArcGISSceneArchitecture.model_validate({"backbone": backbone, "several": definition.metadata_mode == SEVERAL})
+    known: dict[str, Any] = {"model": name, "backbone": backbone}
+    if name in OBJECTS:
+        if name == "RetinaNet":
+            known |= {key: parameters[key] for key in ("scales", "ratios") if parameters.get(key)}
+        if name == "SingleShotDetector":
+            known |= {"grids": definition.grids, "zooms": definition.zooms, "box_shapes": definition.box_shapes}
+            known |= {"ssd_version": definition.ssd_version, "side": definition.image_height}
+        return ArcGISDetectorArchitecture.model_validate(known)
+    if name in ROAD_MODELS:
+        known |= {"roads": "hourglass" if hourglass else "linknet", "backbone": "resnet34" if hourglass else backbone}
         last = shapes.get("angle_finalconv3.weight" if hourglass else "o_finalconv3.weight")
         known |= {"orientations": last[0]} if last and 2 <= last[0] <= 361 else {}
     end = shapes.get("layers.10.layers.0.0.weight")
-    if definition.model_name == "UnetClassifier" and end:
+    if name == "UnetClassifier" and end:
         known["narrow_end"] = end[0] < end[1]
-    return ArcGISArchitecture(**known)
+    if name == "PSPNetClassifier":
+        known |= {"unet_end": parameters.get("use_unet", True)} | ({"pyramid": parameters["pyramid_sizes"]} if parameters.get("pyramid_sizes") else {})
+    return ArcGISArchitecture.model_validate(known)
 
 
-def card_of(definition: Definition, architecture: ArcGISArchitecture, title: str) -> tuple[ModelCard, list[str]]:
+def card_of(definition: Definition, architecture: AnyArcGIS, title: str) -> tuple[ModelCard, list[str]]:
     """Our card of the model, and what had to be guessed or changed, a sentence each.
 
     Raises:
@@ -114,6 +163,8 @@ def card_of(definition: Definition, architecture: ArcGISArchitecture, title: str
         notes.append(f"ArcGIS never gives out the answers {', '.join(map(str, definition.suppressed))} of this model; here they are given out.")
     if definition.preprocessing:
         notes.append(f"ArcGIS rescales the values of its {definition.preprocessing} for this model; here imagery is shown to it as it is.")
+    if definition.model_name in OBJECTS and (chosen := [key for key in definition.thresholds if key.startswith(("rpn_", "box_"))]):
+        notes.append(f"ArcGIS looks for objects with numbers of its own choice for this model ({', '.join(chosen)}); here the usual ones are taken.")
     card = ModelCard(
         name=folder_name(title),
         title=title,
@@ -129,7 +180,7 @@ def card_of(definition: Definition, architecture: ArcGISArchitecture, title: str
     return card, notes
 
 
-def _own_card(value: Mapping[str, Any], architecture: ArcGISArchitecture) -> ModelCard:
+def _own_card(value: Mapping[str, Any], architecture: AnyArcGIS) -> ModelCard:
     try:
         return ModelCard.model_validate({**value, "architecture": architecture.model_dump()})
     except ValidationError as error:
@@ -145,25 +196,24 @@ def definition_of(card: ModelCard, stem: str) -> dict[str, Any]:
         UnsupportedModelError: ArcGIS could not run it as it is.
     """
     architecture = card.architecture
-    if not isinstance(architecture, ArcGISArchitecture):
+    if not isinstance(architecture, AnyArcGIS):
         raise UnsupportedModelError(
             f"'{card.title}' cannot become an ArcGIS package: ArcGIS builds its own kinds of networks only, and this one ({architecture.encoder}) is none "
             "of them.",
             "Export it as ONNX or as a bundle; or fine-tune a model that came from an ArcGIS package, which can go back.",
         )
-    roads = architecture.model in ROAD_MODELS
-    if roads and len(card.classes) != 1:
-        raise UnsupportedModelError(
-            f"ArcGIS's road models know exactly one class; '{card.title}' has {len(card.classes)}.", "Export it as ONNX or as a bundle."
-        )
+    name = SCENES if isinstance(architecture, ArcGISSceneArchitecture) else architecture.model
+    if why_not := NOT_WRITTEN.get(name):
+        raise UnsupportedModelError(f"'{card.title}' cannot become an ArcGIS package: {why_not}.", "Export it as a bundle.")
+    model_type, configuration = WRITTEN[name]
     side = card.input.tile_size
     parameters: dict[str, Any] = {"backbone": architecture.backbone, "backend": "pytorch"}
     found: dict[str, Any] = {
         "Framework": "arcgis.learn.models._inferencing",
-        "ModelConfiguration": "_road_infrencing" if roads else {"UnetClassifier": "_unet", "DeepLab": "_deeplab_infrencing"}[architecture.model],
-        "ModelType": "ImageClassification",
-        "InferenceFunction": "[Functions]System\\DeepLearning\\ArcGISLearn\\ArcGISImageClassifier.py",
-        "ModelName": architecture.model,
+        "ModelConfiguration": configuration,
+        "ModelType": model_type,
+        "InferenceFunction": f"[Functions]System\\DeepLearning\\ArcGISLearn\\{FUNCTIONS[model_type]}",
+        "ModelName": name,
         "ModelParameters": parameters,
         "ModelFile": f"{stem}.pth",
         "ModelFormat": "NCHW",
@@ -172,19 +222,50 @@ def definition_of(card: ModelCard, stem: str) -> dict[str, Any]:
         "ImageWidth": side,
         "resize_to": None,
         "ImageSpaceUsed": "MAP_SPACE",
-        "SupportsVariableTileSize": True,
+        "SupportsVariableTileSize": name in PIXELS or name == "MaskRCNN",
         "ArcGISLearnVersion": "2.4.4",
         "ExtractBands": list(range(len(card.input.band_names))),
         "Classes": [{"Value": c.value, "Name": c.name, "Color": list(c.rgb)} for c in card.classes],
-        "ignore_mapped_class": [],
         CARD_KEY: card.model_dump(mode="json", by_alias=True),
     }
+    if name in PIXELS:
+        found["ignore_mapped_class"] = []
     if card.input.resolution_m is not None:
         size = {"x": card.input.resolution_m, "y": card.input.resolution_m, "spatialReference": {"wkid": 3857, "latestWkid": 3857}}
         found |= {"MinCellSize": size, "MaxCellSize": size}
-    if architecture.model == "DeepLab":
-        parameters |= {"pointrend": False, "keep_dilation": False}
-    return found | (_road_keys(card, parameters, architecture) if roads else _normalisation_keys(card))
+    if isinstance(architecture, ArcGISArchitecture) and architecture.leads:
+        return found | _road_keys(card, parameters, architecture)
+    return found | _keys_of_kind(card, parameters, architecture) | _normalisation_keys(card)
+
+
+def _keys_of_kind(card: ModelCard, parameters: dict[str, Any], architecture: AnyArcGIS) -> dict[str, Any]:
+    """What only this kind of network has at the top; `parameters` gets what belongs there."""
+    if isinstance(architecture, ArcGISSceneArchitecture):
+        return {"MetaDataMode": SEVERAL if architecture.several else "Labeled_Tiles", "CropSizeFixed": 1, "BlackenAroundFeature": 0}
+    if isinstance(architecture, ArcGISArchitecture):
+        if architecture.model in ("DeepLab", "PSPNetClassifier"):
+            parameters |= {"pointrend": False, "keep_dilation": False}
+        if architecture.model == "PSPNetClassifier":
+            parameters |= {"pyramid_sizes": list(architecture.pyramid), "use_unet": architecture.unet_end, "unet_aux_loss": False}
+        return {}
+    if architecture.model == "MaskRCNN":
+        parameters["pointrend"] = False
+        return {"MaskRCNNkwargs": {}}
+    if architecture.model == "RetinaNet":
+        parameters |= {"scales": list(architecture.scales), "ratios": list(architecture.ratios)}
+        return {}
+    if architecture.side != card.input.tile_size:
+        raise UnsupportedModelError(
+            f"'{card.title}' looks at tiles of {card.input.tile_size} pixels as if they had {architecture.side}, which ArcGIS would not do.",
+            f"Export it as a bundle; or fine-tune the model on tiles of {architecture.side} pixels.",
+        )
+    return {
+        "backbone": architecture.backbone,
+        "Grids": list(architecture.grids),
+        "Zooms": list(architecture.zooms),
+        "Ratios": [list(shape) for shape in architecture.box_shapes],
+        "SSDVersion": architecture.ssd_version,
+    }
 
 
 def resolution_of(cell: CellSize | None) -> float | None:
@@ -199,35 +280,36 @@ def resolution_of(cell: CellSize | None) -> float | None:
     return metres if math.isfinite(metres) and metres > 0 else None
 
 
-def check_counts(definition: Definition, shapes: Shapes, first: str, last: str) -> None:
+def check_counts(definition: Definition, bands: int | None, outputs: int | None) -> None:
     """Do the weights have as many bands and classes as the definition says?
 
     Args:
         definition: Of the package.
-        shapes: Of the weights.
-        first: Name of the first convolution's weight.
-        last: Of the last one's.
+        bands: That the weights read; None where they do not tell.
+        outputs: That they give, background included where there is one.
 
     Raises:
         BundleError: they have more or fewer.
     """
     remedy = "The definition and the weights do not belong together: get both again from the model's maker."
-    outputs, bands = len(definition.output_classes) + 1, len(_band_names(definition))
-    if (found := shapes.get(last, (outputs,))[0]) != outputs:
-        raise BundleError(
-            f"The model definition lists {outputs - 1} classes, which with background makes {outputs} outputs; the weights have {found}.", remedy
-        )
-    if bands and len(size := shapes.get(first, ())) > 1 and size[1] != bands:
-        raise BundleError(f"The model definition names {bands} bands; the weights read {size[1]}.", remedy)
+    background = definition.model_name != SCENES
+    classes, named = len(definition.output_classes), len(_band_names(definition))
+    if outputs is not None and outputs != classes + background:
+        makes = f"which with background makes {classes + 1} outputs; the weights have" if background else "the weights have"
+        raise BundleError(f"The model definition lists {classes} classes, {makes} {outputs}.", remedy)
+    if named and bands is not None and bands != named:
+        raise BundleError(f"The model definition names {named} bands; the weights read {bands}.", remedy)
 
 
 def _why_not(definition: Definition, *, hourglass: bool) -> str:
     """`hourglass`: a road model is of the kind that has no backbone."""
     name = definition.model_name
-    if name not in get_args(ArcGISArchitecture.model_fields["model"].annotation):
+    if name not in (*PIXELS, *OBJECTS, SCENES):
         if definition.framework and "arcgis" not in definition.framework:
             return f"it was made with {definition.framework}, and brings program code of its own that would have to be run"
         return WHY_NOT.get(name, "its kind of network is not known here" if name else "it does not say which network it is (ModelName)")
+    if definition.parameters.get("backend", "pytorch") != "pytorch":
+        return f"its weights are for {definition.parameters['backend']}; Terratune reads those for PyTorch"
     if not (name in ROAD_MODELS and hourglass) and definition.backbone and definition.backbone not in get_args(ResNet):
         return f"its backbone {definition.backbone} is none of {', '.join(get_args(ResNet))}"
     if definition.parameters.get("pointrend"):
@@ -260,12 +342,12 @@ def _colour(defined: DefinedClass, index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
-def _input(definition: Definition, architecture: ArcGISArchitecture, notes: list[str]) -> ModelInput:
+def _input(definition: Definition, architecture: AnyArcGIS, notes: list[str]) -> ModelInput:
     names = _band_names(definition)
     if not names:
         raise BundleError("The model definition does not say which bands the model reads (ExtractBands).", "Export the model from ArcGIS again.")
     stats, dtype = definition.statistics, "uint8"
-    if architecture.model in ROAD_MODELS:
+    if isinstance(architecture, ArcGISArchitecture) and architecture.leads:
         mean, std = (0.0,) * len(names), (1.0,) * len(names)
     elif stats is not None:
         if len(stats.band_min_values) < len(names):
@@ -337,6 +419,10 @@ def _scores(definition: Definition, classes: Sequence[ClassDef]) -> tuple[Score,
 
 
 def _road_keys(card: ModelCard, parameters: dict[str, Any], architecture: ArcGISArchitecture) -> dict[str, Any]:
+    if len(card.classes) != 1:
+        raise UnsupportedModelError(
+            f"ArcGIS's road models know exactly one class; '{card.title}' has {len(card.classes)}.", "Export it as ONNX or as a bundle."
+        )
     if set(card.input.mean) != {0.0} or set(card.input.std) != {1.0}:
         raise UnsupportedModelError(
             f"ArcGIS shows its road models raw values; '{card.title}' was taught with scaled ones.", "Export it as ONNX or as a bundle."

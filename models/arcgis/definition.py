@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from errors import BundleError
+from models.architecture import ArcGISDetectorName
 
 CORRECT = "Export the model from ArcGIS again, or correct the file in a text editor."
 MOST_BYTES = 32 * 2**20
+WITHOUT_PIXELS = (*get_args(ArcGISDetectorName), "FeatureClassifier")
+"""Names of models that do not tell a class for each pixel."""
 
 
 class DefinedClass(BaseModel):
@@ -85,6 +88,15 @@ class Definition(BaseModel):
     parameters: dict[str, Any] = Field(default={}, validation_alias="ModelParameters")
     road_orientation: dict[str, Any] = Field(default={}, validation_alias="RoadOrientation")
     backbone_at_top: str = Field(default="", validation_alias="backbone")
+    grids: tuple[int, ...] = Field(default=(), validation_alias="Grids")
+    zooms: tuple[float, ...] = Field(default=(), validation_alias="Zooms")
+    box_shapes: tuple[tuple[float, float], ...] = Field(default=(), validation_alias="Ratios")
+    """Height and width."""
+    ssd_version: int = Field(default=1, validation_alias="SSDVersion")
+    metadata_mode: str = Field(default="", validation_alias="MetaDataMode")
+    """Of the tiles it learnt from."""
+    thresholds: dict[str, Any] = Field(default={}, validation_alias=AliasChoices("MaskRCNNkwargs", "Kwargs"))
+    """What was chosen besides for detectors of torchvision."""
     is_multispectral: bool = Field(default=False, validation_alias="IsMultispectral")
     statistics: NormalizationStats | None = Field(default=None, validation_alias="NormalizationStats")
     cell_size: CellSize | None = Field(default=None, validation_alias="MinCellSize")
@@ -106,8 +118,8 @@ class Definition(BaseModel):
 
     @property
     def output_classes(self) -> tuple[DefinedClass, ...]:
-        """Those of outputs 1, 2, ...: background is never listed, or listed as 0."""
-        return tuple(c for c in self.classes if c.value != 0)
+        """In the order of the outputs: where there is a class for each pixel, background is never listed, or listed as 0; elsewhere 0 is a class."""
+        return tuple(c for c in self.classes if c.value != 0 or self.model_name in WITHOUT_PIXELS)
 
 
 def parse_definition(content: bytes, name: str) -> Definition:

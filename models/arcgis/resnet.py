@@ -18,9 +18,13 @@ def resnet_children(backbone: str, bands: int) -> nn.Sequential:
     if backbone not in get_args(ResNet):
         raise ValueError(f"{backbone} is none of {', '.join(get_args(ResNet))}.")
     made = getattr(torchvision.models, backbone)(weights=None)
-    if bands != 3:
-        made.conv1 = nn.Conv2d(bands, 64, 7, stride=2, padding=3, bias=False)
+    made.conv1 = first_convolution(made.conv1, bands)
     return nn.Sequential(*list(made.children())[:-2])
+
+
+def first_convolution(convolution: nn.Conv2d, bands: int) -> nn.Conv2d:
+    """A ResNet's first one for `bands` bands; as it is for three."""
+    return convolution if bands == 3 else nn.Conv2d(bands, 64, 7, stride=2, padding=3, bias=False)
 
 
 def stage_channels(body: nn.Sequential) -> list[int]:

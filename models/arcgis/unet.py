@@ -39,14 +39,14 @@ class UnetEncoder(nn.Module):
 class UpBlock(nn.Module):
     """Twice as fine: pixel shuffle, joined with the encoder's features of that stride, two convolutions."""
 
-    def __init__(self, coarse: int, fine: int, *, last: bool) -> None:
+    def __init__(self, coarse: int, fine: int, *, last: bool, norm: bool = False) -> None:
         super().__init__()
         self.shuf = PixelShuffle(coarse, coarse // 2)
         self.bn = nn.BatchNorm2d(fine)
         joined = coarse // 2 + fine
         self.out_channels = joined // 2 if last else joined
-        self.conv1 = convolution(joined, self.out_channels)
-        self.conv2 = convolution(self.out_channels, self.out_channels)
+        self.conv1 = convolution(joined, self.out_channels, norm=norm)
+        self.conv2 = convolution(self.out_channels, self.out_channels, norm=norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Coarse features and those of the encoder at twice the size -> as many rows and columns as the latter."""
@@ -152,10 +152,12 @@ def build_unet(backbone: str, bands: int, outputs: int, *, narrow: bool) -> Unet
     return UnetNetwork(encoder, decoder, head, stride=STRIDE, bands=bands, outputs=outputs)
 
 
-def convolution(channels: int, out_channels: int) -> nn.Sequential:
-    """3x3 with bias, then ReLU."""
-    conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+def convolution(channels: int, out_channels: int, *, norm: bool = False) -> nn.Sequential:
+    """3x3, then ReLU; with a bias, or a normalisation behind instead."""
+    conv = nn.Conv2d(channels, out_channels, 3, padding=1, bias=not norm)
     nn.init.kaiming_normal_(conv.weight)
+    if norm:
+        return nn.Sequential(conv, nn.ReLU(inplace=True), nn.BatchNorm2d(out_channels))
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 

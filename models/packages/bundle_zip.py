@@ -79,7 +79,7 @@ def checked_network(folder: Path, name: str) -> tuple[Network, ModelCard]:
             empty = build_network(card.architecture, len(card.input.band_names), card.outputs)
     except (RuntimeError, ValueError, ValidationError, ModuleNotFoundError) as error:
         raise BundleError(f"The network that the card in {name} describes cannot be built ({error}).", "Get the model again from its maker.") from error
-    check_fits(shapes, empty, name)
+    check_fits(shapes, empty.state_dict(), name)
     state = load_file(weights)
     check_finite(state, name)
     network = build_network(card.architecture, len(card.input.band_names), card.outputs)

@@ -18,16 +18,18 @@ from torch import Tensor
 from errors import BundleError
 from models.arcgis.card import architecture_of, card_of, check_counts, definition_of
 from models.arcgis.definition import MOST_BYTES, Definition, parse_definition
-from models.arcgis.networks import build_arcgis, first_and_last, from_arcgis, to_arcgis
-from models.architecture import ArcGISArchitecture
+from models.arcgis.networks import build_arcgis, counts, from_arcgis, spelt_as_now, to_arcgis
+from models.architecture import AnyArcGIS
 from models.bundle import ModelBundle
 from models.card import ModelCard
-from models.network import SegmentationNetwork
+from models.network import Network
 from models.packages.archive import Archive, Member, open_archive
 from models.packages.weights_file import check_finite, check_fits, load_state
 from workspace.files import replaced_on_success
 
 WEIGHTS = (".pth", ".pt")
+SECOND_ANSWERS = tuple(f"decoder.aux.{layer}{part}" for layer in ("4.", "") for part in ("weight", "bias"))
+"""The last layers of what DeepLab and PSPNet are taught beside their answer."""
 
 
 def read_definition(file: Path) -> Definition:
@@ -42,7 +44,7 @@ def read_definition(file: Path) -> Definition:
         return parse_definition(archive.read(member := _only_definition(archive), MOST_BYTES), str(member.path))
 
 
-def read_arcgis(file: Path) -> tuple[SegmentationNetwork, ModelCard, list[str]]:
+def read_arcgis(file: Path) -> tuple[Network, ModelCard, list[str]]:
     """A network, its card and what there is to say of them, from a .dlpk, or from an .emd with its weights beside it.
 
     Raises:
@@ -51,8 +53,7 @@ def read_arcgis(file: Path) -> tuple[SegmentationNetwork, ModelCard, list[str]]:
     """
     with _opened(file) as (definition, weights):
         state = None if weights is None else load_state(weights, definition.model_file or weights.name)
-    shapes = {name: tuple(tensor.shape) for name, tensor in (state or {}).items()}
-    architecture = architecture_of(definition, shapes)
+    architecture = architecture_of(definition, _shapes(state or {}))
     if state is None:
         raise BundleError(
             f"{file.name} names its weights '{definition.model_file}', which are not there.", "Keep the .emd and the .pth in one folder, or import the .dlpk."
@@ -61,7 +62,7 @@ def read_arcgis(file: Path) -> tuple[SegmentationNetwork, ModelCard, list[str]]:
     return _network(architecture, definition, card, state, file.name), card, notes
 
 
-def write_dlpk(bundle: ModelBundle[SegmentationNetwork], file: Path) -> None:
+def write_dlpk(bundle: ModelBundle[Network], file: Path) -> None:
     """Write a package that ArcGIS can open, for a network that it can build.
 
     Raises:
@@ -70,7 +71,7 @@ def write_dlpk(bundle: ModelBundle[SegmentationNetwork], file: Path) -> None:
     """
     architecture, stem = bundle.card.architecture, file.stem
     definition = definition_of(bundle.card, stem)
-    assert isinstance(architecture, ArcGISArchitecture)
+    assert isinstance(architecture, AnyArcGIS)
     state = to_arcgis(architecture, _for_arcgis(bundle))
     with replaced_on_success(file) as temporary, tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{stem}.") as folder:
         weights = Path(folder) / "weights"
@@ -80,24 +81,31 @@ def write_dlpk(bundle: ModelBundle[SegmentationNetwork], file: Path) -> None:
             package.write(weights, f"{stem}.pth", zipfile.ZIP_STORED)
 
 
-def _network(
-    architecture: ArcGISArchitecture, definition: Definition, card: ModelCard, state: Mapping[str, Tensor], name: str
-) -> SegmentationNetwork:
-    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    check_counts(definition, shapes, *first_and_last(architecture, state))
-    network = build_arcgis(architecture, len(card.input.band_names), card.outputs)
-    ours = from_arcgis(architecture, state, network.state_dict())
-    check_fits({key: tuple(tensor.shape) for key, tensor in ours.items()}, network, name)
-    check_finite(ours, name)
-    network.load_state_dict(ours)
+def _network(architecture: AnyArcGIS, definition: Definition, card: ModelCard, state: Mapping[str, Tensor], name: str) -> Network:
+    check_counts(definition, *counts(architecture, _shapes(state)))
+    try:
+        network = build_arcgis(architecture, len(card.input.band_names), card.outputs)
+    except ValueError as error:
+        raise BundleError(f"The network that {name} describes cannot be built: {error}.", "Get it again from the model's maker.") from error
+    ours = network.state_dict()
+    wanted = to_arcgis(architecture, ours)
+    there = spelt_as_now(architecture, state, wanted)
+    check_fits(_shapes(there), wanted, name)
+    found = from_arcgis(architecture, there, ours)
+    check_finite(found, name)
+    network.load_state_dict(found)
     return network.eval()
 
 
-def _for_arcgis(bundle: ModelBundle[SegmentationNetwork]) -> dict[str, Tensor]:
-    """The network's weights. DeepLab's second answer, which is not learnt here, gets as many outputs as the first, all of them silent."""
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _for_arcgis(bundle: ModelBundle[Network]) -> dict[str, Tensor]:
+    """The network's weights. A second answer, which is not learnt here, gets as many outputs as the first, all of them silent."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.network.state_dict().items()}
-    for part in ("weight", "bias"):
-        aux = state.get(name := f"decoder.aux.4.{part}")
+    for name in SECOND_ANSWERS:
+        aux = state.get(name)
         if aux is not None and len(aux) != bundle.network.outputs:
             state[name] = aux.new_zeros(bundle.network.outputs, *aux.shape[1:])
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from models.architecture import AnyArcGIS
 from models.card import ModelCard
 
 Format = Literal["bundle", "dlpk", "onnx"]
@@ -23,6 +24,8 @@ SERVES: dict[Format, str] = {
 
 def cannot_be(card: ModelCard, form: Format) -> str:
     """Why a format cannot hold a model, in plain words; empty where it can, as far as its task tells."""
+    if form == "dlpk" and isinstance(card.architecture, AnyArcGIS):
+        return ""
     if form != "bundle" and card.task != "semantic segmentation":
         return f"'{card.title}' is a model for {card.task}: only models that give a class for each pixel of one picture can become {TITLES[form]}."
     return ""

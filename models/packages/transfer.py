@@ -74,7 +74,10 @@ def export_model(bundle: Path, form: Format, file: Path) -> None:
     card = read_card(folder)
     if why_not := cannot_be(card, form):
         raise UnsupportedModelError(why_not, "Export it as a bundle.")
-    {"dlpk": write_dlpk, "onnx": write_onnx}[form](load_bundle(folder), file)
+    if form == "dlpk":
+        write_dlpk(load_bundle(folder, Network), file)
+    else:
+        write_onnx(load_bundle(folder), file)
 
 
 def _read(file: Path) -> Found:

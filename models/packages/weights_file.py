@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from errors import BundleError
 from models.packages.archive import open_archive
@@ -44,13 +44,13 @@ def load_state(path: Path, name: str) -> dict[str, Tensor]:
     return {str(key): value for key, value in state.items()}
 
 
-def check_fits(shapes: Mapping[str, tuple[int, ...]], network: nn.Module, name: str) -> None:
-    """Are these exactly the tensors of `network`?
+def check_fits(shapes: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Tensor], name: str) -> None:
+    """Are these exactly the names and sizes of the tensors of a network, which are `wanted`?
 
     Raises:
         BundleError: with the first difference.
     """
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    expected = {key: tuple(value.shape) for key, value in wanted.items()}
     remedy = "The description and the weights do not belong together: get both again from the model's maker."
     if missing := [key for key in expected if key not in shapes]:
         raise BundleError(f"{name}: the weights lack {missing[0]}{_and_others(missing)}.", remedy)

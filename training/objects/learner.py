@@ -16,7 +16,8 @@ from torch import Tensor
 
 from errors import TooFewTilesError
 from models.adapters import hold
-from models.architecture import DetectorArchitecture
+from models.arcgis.ssd import at_side
+from models.architecture import AnyDetector, ArcGISDetectorArchitecture
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import ModelCard, Score
 from models.detection import DetectionNetwork, Targets, take_detector
@@ -145,7 +146,7 @@ class ObjectLearner(Learner):
         return torch.stack(list(self.network.losses(self.compute.move(image), there).values())).sum()
 
 
-def prepare_objects(settings: TrainingSettings, architecture: DetectorArchitecture, stage: Stage) -> ObjectLearner:
+def prepare_objects(settings: TrainingSettings, architecture: AnyDetector, stage: Stage) -> ObjectLearner:
     """Load, check, adapt and score.
 
     Args:
@@ -174,7 +175,9 @@ def prepare_objects(settings: TrainingSettings, architecture: DetectorArchitectu
     for data in (train, validation):
         data.hold(lambda share: stage("Reading the tiles", share))
     _check_seen(tile_set, train)
-    if start is not base.card:
+    if isinstance(architecture, ArcGISDetectorArchitecture):
+        architecture = at_side(architecture, model_input.tile_size)
+    elif start is not base.card:
         architecture = architecture.model_copy(update={"smallest_px": smallest_anchor(train)})
     network = _network(architecture, base, start, plan, model_input.band_names)
     if settings.freeze != "nothing":
@@ -216,7 +219,7 @@ def _with_scores_before(learner: ObjectLearner, stage: Stage) -> ObjectLearner:
 
 
 def _network(
-    architecture: DetectorArchitecture, base: ModelBundle[Network], start: ModelCard, plan: OutputPlan, band_names: tuple[str, ...]
+    architecture: AnyDetector, base: ModelBundle[Network], start: ModelCard, plan: OutputPlan, band_names: tuple[str, ...]
 ) -> DetectionNetwork:
     """The base model's detector with the new classes; where it is of another kind, a fresh detector over its encoder."""
     network = build_network(architecture, base.network.bands, len(plan.classes) + 1)

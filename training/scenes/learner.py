@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from errors import TooFewTilesError, TrainingError
 from models.adapters import hold
-from models.architecture import SceneArchitecture
+from models.architecture import AnySceneArchitecture
 from models.bundle import ModelBundle, adapt_bands, load_bundle
 from models.card import Score
 from models.freezing import is_frozen
 from models.network import Network, SceneNetwork, build_network
-from models.transfer import take_encoder
+from models.transfer import take_encoder, take_head
 from tiles.apart import scored_on
 from tiles.certainty import blocks_of
 from tiles.tile_set import TileSet, open_tile_set
@@ -31,8 +31,8 @@ from training.inputs import input_for
 from training.learner import Learner
 from training.loop import Tick
 from training.metrics import mean
-from training.prepare import Stage, base_folder, fingerprint
 from training.mixup import laid_over, mixed_loss
+from training.prepare import Stage, base_folder, fingerprint
 from training.scenes.data import SceneBatch, SceneData, as_pixels
 from training.scenes.scores import accuracy, accuracy_ranges, chosen, class_scores, with_ranges
 from training.settings import HELD_OUT, TrainingSettings
@@ -133,7 +133,7 @@ class SceneLearner(Learner):
             if not is_frozen(self.network.encoder):
                 return self.network(moved).float()
             with torch.no_grad():
-                seen = self.network.encoder(moved)[-1].mean(dim=(-2, -1)).float()
+                seen = self.network.encode(moved)
         return self.network.head(seen)
 
     def _loss(self, logits: Tensor, classes: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class SceneLearner(Learner):
         return F.cross_entropy(logits, classes.argmax(dim=1), self.weights)
 
 
-def prepare_scenes(settings: TrainingSettings, architecture: SceneArchitecture, stage: Stage) -> SceneLearner:
+def prepare_scenes(settings: TrainingSettings, architecture: AnySceneArchitecture, stage: Stage) -> SceneLearner:
     """Load, check and adapt.
 
     Args:
@@ -206,15 +206,16 @@ def _with_scores_before(learner: SceneLearner, stage: Stage) -> SceneLearner:
 
 
 def _network(
-    architecture: SceneArchitecture, base: ModelBundle[Network], plan: OutputPlan, band_names: tuple[str, ...], *, knows: bool
+    architecture: AnySceneArchitecture, base: ModelBundle[Network], plan: OutputPlan, band_names: tuple[str, ...], *, knows: bool
 ) -> SceneNetwork:
-    """The base model's encoder; of the classes that it knows their rows of the last layer, too."""
+    """The base model's encoder; where it knows classes also what stands between that and the last layer, and of that their rows."""
     network = build_network(architecture, base.network.bands, len(plan.classes))
     assert isinstance(network, SceneNetwork)
     take_encoder(network, base.network, base.card.title)
     if knows:
         assert isinstance(base.network, SceneNetwork)
-        _take_rows(network.head, base.network.head, plan)
+        take_head(network, base.network)
+        _take_rows(network.last, base.network.last, plan)
     adapt_bands(network, base.card.input.band_names, band_names)
     return network
 

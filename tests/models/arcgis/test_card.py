@@ -105,8 +105,9 @@ def test_what_arcgis_does_besides_is_said():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ModelName": "MaskRCNN"}, "objects: reading such packages"),
-        ({"ModelName": "PSPNetClassifier"}, "not published"),
+        ({"ModelName": "YOLOv3"}, "stands on DarkNet"),
+        ({"ModelName": "MaskRCNN", "ModelParameters": {"backbone": "timm:convnext_tiny"}}, "timm:convnext_tiny is none"),
+        ({"ModelName": "SingleShotDetector", "ModelParameters": {"backend": "tensorflow"}}, "weights are for tensorflow"),
         ({"ModelName": "Wonder"}, "not known here"),
         ({"ModelName": None}, "does not say which network"),
         ({"ModelName": "MyNet", "Framework": "Keras"}, "program code of its own"),

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from models.arcgis.networks import first_and_last, from_arcgis, to_arcgis
-from models.architecture import ArcGISArchitecture
+from models.arcgis.networks import counts, from_arcgis, spelt_as_now, to_arcgis
+from models.architecture import ArcGISArchitecture, ArcGISDetectorArchitecture, ArcGISSceneArchitecture
 from models.bundle import adapt_bands, adapt_outputs
 from models.freezing import freeze
 from models.network import build_network
@@ -16,10 +16,21 @@ HOURGLASS = ArcGISArchitecture(model="ConnectNet", roads="hourglass")
 RGB = ["Red", "Green", "Blue"]
 
 
+def sizes(state):
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
 def network_of(architecture, outputs, bands=3):
     torch.manual_seed(0)
     return build_network(architecture, bands, outputs).eval()
 
+
+PSP = ArcGISArchitecture(model="PSPNetClassifier", backbone="resnet18")
+SCENES = ArcGISSceneArchitecture(backbone="resnet18")
+MASKS = ArcGISDetectorArchitecture(model="MaskRCNN", backbone="resnet18")
+BOXES = ArcGISDetectorArchitecture(model="FasterRCNN", backbone="resnet50")
+RETINA = ArcGISDetectorArchitecture(model="RetinaNet", backbone="resnet18")
+SSD = ArcGISDetectorArchitecture(model="SingleShotDetector", backbone="resnet18", grids=(4, 2), side=224)
 
 LAYOUTS = [
     (
@@ -96,6 +107,115 @@ LAYOUTS = [
             "angle_finalconv3.weight": (19, 32, 2, 2),
         },
     ),
+    (
+        PSP.model_copy(update={"backbone": "resnet50"}),
+        3,
+        410,
+        62.6,
+        {
+            "model.layers.0.0.weight": (64, 3, 7, 7),
+            "model.layers.0.8.features.3.1.weight": (512, 2048, 1, 1),
+            "model.layers.0.8.features.3.2.running_var": (512,),
+            "model.layers.0.9.weight": (512, 4096, 3, 3),
+            "model.layers.1.weight": (512,),
+            "model.layers.3.0.0.weight": (1024, 512, 3, 3),
+            "model.layers.3.0.2.weight": (1024,),
+            "model.layers.4.shuf.conv.0.weight_g": (1024, 1, 1, 1),
+            "model.layers.4.shuf.conv.0.weight_v": (1024, 512, 1, 1),
+            "model.layers.4.bn.weight": (256,),
+            "model.layers.5.conv2.2.weight": (160,),
+            "model.layers.6.conv.0.bias": (640,),
+            "model.layers.7.0.weight": (3, 160, 1, 1),
+            "model.layers.7.1.running_mean": (3,),
+        },
+    ),
+    (
+        PSP.model_copy(update={"unet_end": False}),
+        3,
+        154,
+        12.6,
+        {
+            "backbone.7.1.bn2.weight": (512,),
+            "ppm.features.0.1.weight": (128, 512, 1, 1),
+            "final.0.weight": (128, 1024, 3, 3),
+            "final.4.weight": (3, 128, 1, 1),
+            "aux_logits.weight": (3, 256, 1, 1),
+        },
+    ),
+    (
+        SCENES,
+        2,
+        134,
+        11.7,
+        {
+            "0.0.weight": (64, 3, 7, 7),
+            "1.2.weight": (1024,),
+            "1.4.weight": (512, 1024),
+            "1.6.running_mean": (512,),
+            "1.8.weight": (2, 512),
+            "1.8.bias": (2,),
+        },
+    ),
+    (
+        MASKS,
+        3,
+        146,
+        43.5,
+        {
+            "backbone.0.weight": (64, 3, 7, 7),
+            "rpn.head.conv.0.0.weight": (512, 512, 3, 3),
+            "rpn.head.cls_logits.weight": (3, 512, 1, 1),
+            "roi_heads.box_head.fc6.weight": (1024, 512 * 49),
+            "roi_heads.box_predictor.cls_score.weight": (3, 1024),
+            "roi_heads.box_predictor.bbox_pred.weight": (12, 1024),
+            "roi_heads.mask_head.3.0.weight": (256, 256, 3, 3),
+            "roi_heads.mask_predictor.mask_fcn_logits.weight": (3, 256, 1, 1),
+        },
+    ),
+    (
+        BOXES,
+        3,
+        295,
+        41.3,
+        {
+            "backbone.body.conv1.weight": (64, 3, 7, 7),
+            "backbone.fpn.inner_blocks.3.0.weight": (256, 2048, 1, 1),
+            "backbone.fpn.layer_blocks.0.0.weight": (256, 256, 3, 3),
+            "roi_heads.box_head.fc6.weight": (1024, 256 * 49),
+            "roi_heads.box_predictor.cls_score.weight": (3, 1024),
+        },
+    ),
+    (
+        RETINA,
+        3,
+        196,
+        19.8,
+        {
+            "encoder.0.weight": (64, 3, 7, 7),
+            "c5top5.weight": (256, 512, 1, 1),
+            "p6top7.1.weight": (256, 256, 3, 3),
+            "merges.0.conv_lat.weight": (256, 256, 1, 1),
+            "merges.1.conv_lat.weight": (256, 128, 1, 1),
+            "smoothers.2.weight": (256, 256, 3, 3),
+            "classifier.0.0.bias": (256,),
+            "classifier.3.2.running_mean": (256,),
+            "classifier.4.weight": (18, 256, 3, 3),
+            "box_regressor.4.weight": (36, 256, 3, 3),
+        },
+    ),
+    (
+        SSD,
+        3,
+        149,
+        13.6,
+        {
+            "0.0.weight": (64, 3, 7, 7),
+            "1.sconvs.0.conv.weight": (256, 512, 3, 3),
+            "1.sconvs.2.bn.running_var": (256,),
+            "1.oconvs.1.oconv1.weight": (3, 256, 3, 3),
+            "1.oconvs.1.oconv2.weight": (4, 256, 3, 3),
+        },
+    ),
 ]
 
 
@@ -104,23 +224,21 @@ def test_weights_have_the_names_and_sizes_that_arcgis_gives_them(architecture, o
     with torch.device("meta"):
         network = build_network(architecture, 3, outputs)
     state = to_arcgis(architecture, network.state_dict())
-    assert len(state) == tensors == len(network.state_dict())
+    assert len(state) == tensors
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == millions
     assert {name: tuple(state[name].shape) for name in shapes} == shapes
     assert from_arcgis(architecture, state, network.state_dict()).keys() == network.state_dict().keys()
-    first, last = first_and_last(architecture, state)
-    assert state[first].shape[1] == 3
-    assert state[last].shape[0] == outputs
+    assert counts(architecture, sizes(state)) == (3, outputs)
 
 
-@pytest.mark.parametrize("architecture", [UNET, DEEPLAB, LINKNET, HOURGLASS], ids=lambda a: a.model)
+@pytest.mark.parametrize("architecture", [UNET, DEEPLAB, LINKNET, HOURGLASS, PSP, PSP.model_copy(update={"unet_end": False})], ids=lambda a: a.model)
 def test_a_logit_for_each_output_and_pixel_whatever_the_size(architecture):
     network = network_of(architecture, 4)
     with torch.inference_mode():
         assert network(torch.randn(1, 3, 100, 70)).shape == (1, 4, 100, 70)
 
 
-@pytest.mark.parametrize("architecture", [UNET, LINKNET], ids=lambda a: a.model)
+@pytest.mark.parametrize("architecture", [UNET, LINKNET, PSP], ids=lambda a: a.model)
 def test_only_what_is_not_frozen_learns_other_classes(architecture):
     """What a frozen fine-tune does: new head, one step."""
     network = network_of(architecture, 2)
@@ -136,7 +254,7 @@ def test_only_what_is_not_frozen_learns_other_classes(architecture):
     assert network.outputs == 4
 
 
-@pytest.mark.parametrize("architecture", [UNET, DEEPLAB, LINKNET, HOURGLASS], ids=lambda a: a.model)
+@pytest.mark.parametrize("architecture", [UNET, DEEPLAB, LINKNET, HOURGLASS, PSP], ids=lambda a: a.model)
 def test_bands_are_found_by_their_names(architecture):
     network = network_of(architecture, 2)
     image = torch.randn(1, 3, 64, 64)
@@ -158,8 +276,9 @@ def test_an_encoder_under_torchvisions_own_names_is_read():
         parts = name.split(".")
         state[".".join([parts[0], numbers[parts[1]], *parts[2:]]) if parts[0] == "encoder" else name] = tensor
     assert "encoder.layer1.0.conv1.weight" in state
-    assert from_arcgis(LINKNET, state, network.state_dict()).keys() == network.state_dict().keys()
-    assert first_and_last(LINKNET, state)[0] == "encoder.conv1.weight"
+    assert counts(LINKNET, sizes(state)) == (3, 2)
+    wanted = to_arcgis(LINKNET, network.state_dict())
+    assert spelt_as_now(LINKNET, state, wanted).keys() == wanted.keys()
 
 
 def test_scores_that_only_training_asks_for_are_passed_over():
@@ -168,4 +287,4 @@ def test_scores_that_only_training_asks_for_are_passed_over():
         "decoder1_score.bias": torch.zeros(2),
         "angle_decoder1_score.bias": torch.zeros(19),
     }
-    network.load_state_dict(from_arcgis(HOURGLASS, state, network.state_dict()))
+    assert spelt_as_now(HOURGLASS, state, to_arcgis(HOURGLASS, network.state_dict())).keys() == to_arcgis(HOURGLASS, network.state_dict()).keys()
