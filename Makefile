@@ -26,6 +26,7 @@ lock: $(UV)
 results: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.results
 	$(BIN)/python -m benchmarks.ladder
+	$(BIN)/python -m benchmarks.frozen_training
 
 benchmarks: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.loop

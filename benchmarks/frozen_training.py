@@ -6,7 +6,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as training sets it; read
 import pandas as pd
 import torch
 import typer
+from pydantic import BaseModel
 
 from benchmarks.loop import BASE, comparison, some_tiles
 from benchmarks.results import AS_TRAINED, CHIPS, FOLDS, ROOT, base_model, fine_tuned, folds, places, pooled, scores, spread
@@ -26,12 +27,12 @@ from training.prepare import PixelLearner
 from training.settings import NetworkName, TrainingSettings
 from training.starter import SPECIALISE_STEPS, scenes
 from training.tasks import prepared, title_of
-from workspace.files import write_json
+from workspace.files import read_json, write_json
 from workspace.jobs import job_status, start_job
 from workspace.project import Project
 
 TILES, EPOCHS = 64, 20
-NETWORKS: tuple[NetworkName, ...] = ("auto", "unet", "fpn", "deeplabv3plus", "linknet")
+NETWORKS: tuple[NetworkName, ...] = ("auto", "unet", "fpn", "deeplabv3plus")
 PEER_EPOCH_S = 14.0
 """Frozen training of a peer, 64 tiles of 256 px, two cores: not measured here, but once, where this page was asked for."""
 COLUMNS = ("unpaved recall", "unpaved precision", "unpaved IoU", "road IoU, unpaved chips", "road IoU, paved chips", "paved IoU, all chips")
@@ -86,37 +87,53 @@ def by_network(tiles: TileSet, network: NetworkName, rounds: int) -> str:
     all_once, all_anew = look + EPOCHS * kept, EPOCHS * plain
     name = f"{title_of(once.architecture).split(': ')[1]}{', knows its classes' if once.begins_quick else ', a fresh decoder'}"
     return (
-        f"| {name} | {looks} looks, {look:.1f} | {kept:.2f} | {plain:.2f} | {all_once:.0f} | {all_anew:.0f} | {all_anew / all_once:.1f} |"
+        f"| {name} | {look:.1f} ({looks} looks) | {kept:.2f} | {plain:.2f} | {all_once:.0f} | {all_anew:.0f} | {all_anew / all_once:.1f} |"
     )
 
 
-def stages(folder: Path, module: str, settings: dict[str, object]) -> dict[str, float]:
-    """Seconds of each stage that a job of the product tells of, in a process of its own."""
+def stages(folder: Path, module: str, settings: BaseModel) -> dict[str, Cost]:
+    """What each stage that a job of the product tells of costs, in a process of its own."""
     folder.mkdir(parents=True)
-    write_json(folder / "settings.json", settings)
-    found: dict[str, float] = {}
-    now, before = "Starting (process, imports)", time.monotonic()
+    write_json(folder / "settings.json", settings.model_dump(mode="json"))
+    found: dict[str, Cost] = {}
+    now, before = "Starting: process and imports", Cost(time.perf_counter(), 0.0)
     start_job(folder, module)
+    pid = int(read_json(folder / "process.json")["pid"])
     while not (status := job_status(folder)).ended:
         time.sleep(0.02)
-        moment = time.monotonic()
-        found[now] = found.get(now, 0.0) + moment - before
+        moment = Cost(time.perf_counter(), _cpu_of(pid, before.cpu_s))
+        so_far = found.get(now, Cost(0.0, 0.0))
+        found[now] = Cost(so_far.wall_s + moment.wall_s - before.wall_s, so_far.cpu_s + moment.cpu_s - before.cpu_s)
         before = moment
         if status.stage and status.stage != "Starting":
-            now = "Epochs" if status.stage.startswith("Epoch") else status.stage
+            now = "Epochs" if status.stage.startswith(("Epoch", "Starting ")) else status.stage
     assert status.state == "done", f"{status.error} {status.remedy}"
     return found
 
 
+def _cpu_of(pid: int, else_s: float) -> float:
+    """CPU seconds that a process has taken, all threads; `else_s` where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return else_s
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def total(costs: Mapping[str, Cost]) -> Cost:
+    return Cost(sum(one.wall_s for one in costs.values()), sum(one.cpu_s for one in costs.values()))
+
+
 def to_first_map(project: Project, tiles: TileSet) -> list[str]:
-    """The table of seconds."""
+    """The table of seconds, until the comparison with the base model is done."""
     run = project.runs_folder / "first"
-    settings = TrainingSettings(tiles=str(tiles.folder), base=BASE, epochs=EPOCHS)
-    learnt = stages(run, "training.run", settings.model_dump(mode="json"))
-    mapped = stages(project.predictions_folder / "first", "inference.run", comparison(project, run).model_dump(mode="json"))
-    rows = [f"| training: {name} | {seconds:.1f} |" for name, seconds in learnt.items()]
-    rows += [f"| comparison: {name} | {seconds:.1f} |" for name, seconds in mapped.items()]
-    return [*rows, f"| all | {sum(learnt.values()) + sum(mapped.values()):.1f} |"]
+    learnt = stages(run, "training.run", TrainingSettings(tiles=str(tiles.folder), base=BASE, epochs=EPOCHS))
+    mapped = stages(project.predictions_folder / "first", "inference.run", comparison(project, run))
+    rows = [("training", learnt), ("comparison", mapped)]
+    lines = [
+        f"| {job}: {name} | {one.cpu_s:.1f} | {one.wall_s:.1f} |" for job, costs in rows for name, one in costs.items() if one.wall_s >= 0.1
+    ]
+    return lines + [f"| {job}, all | {total(costs).cpu_s:.1f} | {total(costs).wall_s:.1f} |" for job, costs in rows]
 
 
 def on_real_imagery(work: Path, seeds: int, epochs: int, share: float) -> list[str]:
@@ -147,51 +164,48 @@ def main(
         os.environ["TERRATUNE_DATA"] = str(Path(place) / "data")  # nothing is kept from before
         project = create_demo_project(Path(place) / "projects")
         many, few = (some_tiles(project, count, everywhere=count == TILES) for count in (TILES, 20))
-        networks = [by_network(many, network, rounds) for network in NETWORKS]
-        default = stages(
-            project.runs_folder / "default",
-            "training.run",
-            TrainingSettings(tiles=str(many.folder), base=BASE, epochs=EPOCHS).model_dump(mode="json"),
+        whole = total(
+            stages(project.runs_folder / "whole", "training.run", TrainingSettings(tiles=str(many.folder), base=BASE, epochs=EPOCHS))
         )
         first = to_first_map(project, few)
-        load = os.getloadavg()[0]
-    real = on_real_imagery(work, seeds, epochs, share)
-    epochs_s = default.get("Epochs", 0.0)
+        networks = [by_network(many, network, rounds) for network in NETWORKS]
+        load = os.getloadavg()[1]
+    peer = EPOCHS * PEER_EPOCH_S
     lines = [
         "# Frozen training: each tile looked at once",
         "",
-        "Made by `python -m benchmarks.frozen_training`; every number but those of the peer was computed by it.",
+        "Made by `python -m benchmarks.frozen_training`; all numbers but the peer's were computed by it.",
         "",
         "## Cost",
         "",
-        f"{len(many.train)} tiles of 256 px to learn from, {len(many.validation)} held out, the demo scene, {EPOCHS} epochs, two threads. CPU seconds (all threads), "
-        f"because the machine did other work, too (load {load:.1f} on two cores): an epoch that learns from what was seen once and one that looks anew, in turns, {rounds} rounds, "
-        "medians, the held-out tiles scored each time. What knows its classes learns from squares of a quarter of a tile's side, a fresh decoder from squares of half of it; "
-        "looking anew, from whole tiles.",
+        f"{len(many.train)} tiles of 256 px to learn from, {len(many.validation)} held out (demo scene), {EPOCHS} epochs. CPU seconds, all threads, because the machine did "
+        f"much else (load {load:.0f} on two cores): on two free cores a training takes between half as many seconds by the clock and as many. An epoch that learns from what was "
+        f"seen once and one that looks anew were taken in turns, {rounds} {'rounds, medians' if rounds > 1 else 'round'}, the held-out tiles scored each time. A decoder that knows its classes learns from "
+        "squares of a quarter of a tile's side, a fresh one of half of it; who looks anew learns from whole tiles. The first column is paid once, and again only for tiles that are new.",
         "",
-        f"| network | looking once: s | epoch: s | epoch that looks anew: s | {EPOCHS} epochs: s | {EPOCHS} that look anew: s | times quicker |",
+        f"| network | looking once | epoch | epoch that looks anew | {EPOCHS} epochs | {EPOCHS} that look anew | times less |",
         "|---|---|---|---|---|---|---|",
         *networks,
         "",
-        f"A training of the default network as the page starts it, process and all, took {sum(default.values()):.0f} s by the clock at that load, of which its epochs {epochs_s:.1f} s "
-        f"({', '.join(f'{name} {seconds:.1f}' for name, seconds in default.items())}). A peer's frozen training was {PEER_EPOCH_S:g} s an epoch on such a machine, {EPOCHS * PEER_EPOCH_S:.0f} s in all: "
-        f"{EPOCHS * PEER_EPOCH_S / sum(default.values()):.0f} times as long.",
+        f"The whole training job of the default network (process, imports, quick fit, report and all, at most {EPOCHS} epochs): {whole.cpu_s:.0f} CPU s, {whole.wall_s:.0f} s by the clock at that load. "
+        f"A peer's frozen training takes {PEER_EPOCH_S:g} s an epoch on such a machine when it is idle, so {peer:.0f} s: {peer / whole.cpu_s:.0f} times the CPU seconds of this job.",
         "",
         "## From 'train' to the new map",
         "",
-        f"{len(few.train)} tiles, {EPOCHS} epochs at most, then the demo scene mapped by the model before and after; seconds by the clock, stage by stage.",
+        f"{len(few.train)} tiles, at most {EPOCHS} epochs, then a comparison over the demo scene (2048 x 1536 px). The new map is there when the comparison goes on to the second one.",
         "",
-        "| stage | s |",
-        "|---|---|",
+        "| stage | CPU s | s by the clock |",
+        "|---|---|---|",
         *first,
         "",
         "## Scores",
         "",
-        f"The {FOLDS} folds by place of [results.md](results.md): {seeds} seeds, at most {epochs} epochs, reminder share {share}, scored on the held-out chips.",
+        f"The {FOLDS} folds by place of [results.md](results.md): {seeds} seed{'s' * (seeds > 1)}, at most {epochs} epochs, reminder share {share}, scored on the held-out chips; "
+        "mean ± standard deviation over the seeds.",
         "",
         f"| | {' | '.join(COLUMNS)} |",
         "|---" * (len(COLUMNS) + 1) + "|",
-        *real,
+        *on_real_imagery(work, seeds, epochs, share),
     ]
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     typer.echo(out.read_text(encoding="utf-8"))

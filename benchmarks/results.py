@@ -246,7 +246,8 @@ def report(
         f"28 NAIP chips (256 x 256 px, 0.6 m; 13 with unpaved roads), {FOLDS} folds by place: chips within {APART_M:.0f} m of each other are always on the same "
         f"side ({table['group'].nunique()} groups). Scored against the hand-made masks, uncertain pixels left out, pooled over all held-out chips. "
         f"Base model: land cover from generated scenes, then {base_steps} steps on paved roads without the fold's chips. After: frozen backbone, {epochs} epochs, "
-        f"reminder share {share}, {len(after['after'])} seeds; mean ± standard deviation over the seeds. 'Find more': the same models, asked to find more "
+        f"reminder share {share}, {len(after['after'])} seeds; mean ± standard deviation over the seeds. Every epoch looks at the tiles anew (`--no-look-once`; what looking once "
+        "brings: [frozen-training.md](frozen-training.md)). 'Find more': the same models, asked to find more "
         f"unpaved roads (their odds times {FIND_MORE:g}). 'Eight looks': the mean of eight answers, the picture turned and mirrored (the Compare page's "
         "'Look at every place eight times', `inference.predict --test-time-augmentation`). 'Quick': only the last layer fitted, all at once "
         "(`training.run --freeze all_but_last_layer`).",
