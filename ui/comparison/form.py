@@ -13,6 +13,7 @@ from demo.project import SCENE_FILE, TRUTH_FILE
 from errors import ModelError
 from imagery.library import Raster, raster_source
 from inference.base_input import look_at
+from inference.cluster.open import installed
 from inference.legend import joint_classes
 from inference.settings import SETTINGS_FILE, PredictionSettings, RasterToPredict, TruthRaster
 from models.card import ModelCard, read_card
@@ -114,6 +115,8 @@ def more_options(project: Project, classes: Sequence[ClassDef]) -> tuple[gpd.Geo
     asked["thresholds"] = _thresholds(classes)
     asked["probabilities"] = field("probabilities")
     asked["precision"] = field("precision")
+    if installed() and not settings().scheduler_address:  # else the installation has settled it
+        asked["workers"] = field("workers")
     return area, asked
 
 
