@@ -35,3 +35,38 @@ ROADS = {
     "Classes": [{"Value": 1, "Name": 1, "Color": [-1, -1, -1]}],
     "per_class_metrics": None,
 }
+
+OBJECTS = {"per_class_metrics": None, "Classes": [RIVER, ROAD]}
+"""Sorted by name, as ArcGIS does where there is no class for each pixel."""
+MASKS = OBJECTS | {
+    "ModelName": "MaskRCNN",
+    "ModelConfiguration": "_maskrcnn_inferencing",
+    "ModelType": "InstanceDetection",
+    "ModelParameters": {"backbone": "resnet18", "backend": "pytorch", "pointrend": False},
+    "MaskRCNNkwargs": {},
+}
+SSD = OBJECTS | {
+    "ModelName": "SingleShotDetector",
+    "ModelConfiguration": "_DynamicSSD",
+    "ModelType": "ObjectDetection",
+    "ModelParameters": {"backend": "pytorch"},
+    "backbone": "resnet18",
+    "Grids": [4, 2],
+    "Zooms": [0.7, 1.0],
+    "Ratios": [[1.0, 1.0], [1.0, 0.5]],
+    "SSDVersion": 2,
+}
+RETINA = OBJECTS | {
+    "ModelName": "RetinaNet",
+    "ModelConfiguration": "_RetinaNet_Inference",
+    "ModelType": "ObjectDetection",
+    "ModelParameters": {"backbone": "resnet18", "backend": "pytorch", "scales": [1, 0.5], "ratios": [0.5, 1, 2]},
+}
+SCENES = OBJECTS | {
+    "ModelName": "FeatureClassifier",
+    "ModelConfiguration": "_FeatureClassifier",
+    "ModelType": "ObjectClassification",
+    "MetaDataMode": "Labeled_Tiles",
+    "CropSizeFixed": 1,
+    "BlackenAroundFeature": 0,
+}

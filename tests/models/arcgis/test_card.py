@@ -13,8 +13,8 @@ from models.arcgis.card import (
     describe_definition,
 )
 from models.arcgis.definition import parse_definition
-from models.architecture import ArcGISArchitecture
-from tests.models.arcgis.definitions import RIVER, ROAD, ROADS, definition
+from models.architecture import ArcGISArchitecture, ArcGISDetectorArchitecture, ArcGISSceneArchitecture, task_of
+from tests.models.arcgis.definitions import MASKS, RETINA, RIVER, ROAD, ROADS, SCENES, SSD, definition
 from tests.models.cards import a_card
 
 UNET = ArcGISArchitecture(backbone="resnet18")
@@ -75,6 +75,58 @@ def test_road_models_see_raw_values():
 
 
 @pytest.mark.parametrize(
+    ("kind", "task", "outputs"),
+    [
+        (MASKS, "instance segmentation", 3),
+        (MASKS | {"ModelName": "FasterRCNN", "ModelType": "ObjectDetection"}, "object detection", 3),
+        (RETINA, "object detection", 3),
+        (SSD, "object detection", 3),
+        (SCENES, "scene classification", 2),
+    ],
+)
+def test_classes_of_other_tasks_stand_in_the_order_of_the_outputs(kind, task, outputs):
+    """By name, not by value; and 0 is a class like others there."""
+    found, notes = card(**kind)
+    assert (found.task, found.outputs) == (task, outputs)
+    assert [(c.value, c.name) for c in found.classes] == [(2, "River"), (1, "Road")]
+    assert found.input.mean == tuple(BYTE * m for m in IMAGENET_MEAN)
+    assert notes == []
+    counted, notes = card(**kind | {"Classes": [RIVER | {"Value": 0}, ROAD]})
+    assert [(c.value, c.name) for c in counted.classes] == [(1, "River"), (2, "Road")]
+    assert "0, 1" in notes[0]
+
+
+def test_what_a_detector_is_made_of():
+    assert architecture_of(parsed(**SSD), {}) == ArcGISDetectorArchitecture(
+        model="SingleShotDetector", backbone="resnet18", grids=(4, 2), zooms=(0.7, 1.0), box_shapes=((1, 1), (1, 0.5)), side=224
+    )
+    older = architecture_of(parsed(**SSD | {"SSDVersion": None, "backbone": None}), {})
+    assert (older.ssd_version, older.backbone) == (1, "resnet34")
+    retina = architecture_of(parsed(**RETINA), {})
+    assert (retina.scales, retina.ratios) == ((1, 0.5), (0.5, 1, 2))
+    assert architecture_of(parsed(**RETINA | {"ModelParameters": {}}), {}).backbone == "resnet50"
+    assert architecture_of(parsed(**SCENES | {"MetaDataMode": "MultiLabeled_Tiles"}), {}).several
+    psp = architecture_of(parsed(ModelName="PSPNetClassifier", ModelParameters={"pyramid_sizes": [1, 2], "use_unet": False}), {})
+    assert (psp.backbone, psp.pyramid, psp.unet_end) == ("resnet50", (1, 2), False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (SSD | {"Grids": []}, "true of a SingleShotDetector .grids"),
+        (SSD | {"Grids": [4, 5000]}, "true of a SingleShotDetector .grids.1"),
+        (SSD | {"Zooms": [-1]}, "zooms.0"),
+        (SSD | {"ImageHeight": None}, "side"),
+        (RETINA | {"ModelParameters": {"scales": ["large"]}}, "scales.0"),
+        ({"ModelName": "PSPNetClassifier", "ModelParameters": {"pyramid_sizes": [0]}}, "pyramid.0"),
+    ],
+)
+def test_what_cannot_be_true_is_said(changes, words):
+    with pytest.raises(BundleError, match=words):
+        card(**changes)
+
+
+@pytest.mark.parametrize(
     ("cell", "metres"),
     [
         ({"x": 0.3, "spatialReference": {"wkid": 102100, "latestWkid": 3857}}, 0.3),
@@ -100,6 +152,8 @@ def test_what_arcgis_does_besides_is_said():
     _, notes = card(ignore_mapped_class=[1], Preprocessing="LandsatService")
     assert "answers 1 of this model" in notes[0]
     assert "LandsatService" in notes[1]
+    _, notes = card(**MASKS | {"MaskRCNNkwargs": {"box_nms_thresh": 0.3}})
+    assert "box_nms_thresh" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +202,47 @@ def test_a_definition_says_what_arcgis_asks_for():
     again = card_of(without, architecture_of(without, {}), "x")[0]
     assert again.input.mean == pytest.approx((1, 2, 3))
     assert again.classes == a_card().classes
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind", "keys"),
+    [
+        (ArcGISArchitecture(model="PSPNetClassifier", pyramid=(1, 4)), ("ImageClassification", "_psp", "ArcGISImageClassifier.py"), {}),
+        (ArcGISDetectorArchitecture(), ("InstanceDetection", "_maskrcnn_inferencing", "ArcGISInstanceDetector.py"), {"MaskRCNNkwargs": {}}),
+        (ArcGISDetectorArchitecture(model="RetinaNet", scales=(1, 0.5)), ("ObjectDetection", "_RetinaNet_Inference", "ArcGISObjectDetector.py"), {}),
+        (
+            ArcGISDetectorArchitecture(model="SingleShotDetector", backbone="resnet34", grids=(8,), box_shapes=((1, 0.5),)),
+            ("ObjectDetection", "_DynamicSSD", "ArcGISObjectDetector.py"),
+            {"Grids": [8], "Zooms": [1.0], "Ratios": [[1.0, 0.5]], "SSDVersion": 2, "backbone": "resnet34"},
+        ),
+        (
+            ArcGISSceneArchitecture(several=True),
+            ("ObjectClassification", "_FeatureClassifier", "ArcGISObjectClassifier.py"),
+            {"MetaDataMode": "MultiLabeled_Tiles", "CropSizeFixed": 1},
+        ),
+    ],
+    ids=lambda v: getattr(v, "kind", None),
+)
+def test_definitions_of_other_kinds_come_back_as_they_went(architecture, kind, keys):
+    made = definition_of(a_card(architecture=architecture), "x")
+    assert (made["ModelType"], made["ModelConfiguration"], made["InferenceFunction"].split("\\")[-1]) == kind
+    assert {key: made[key] for key in keys} == keys
+    without = parse_definition(json.dumps({k: v for k, v in made.items() if k != "TerratuneCard"}).encode(), "x.emd")
+    assert architecture_of(without, {}) == architecture
+    assert task_of(architecture) == card_of(without, architecture, "x")[0].task
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": ArcGISDetectorArchitecture(model="FasterRCNN")}, "ModelConfiguration.py"),
+        ({"architecture": ArcGISDetectorArchitecture(model="SingleShotDetector", side=224)}, "tiles of 256 pixels as if they had 224"),
+    ],
+)
+def test_what_arcgis_would_run_otherwise_stays_a_bundle(changes, words):
+    with pytest.raises(UnsupportedModelError, match=words) as caught:
+        definition_of(a_card(**changes), "x")
+    assert "bundle" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,13 @@ import torch
 from safetensors.torch import load_file, save
 
 from errors import BundleError
+from models.arcgis.card import definition_of
+from models.arcgis.networks import to_arcgis
+from models.architecture import ArcGISArchitecture, ArcGISDetectorArchitecture, ArcGISSceneArchitecture
+from models.network import build_network
 from models.packages.transfer import import_model
 from tests.models.arcgis.definitions import ROADS, definition
+from tests.models.cards import a_card
 
 
 class Touch:
@@ -35,7 +40,23 @@ def parts(dlpk_file, zip_file, tmp_path_factory):
         emd, pth = json.loads(package.read("roads.emd")), package.extract("roads.pth", folder)
     with zipfile.ZipFile(zip_file) as package:
         card, weights = json.loads(package.read("roads/card.json")), package.read("roads/model.safetensors")
-    return {"emd": emd, "state": torch.load(pth, weights_only=True), "card": card, "weights": weights}
+    found = {"emd": emd, "state": torch.load(pth, weights_only=True), "card": card, "weights": weights}
+    return found | {kind: built(architecture) for kind, architecture in KINDS.items()}
+
+
+KINDS = {
+    "boxes": ArcGISDetectorArchitecture(model="SingleShotDetector", backbone="resnet18", grids=(4, 2)),
+    "retina": ArcGISDetectorArchitecture(model="RetinaNet", backbone="resnet18"),
+    "scenes": ArcGISSceneArchitecture(backbone="resnet18"),
+    "pyramid": ArcGISArchitecture(model="PSPNetClassifier", backbone="resnet18"),
+}
+
+
+def built(architecture):
+    """A sound package of this kind, as it would be read: {"emd", "state"}."""
+    card = a_card(architecture=architecture)
+    emd = {key: value for key, value in definition_of(card, "roads").items() if key != "TerratuneCard"}
+    return {"emd": emd, "state": to_arcgis(architecture, build_network(architecture, 3, card.outputs).state_dict())}
 
 
 def pth(state):
@@ -159,6 +180,64 @@ CASES = {
     "a tensor that claims to be huge": (
         lambda p, f: dlpk(p, f, weights=pth(p["state"] | {"finalconv2.bias": torch.zeros(1).expand(10**12)})),
         "1000000000000, where the description asks for 32",
+    ),
+    "boxes with another class count": (
+        lambda p, f: dlpk(p["boxes"], f, emd=p["boxes"]["emd"] | {"Classes": 2 * p["boxes"]["emd"]["Classes"]}),
+        "lists 2 classes.*makes 3 outputs; the weights have 2",
+    ),
+    "a RetinaNet with another class count": (
+        lambda p, f: dlpk(p["retina"], f, emd=p["retina"]["emd"] | {"Classes": 3 * p["retina"]["emd"]["Classes"]}),
+        "lists 3 classes.*makes 4 outputs; the weights have 2",
+    ),
+    "scenes with another class count": (
+        lambda p, f: dlpk(p["scenes"], f, emd=p["scenes"]["emd"] | {"Classes": 2 * p["scenes"]["emd"]["Classes"]}),
+        "lists 2 classes, the weights have 1",
+    ),
+    "boxes with other bands": (
+        lambda p, f: dlpk(p["boxes"], f, emd=p["boxes"]["emd"] | {"ExtractBands": [0, 1]}),
+        "names 2 bands; the weights read 3",
+    ),
+    "scenes with other bands": (
+        lambda p, f: dlpk(p["scenes"], f, emd=p["scenes"]["emd"] | {"ExtractBands": [0, 1, 2, 3]}),
+        "NormalizationStats are for 3 bands; the model reads 4",
+    ),
+    "boxes cut off": (lambda p, f: dlpk(p, f, emd=p["boxes"]["emd"], weights=pth(p["boxes"]["state"])[:-1000]), "damaged"),
+    "boxes on other grids": (
+        lambda p, f: dlpk(p["boxes"], f, emd=p["boxes"]["emd"] | {"Grids": [4, 2, 1]}),
+        r"lack 1\.sconvs\.3\.conv\.weight and",
+    ),
+    "boxes on grids that nothing leads to": (
+        lambda p, f: dlpk(p["boxes"], f, emd=p["boxes"]["emd"] | {"Grids": [16], "SSDVersion": 1}),
+        "cannot be built: no convolution leads from 8 to 16 cells",
+    ),
+    "boxes on a grid of millions": (lambda p, f: dlpk(p["boxes"], f, emd=p["boxes"]["emd"] | {"Grids": [4000]}), "cannot be true of a SingleShot"),
+    "boxes with other shapes": (
+        lambda p, f: dlpk(p["retina"], f, emd=p["retina"]["emd"] | {"ModelParameters": {"backbone": "resnet18", "scales": [1.0]}}),
+        "the weights have 4|where the description asks for",
+    ),
+    "boxes of another network": (
+        lambda p, f: dlpk(p["boxes"], f, emd=p["retina"]["emd"]),
+        "the weights lack encoder",
+    ),
+    "scenes with a tensor too few": (
+        lambda p, f: dlpk(p, f, emd=p["scenes"]["emd"], weights=pth({k: v for k, v in p["scenes"]["state"].items() if k != "1.6.running_mean"})),
+        r"lack 1\.6\.running_mean",
+    ),
+    "a length without its direction": (
+        lambda p, f: dlpk(p, f, emd=p["pyramid"]["emd"], weights=pth({k: v for k, v in p["pyramid"]["state"].items() if "6.conv.0.weight_v" not in k})),
+        r"lack model\.layers\.6\.conv\.0\.weight_v",
+    ),
+    "a direction that claims to be huge": (
+        lambda p, f: dlpk(
+            p, f, emd=p["pyramid"]["emd"], weights=pth(p["pyramid"]["state"] | {"model.layers.6.conv.0.weight_v": torch.zeros(1).expand(10**12)})
+        ),
+        "1000000000000, where the description asks for",
+    ),
+    "a direction of no length": (
+        lambda p, f: dlpk(
+            p, f, emd=p["pyramid"]["emd"], weights=pth(p["pyramid"]["state"] | {"model.layers.6.conv.0.weight_v": torch.zeros(448, 112, 1, 1)})
+        ),
+        "no numbers .decoder.shuffle",
     ),
     "a card in a definition that lies about classes": (
         lambda p, f: dlpk(p, f, emd=p["emd"] | {"TerratuneCard": p["emd"]["TerratuneCard"] | {"classes": []}}),
