@@ -15,6 +15,8 @@ KNOWN = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 """Sets of operations that are part of ONNX Runtime itself."""
 CARD_KEY = "terratune_card"
 """Our whole card, as JSON."""
+STRIDE_KEY = "terratune_stride"
+"""Pixels that the network's coarsest features span: where windows are laid, so that a map is the same as with the network itself."""
 
 
 def parse_graph(content: bytes, name: str) -> Any:

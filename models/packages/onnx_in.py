@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from errors import BundleError, UnsupportedModelError
 from models.architecture import OnnxArchitecture
 from models.card import ModelCard, ModelInput
-from models.packages.graph import CARD_KEY, metadata_of, parse_graph
+from models.packages.graph import CARD_KEY, STRIDE_KEY, metadata_of, parse_graph
 from models.packages.onnx_network import OnnxNetwork, open_session
 from workspace.classes import PALETTE, ClassDef
 from workspace.files import folder_name
@@ -50,7 +50,7 @@ def read_onnx(file: Path) -> tuple[OnnxNetwork, ModelCard, list[str]]:
         raise BundleError(
             f"{file.name} says {len(card.input.band_names)} bands and {card.outputs} outputs; its network has {bands} and {outputs}.", "Export it again."
         )
-    stride = 1 if own is not None else FOREIGN_STRIDE
+    stride = FOREIGN_STRIDE if own is None else noted if isinstance(noted := facts.get(STRIDE_KEY), int) and 1 <= noted <= TRIAL_PX else 1
     architecture = OnnxArchitecture(size_bytes=len(content), gives=gives, stride=stride, side=side)
     network = OnnxNetwork(architecture, bands, outputs)
     network.graph.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))

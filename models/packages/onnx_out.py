@@ -17,7 +17,7 @@ from errors import BundleError
 from models.bundle import ModelBundle
 from models.card import ModelCard
 from models.network import SegmentationNetwork
-from models.packages.graph import CARD_KEY, parse_graph, with_metadata
+from models.packages.graph import CARD_KEY, STRIDE_KEY, parse_graph, with_metadata
 from models.packages.onnx_network import OnnxNetwork
 from workspace.files import replaced_on_success
 
@@ -55,7 +55,7 @@ def write_onnx(bundle: ModelBundle[SegmentationNetwork], file: Path) -> None:
         DiskFullError: no room.
     """
     model = _graph_of(bundle)
-    with_metadata(model, contract(bundle.card))
+    with_metadata(model, contract(bundle.card) | {STRIDE_KEY: bundle.network.stride})
     with replaced_on_success(file) as temporary:
         temporary.write_bytes(model.SerializeToString())
 
