@@ -25,6 +25,7 @@ TRAINED_FOR = frozenset({*get_args(Task), "roads"})
 _MISSING_BANDS = 6.0
 _EACH_BAND = 0.5
 _OTHER_NUMBERS = 0.7
+_CLASSES_LOST = 0.8
 _BANDS_IN_ORDER = 0.5
 _BANDS_GUESSED = 1.5
 _EACH_GUESS = 0.1
@@ -77,7 +78,8 @@ def fit(model: PublishedModel, image: Imagery) -> Fit:
     """Compare what the card says with the raster; what the card does not say is not judged."""
     if model.loader in PROMPTABLE:
         return Fit("suits", ("It looks at the picture as it is shown on the Label page, whatever its bands and numbers.",), 0.0)
-    found = [_bands(model, image), _numbers(model, image), _pixels(model, image)]
+    bands = _bands(model, image)
+    found = [bands, _numbers(model, image), _pixels(model, image, reads=bands.level != "everything")]
     level = max((one.level for one in found), key=LEVELS.index)
     notes = tuple(note for one in sorted(found, key=lambda one: -LEVELS.index(one.level)) for note in one.notes)
     more = (0.0 if level == "suits" else _CARE) + (0.0 if model.licence else _NO_LICENCE)
@@ -129,7 +131,8 @@ def _bands(model: PublishedModel, image: Imagery) -> Fit:
         remedy = (
             "Train 'Everything', then all bands are learnt anew; or, where the names are wrong, say on the Imagery page what the bands are."
         )
-        return Fit("everything", (f"{error.fact} {remedy}",), _MISSING_BANDS + _EACH_BAND * len(model.bands) + no_colours)
+        knows = 0.0 if model.is_encoder else _CLASSES_LOST
+        return Fit("everything", (f"{error.fact} {remedy}", *_heights(image)), _MISSING_BANDS + _EACH_BAND * len(model.bands) + no_colours + knows)
     unused = len(image.bands) - len(order)
     if unnamed(image.bands) and not unnamed(model.bands):
         taken = f"The imagery does not name its bands: they are taken in order as {', '.join(model.bands)}."
@@ -141,6 +144,13 @@ def _bands(model: PublishedModel, image: Imagery) -> Fit:
     return Fit("suits", notes, _UNUSED_BAND * unused)
 
 
+def _heights(image: Imagery) -> tuple[str, ...]:
+    """One band of decimal numbers is seldom a picture."""
+    if len(image.bands) > 1 or not image.dtype.startswith("float"):
+        return ()
+    return ("A single band of decimal numbers is often no picture but heights or an index: no model of the catalogue has learnt from such.",)
+
+
 def _numbers(model: PublishedModel, image: Imagery) -> Fit:
     if model.dtype is None or model.dtype == image.dtype:
         return Fit("suits", (), 0.0)
@@ -150,9 +160,11 @@ def _numbers(model: PublishedModel, image: Imagery) -> Fit:
     return Fit("no", (f"{fact}: save the imagery as {model.dtype} first (QGIS: Export > Save As).",), _OTHER_NUMBERS)
 
 
-def _pixels(model: PublishedModel, image: Imagery) -> Fit:
+def _pixels(model: PublishedModel, image: Imagery, *, reads: bool) -> Fit:
+    """`reads`: it can look at the imagery as it is; else it is no more than a start for training."""
     if model.resolution_m is None:
-        return Fit("suits", (), _NOT_FROM_ABOVE)
+        note = ("It learnt from photographs: tied to no size of pixels, but it has not seen the ground from above.",) if _of_photographs(model) else ()
+        return Fit("suits", note, _NOT_FROM_ABOVE)
     low, high = model.resolution_m
     made_for = f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
     if image.resolution_m is None:
@@ -166,7 +178,7 @@ def _pixels(model: PublishedModel, image: Imagery) -> Fit:
     distance = math.log2(ratio) - 1
     kind = "coarser" if here > high else "finer"
     fact = f"Pixels of {here:.2g} m are {ratio:.2g} times {kind} than what it is made for ({made_for})."
-    if model.is_encoder:
+    if model.is_encoder or not reads:
         remedy = (
             "Train 'Everything', or choose another start."
             if kind == "coarser"
@@ -179,6 +191,10 @@ def _pixels(model: PublishedModel, image: Imagery) -> Fit:
         way_out = " As a base model it can still be trained on tiles of it." if model.loader == "bundle" else ""
         return Fit("care" if way_out else "no", (f"{fact} {error.remedy}{way_out}",), distance + (1.0 if way_out else 0.0))
     return Fit("care", (f"{fact} The imagery is resampled for it.",), distance)
+
+
+def _of_photographs(model: PublishedModel) -> bool:
+    return model.is_encoder and model.sensors == ("photographs",)
 
 
 def _contract(model: PublishedModel) -> ModelInput:

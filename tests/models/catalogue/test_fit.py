@@ -42,6 +42,9 @@ def first(image, task=""):
         ("living-atlas-roads-north-america", Imagery("aerial", RGB, "uint8", 0.4), "suits", "0.3 to 0.5 m"),
         ("living-atlas-roads-north-america", Imagery("far", RGB, "uint8", 10.0), "no", "smaller pixels"),
         ("living-atlas-roads-north-america", Imagery("pan", ("pan",), "uint8", 0.4), "no", "needs the bands"),
+        ("imagenet-resnet18d", Imagery("drone", RGB, "uint8", 0.1), "suits", "has not seen the ground from above"),
+        ("imagenet-resnet18d", Imagery("surface", ("gray",), "float32", 2.0), "everything", "often no picture but heights"),
+        ("mobile-sam", Imagery("anything", ("a", "b"), "float32", None), "suits", "as it is shown"),
         ("sam-vit-b", Imagery("anything", ("a", "b"), "float32", None), "suits", "as it is shown"),
     ],
 )
@@ -49,6 +52,12 @@ def test_a_model_suits_or_it_is_said_what_to_do(name, image, level, words):
     found = fit(find_published(name), image)
     assert found.level == level, found
     assert words in " ".join(found.notes)
+
+
+def test_nothing_is_said_of_reading_what_a_model_cannot_read():
+    found = fit(find_published("paved-roads-starter"), Imagery("surface", ("gray",), "float32", 2.0))
+    assert found.level == "everything" and "is resampled for it" not in " ".join(found.notes)
+    assert "Train 'Everything', or choose another start" in " ".join(found.notes)
 
 
 def test_of_several_rasters_the_worst_counts():
@@ -84,6 +93,7 @@ def test_what_to_start_from(image, task, name):
         ("multispectral/naip_5m_4band_m_4709963_se_14_1_20170827.tif", "sentinel2-rgb-resnet50-satlas", "care"),
         ("buildings_oam_banepa/images/OAM-386690-220241-19.tif", "imagenet-resnet18d", "suits"),
         ("scenes_ucmerced/agricultural/agricultural07.tif", "imagenet-resnet18d", "suits"),
+        ("multispectral/dsm_float32_nodata.tif", "imagenet-resnet18d", "everything"),
         ("buildings_spacenet_atlanta/sample_geotiff.tif", "paved-roads-starter", "everything"),
     ],
 )
