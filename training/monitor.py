@@ -81,6 +81,18 @@ def selection(facts: dict[str, Any], settings: TrainingSettings) -> tuple[float,
     return (-1.0 if score is None else score), loss
 
 
+def selection_by_class(facts: dict[str, Any], settings: TrainingSettings) -> tuple[float, float]:
+    """The same for objects and whole tiles."""
+    loss = -float(facts["validation_loss"])
+    if settings.monitor == "loss":
+        return loss, loss
+    if settings.monitor == "class_iou":
+        score = {name.casefold(): value for name, value in facts["by_class"].items()}.get(settings.monitor_class.casefold())
+    else:
+        score = facts["f1"] if settings.monitor == "f1" and "f1" in facts else facts["score"]
+    return (-1.0 if score is None else score), loss
+
+
 def f1(iou: float) -> float:
     """The F1 score (Dice) that goes with an intersection over union."""
     return 2 * iou / (1 + iou)

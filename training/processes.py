@@ -35,7 +35,7 @@ from workspace.files import read_json, write_json
 from workspace.jobs import REPOSITORY, RESERVE, JobStatus
 
 LOST = "One of the processes that share this training ended before it was done."
-LOST_REMEDY = "The log says more. Press Resume to go on after the last finished epoch."
+LOST_REMEDY = "The log says more. Press 'Try again', or start the run once more, to go on after the last finished epoch."
 LONGEST_WAIT = timedelta(hours=6)
 """Of processes for process 0, while it scores or fetches."""
 LOOK_EVERY_S = 0.5

@@ -109,7 +109,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_as_if_it_had_not_
     status = ended(cut)
     assert status.state == "failed"
     assert "One of the processes that share this training ended" in status.error
-    assert "Resume" in status.remedy
+    assert "go on after the last finished epoch" in status.remedy
     wait_for(lambda: not helpers(cut))
     reached = len(events(cut))
     assert reached < 30

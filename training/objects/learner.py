@@ -31,7 +31,7 @@ from training.inputs import check_enough, input_for
 from training.learner import Learner
 from training.loop import Tick
 from training.metrics import mean
-from training.monitor import check_classes
+from training.monitor import check_classes, selection_by_class
 from training.objects.augment import varied
 from training.objects.data import ObjectBatch, ObjectData
 from training.objects.scores import Evaluation, Objects, class_scores, evaluate, with_ranges
@@ -96,14 +96,7 @@ class ObjectLearner(Learner):
         }, scores
 
     def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
-        loss, watched = -float(facts["validation_loss"]), self.settings.monitor
-        if watched == "loss":
-            return loss, loss
-        if watched == "class_iou":
-            score = {name.casefold(): value for name, value in facts["by_class"].items()}.get(self.settings.monitor_class.casefold())
-        else:
-            score = facts["f1" if watched == "f1" else "score"]
-        return (-1.0 if score is None else score), loss
+        return selection_by_class(facts, self.settings)
 
     def told(self, facts: dict[str, Any]) -> str:
         per_class = ", ".join(f"{name} {value:.3f}" for name, value in facts["by_class"].items())

@@ -32,6 +32,7 @@ from training.learner import Learner
 from training.loop import Tick
 from training.metrics import mean
 from training.mixup import laid_over, mixed_loss
+from training.monitor import check_classes, selection_by_class
 from training.prepare import Stage, base_folder, fingerprint
 from training.scenes.data import SceneBatch, SceneData, as_pixels
 from training.scenes.scores import accuracy, accuracy_ranges, chosen, class_scores, with_ranges
@@ -102,8 +103,7 @@ class SceneLearner(Learner):
         }, scores
 
     def selection(self, facts: dict[str, Any]) -> tuple[float, float]:
-        loss = -float(facts["validation_loss"])
-        return (loss if self.settings.monitor == "loss" else float(facts["score"] or 0.0)), loss
+        return selection_by_class(facts, self.settings)
 
     def told(self, facts: dict[str, Any]) -> str:
         per_class = ", ".join(f"{name} {value:.2f}" for name, value in facts["by_class"].items())
@@ -166,6 +166,7 @@ def prepare_scenes(settings: TrainingSettings, architecture: AnySceneArchitectur
     several = tile_set.record.metadata_format == SEVERAL
     knows = isinstance(base.network, SceneNetwork) and base.network.several == several
     plan = plan_outputs(base.card, tile_set.record.classes, keep_old=settings.keep_old_classes and knows, left_out=settings.ignore_classes)
+    check_classes(tile_set, settings, [c.name for c in plan.classes])
     stage("Reading the tiles", 0.0)
     train, validation = (SceneData(tile_set, tiles, model_input, plan.classes) for tiles in (tile_set.train, tile_set.validation))
     _check_enough(tile_set, train, validation, several=several)

@@ -70,6 +70,16 @@ def test_a_tile_may_have_several_classes(place):
     assert history[-1]["score"] > 0.85
 
 
+def test_the_best_epoch_may_go_by_one_class(place):
+    folder = a_run(place, monitor="class_iou", monitor_class="town", epochs=4, stop_early_after=0)
+    assert run(folder) == 0, job_status(folder).error
+    history = [(e["by_class"]["Town"], -e["validation_loss"]) for e in events(folder)]
+    assert read_result(folder)["best_epoch"] == history.index(max(history)) + 1
+    nowhere = a_run(place, "nowhere", monitor="class_iou", monitor_class="Forest")
+    assert run(nowhere) == 1
+    assert "no class 'Forest'" in job_status(nowhere).error
+
+
 def test_one_class_alone_is_refused(place):
     make_scenes(place / "water", shown=lambda i: (WATER,))
     folder = a_run(place, tiles=str(place / "water"))
