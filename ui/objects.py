@@ -28,7 +28,7 @@ from ui.job_panel import job_panel
 from ui.problems import explained, plain, show_problem
 from ui.scenes import add_raster, bounds_of
 from ui.settings_fields import settings_field
-from ui.wording import distinct_names, many
+from ui.wording import distinct_names, many, told_once
 from workspace.classes import ClassDef
 from workspace.files import size_in_words, unused_folder, write_text
 from workspace.jobs import job_status, remove_job, start_job
@@ -227,11 +227,13 @@ def _naming_choices(project: Project) -> dict[str, Any]:
 
 def _fit(rasters: Sequence[Raster], card: ModelCard) -> tuple[list[Raster], list[str]]:
     """The rasters that the model can read, and what to know about them; why the others cannot be is shown."""
-    fitting, notes, problems = [], [], []
+    fitting: list[Raster] = []
+    notes: list[tuple[str, str]] = []
+    problems: list[tuple[str, str]] = []
     for raster in rasters:
         try:
             notes += [
-                f"{raster.name}: {note}"
+                (raster.name, note)
                 for note in check_input(card, raster.info.band_names, raster.info.dtype, raster.info.resolution_m, raster.known_ranges)
             ]
         except ModelError as error:
@@ -240,7 +242,7 @@ def _fit(rasters: Sequence[Raster], card: ModelCard) -> tuple[list[Raster], list
             fitting.append(raster)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
-    return fitting, notes
+    return fitting, told_once(notes)
 
 
 def _start(project: Project, model: Choice, rasters: Sequence[Raster], asked: dict[str, Any]) -> Path:
@@ -291,8 +293,8 @@ def _results(project: Project, job: Path, report: ObjectReport) -> None:
     )
     for problem in report.failed:
         show_problem(f"{problem.raster}: {problem.fact}", problem.remedy)
-    for note in report.notes[:3]:
-        st.caption(f":material/info: {plain(f'{note.raster}: {note.fact}')}")
+    for note in told_once([(note.raster, note.fact) for note in report.notes])[:3]:
+        st.caption(f":material/info: {plain(note)}")
     lines = [f"- {download_link(project, job, 'Everything (ZIP)', '.zip')}: all pictures"] if len(report.rasters) > 1 else []
     for raster in report.rasters[:MOST_LISTED]:
         for name, title, what in (

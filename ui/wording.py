@@ -27,3 +27,17 @@ def distinct(names: Mapping[str, str]) -> dict[str, str]:
     """The names by key, those that occur twice with their key: a box of choices takes two that read alike for one."""
     counts = Counter(names.values())
     return {key: name if counts[name] == 1 else f"{name} ({key})" for key, name in names.items()}
+
+
+def told_once(notes: Sequence[tuple[str, str]]) -> list[str]:
+    """Notes on pictures, (name, what is to be known), each once: `a.tif and 3 more: ...`; those on no picture without a name."""
+    names: dict[str, list[str]] = {}
+    for name, said in notes:
+        names.setdefault(said, []).append(name)
+    return [_named(pictures, said) for said, pictures in names.items()]
+
+
+def _named(pictures: Sequence[str], said: str) -> str:
+    if not pictures[0]:
+        return said
+    return f"{pictures[0]}{f' and {len(pictures) - 1} more' if len(pictures) > 1 else ''}: {said}"

@@ -397,6 +397,14 @@ def test_an_older_comparison_is_searched_when_asked_for(project, compared, monke
     assert not page.exception and "1,025 m² became another" in words(page)
 
 
+def test_ground_that_two_pictures_show_is_said_to_count_twice(project, tmp_path, monkeypatch):
+    add_scene(project, tmp_path)
+    add_scene_named(project, tmp_path, "again.tif")
+    add_models(project)
+    press_predict(open_page(project), monkeypatch)
+    assert "counts twice" in words(open_page(project))
+
+
 def test_areas_are_corrected_by_the_held_out_places_where_these_allow_it(project, compared):
     report = read_report(compared)
     none = scores_from(np.zeros((3, 3), np.int64), report.classes)

@@ -25,7 +25,7 @@ from ui.frame import settings
 from ui.problems import explained, plain, show_problem
 from ui.settings_fields import settings_field
 from ui.steps import step
-from ui.wording import many
+from ui.wording import many, told_once
 from workspace.classes import ClassDef, starter_schema
 from workspace.files import unused_folder, write_text
 from workspace.jobs import start_job
@@ -183,7 +183,9 @@ def _tile_set_choice(project: Project, new: Choice) -> Path | None:
 
 def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[list[Raster], list[tuple[str, str]], list[str]]:
     """The rasters that can be predicted, why the others cannot be, and what to know about those that can."""
-    fitting, problems, notes = [], [], []
+    fitting: list[Raster] = []
+    problems: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
     for raster in rasters:
         try:
             look = look_at(base, new, raster.info, raster.known_ranges)
@@ -191,8 +193,8 @@ def _fit(rasters: Sequence[Raster], new: ModelCard, base: ModelCard) -> tuple[li
             problems.append((f"{raster.name}: {error.fact}", error.remedy))
         else:
             fitting.append(raster)
-            notes += [f"{raster.name}: {note}" for note in look.notes]
-    return fitting, problems, notes
+            notes += [(raster.name, note) for note in look.notes]
+    return fitting, problems, told_once(notes)
 
 
 def start_comparison(

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import streamlit as st
 
+from imagery.library import list_rasters
 from inference.report import REPORT_FILE, Report, read_report
 from ui.comparison.choices import KEY, OVER
 from ui.comparison.places import places_tab
 from ui.comparison.scores import areas_tab, scores_tab
 from ui.comparison.shapes import shapes_tab
+from ui.comparison.sides import overlapping
 from ui.comparison.take_away import delete_button, take_away_tab
 from ui.job_panel import seconds_in_words
 from ui.problems import explained, plain, show_problem
 from ui.steps import step
+from ui.wording import told_once
 from workspace.jobs import JobStatus, cancel_job, job_status, start_job
 from workspace.project import Project
 
@@ -96,7 +99,8 @@ def numbers(project: Project, job: Path, report: Report) -> None:
     with scores:
         scores_tab(report)
     with areas:
-        areas_tab(report)
+        shown = [raster for raster in list_rasters(project) if raster.id in {one.id for one in report.rasters}]
+        areas_tab(report, twice=bool(overlapping(shown, shown)))
     with places:
         places_tab(project, job, report, MODULE)
     with shapes:
@@ -104,5 +108,5 @@ def numbers(project: Project, job: Path, report: Report) -> None:
     with take:
         take_away_tab(project, job, report)
         delete_button(job)
-    for note in report.notes:
-        st.caption(f":material/info: {plain(note.raster + ': ' if note.raster else '')}{plain(note.fact)} {plain(note.remedy)}")
+    for note in told_once([(note.raster, f"{note.fact} {note.remedy}".strip()) for note in report.notes]):
+        st.caption(f":material/info: {plain(note)}")

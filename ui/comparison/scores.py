@@ -108,7 +108,8 @@ def place_table(report: Report, scores: ScoreReport) -> None:
     st.caption("An empty cell: neither the truth nor the model has this class there.")
 
 
-def areas_tab(report: Report) -> None:
+def areas_tab(report: Report, twice: bool) -> None:
+    """Ground of each class on one picture or on all; `twice`: some of the pictures lie over one another."""
     names = (
         {"All pictures": report.total, **{r.name: r.table for r in report.rasters}}
         if len(report.rasters) > 1
@@ -116,6 +117,8 @@ def areas_tab(report: Report) -> None:
     )
     picked = st.selectbox("Picture", list(names), label_visibility="collapsed", key=f"{KEY}:areas") if len(names) > 1 else next(iter(names))
     table = names[picked]
+    if twice:
+        st.caption(":material/info: Some of these pictures overlap: of all pictures together, ground that two of them show counts twice.")
     st.dataframe(area_rows([c.name for c in report.classes], table), hide_index=True)
     st.caption(
         "Ground area, measured on the ellipsoid. **Gained**: was background before. **Lost**: is background now. **Became another**: had this class before, has another one now."
@@ -172,8 +175,11 @@ def true_area(report: Report, scores: ScoreReport) -> None:
                 "on the Label page (key I), export and train anew."
             )
         return
+    untold = [names[one.value] for one in scores.areas if one.area is None]
     where = " on all pictures" if len(report.rasters) > 1 else ""
     st.markdown(f"**How much there truly is{where}**, corrected by the map's mistakes on the held-out places:  \n" + "  \n".join(lines))
+    if untold:
+        st.caption(f"Not told of {', '.join(untold)}: a class must lie in at least {LEAST_BLOCKS} squares of the held-out places.")
     with st.popover("What this assumes", type="tertiary", icon=":material/help:"):
         st.markdown(
             "A map marks too much here and misses something there. On the places kept aside your labels say how much, and the map's areas are corrected by that. "

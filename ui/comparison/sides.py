@@ -60,7 +60,7 @@ def sides(project: Project, job: Path, visible: Sequence[Raster], rasters: Seque
         if other != job and any((other / raster.id / "after.tif").exists() for raster in visible)
     }
     found += [Side(_EARLIER + name, f"Earlier: {label}", "Earlier") for name, label in distinct(earlier).items()]
-    others = _over(visible, rasters)
+    others = overlapping(visible, rasters)
     dated = {
         map_side(made.name, other.id, AFTER): f"{other.name}, after: {comparison_label(made)}"
         for made in comparisons(project)
@@ -179,8 +179,10 @@ def _model_title(job: Path, which: str) -> str:
     return report.before.title if which == BEFORE else report.after.title
 
 
-def _over(visible: Sequence[Raster], rasters: Sequence[Raster]) -> list[Raster]:
+def overlapping(visible: Sequence[Raster], rasters: Sequence[Raster]) -> list[Raster]:
     """Rasters that cover the ground of another one that is shown: the same place at another date."""
+    if not visible or not rasters:
+        return []
     grounds, others = np.array([outline(r.info) for r in visible]), np.array([outline(r.info) for r in rasters])
     pairs = shapely.STRtree(grounds).query(others, predicate="intersects").T
     found = {
