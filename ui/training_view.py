@@ -134,6 +134,8 @@ def training_result(folder: Path, *, done: bool) -> None:
         where = f"{held_out} that were not kept apart" if marked else f"{held_out} in places of their own"
         st.caption(f"{_words(rows)} Scored on {where}, against your labels: what you did not draw there counts as wrong.")
     scores = [Score.model_validate(s) for s in found["after"]]
+    if told := accuracy_told([e for e in events(folder) if e["kind"] == "epoch"], found["best_epoch"]):
+        st.markdown(told)
     _lines(found)
     doubts = [doubt(f"**{plain(s.class_name)}**", s.blocks, s.likely_gain_range, s.measured[0]) for s in scores if s.blocks]
     if any(doubts):
@@ -153,6 +155,23 @@ def training_result(folder: Path, *, done: bool) -> None:
                 on_click="ignore",
                 key=f"report:{folder.name}",
             )
+
+
+def accuracy_told(epochs: list[dict[str, Any]], best: int) -> str:
+    """How many tiles the best epoch's model gives their class, with how sure that is; "" where no whole tiles were told apart."""
+    facts = next((e for e in epochs if e["epoch"] == best and "accuracy" in e), None)
+    if facts is None:
+        return ""
+    told = f"**{100 * facts['accuracy']:.0f} %** of the tiles are given exactly their classes"
+    if "accuracy_range" not in facts:
+        return f"{told}; the squares of ground they lie in are too few to tell how much of that is chance."
+    low, high = facts["accuracy_range"]
+    told += f" (likely {100 * low:.0f} to {100 * high:.0f} %)"
+    if "accuracy_gain_range" not in facts:
+        return f"{told}."
+    less, more = facts["accuracy_gain_range"]
+    chance = ": could be chance" if less <= 0 <= more else ""
+    return f"{told}; against the base model {100 * less:+.0f} to {100 * more:+.0f} points{chance}."
 
 
 def _lines(found: dict[str, Any]) -> None:

@@ -10,15 +10,18 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from demo.replay import TITLE as REPLAY_TITLE
-from models.architecture import OnnxArchitecture
+from models.architecture import Architecture, OnnxArchitecture
 from models.card import read_card, write_card
 from tests.models.cards import a_card
 from tests.training.objects.squares import make_squares
 from tests.training.tile_sets import CLASSES, UNPAVED, make_base, make_tile_set
 from tiles.tile_set import TileSet, save_record
 from training.run import read_settings
+from training.runs import read_run
 from training.settings import TrainingSettings
 from ui import frame
+from ui.training_comparison import line_rows
+from ui.training_view import accuracy_told
 from workspace.files import write_json
 from workspace.jobs import JobStatus, cancel_job, job_status
 from workspace.project import Project, create_project
@@ -608,6 +611,59 @@ def test_how_sure_the_scores_are_is_said_and_the_report_can_be_taken_away(projec
         page = open_page(project, "first")
         assert said in text_of(page.caption)
     assert [button.proto.label for button in page.get("download_button")] == ["Report"]
+
+
+def test_roads_are_told_by_length_and_by_the_ways_along_them(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    lines = {"completeness": 0.9, "correctness": 0.8, "apls": 0.6, "length_m": 1200.0}
+    for name, found in (("first", lines), ("second", lines | {"apls": 0.7})):
+        folder = a_run(project, name)
+        result = json.loads((folder / "result.json").read_text())
+        write_json(folder / "result.json", result | {"after": [result["after"][0] | found, *result["after"][1:]]})
+    page = open_page(project, "first")
+    assert "**As lines**" in text_of(page.markdown)
+    table = next(d.value for d in page.dataframe if "Ways after" in d.value)
+    assert table.to_dict("records") == [{"Class": "Unpaved road", "Found after": 90.0, "Right after": 80.0, "Ways after": 60.0}]
+    rows = line_rows(read_run(project.runs_folder / "first"), read_run(project.runs_folder / "second"), ("one", "two"))
+    assert [(row["Class"], round(row["Difference"])) for row in rows] == [("Unpaved road: found", 0), ("Unpaved road: right", 0), ("Unpaved road: ways", 10)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, ""),
+        ({"accuracy": 0.9}, "**90 %** of the tiles are given exactly their classes; the squares of ground they lie in are too few to tell how much of that is chance."),
+        ({"accuracy": 0.9, "accuracy_range": [0.8, 0.95]}, "**90 %** of the tiles are given exactly their classes (likely 80 to 95 %)."),
+        (
+            {"accuracy": 0.9, "accuracy_range": [0.8, 0.95], "accuracy_gain_range": [-0.1, 0.2]},
+            "**90 %** of the tiles are given exactly their classes (likely 80 to 95 %); against the base model -10 to +20 points: could be chance.",
+        ),
+    ],
+)
+def test_how_sure_an_accuracy_is(facts, said):
+    assert accuracy_told([{"epoch": 1}, {"epoch": 2} | facts], 2) == said
+
+
+def test_adapters_are_offered_where_the_backbone_is_a_transformer(project):
+    make_tile_set(project.tiles_folder / "tracks")
+    page = open_page(project)
+    assert "Adapters" not in page.segmented_control(key="train_model:freeze").options
+    make_base(project.models_folder / "attentive", architecture=Architecture(encoder="pvt_v2_b0", decoder_channels=8))
+    page = open_page(project)
+    assert page.selectbox(key="train_model:base").value == "attentive"
+    assert "Adapters" in page.segmented_control(key="train_model:freeze").options
+    page.segmented_control(key="train_model:freeze").set_value("adapters").run()
+    assert not page.error and not page.exception
+
+
+def test_networks_for_roads_are_offered_in_plain_words(project):
+    make_tile_set(project.tiles_folder / "tracks", drawn=(UNPAVED,))
+    page = open_page(project)
+    page.selectbox(key="train_model:network").set_value("roads_hourglass").run()
+    assert "roads, and which way each leads" in text_of(page.caption)
+    assert "no backbone" in text_of(page.error) and start_button(page).disabled
+    page.segmented_control(key="train_model:freeze").set_value("nothing").run()
+    assert not page.error and not start_button(page).disabled
 
 
 def test_a_model_chosen_on_the_models_page_is_the_base_and_its_licence_is_told(project):
