@@ -26,6 +26,7 @@ lock: $(UV)
 results: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.results
 	$(BIN)/python -m benchmarks.ladder
+	for table in roads buildings trees scenes; do $(BIN)/python -m benchmarks.results_steps $$table || exit 1; done
 	$(BIN)/python -m benchmarks.frozen_training
 
 benchmarks: $(VENV)/.test-ready

@@ -72,11 +72,11 @@ VALUES = {"paved": PAVED, "unpaved": UNPAVED, "uncertain": IGNORE}
 AIMS = {"unpaved recall": 0.70, "road IoU, unpaved chips": 0.45, "road IoU, paved chips": 0.68}
 
 
-def places(chips: pd.DataFrame) -> gpd.GeoDataFrame:
-    """The chips' table with outlines (longitude, latitude) and `group`: chips within APART_M of one another share it."""
+def places(chips: pd.DataFrame, folder: Path = CHIPS) -> gpd.GeoDataFrame:
+    """The table of the chips in a folder with outlines (EPSG:26911) and `group`: chips within APART_M of one another share it."""
     outlines = []
     for image in chips["image"]:
-        with rasterio.open(CHIPS / image) as dataset:
+        with rasterio.open(folder / image) as dataset:
             outlines.append(gpd.GeoSeries([box(*dataset.bounds)], crs=dataset.crs).to_crs(26911).iloc[0])
     table = gpd.GeoDataFrame(chips, geometry=outlines, crs=26911)
     group = list(range(len(table)))
@@ -159,11 +159,10 @@ def base_model(work: Path, table: gpd.GeoDataFrame, fold: int, steps: int) -> Pa
 
 
 def fine_tuned(
-    work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs: int, share: float, *, quick: bool = False, look_once: bool = False
+    work: Path, table: gpd.GeoDataFrame, fold: int, seed: int, epochs: int, share: float, *, quick: bool = False, brisk: bool = False
 ) -> tuple[Path, float]:
     """The fine-tuned model of a fold and seed, and the seconds it took."""
-    kind = "once" if look_once else "run"
-    folder = work / (f"quick-{fold}-{seed}" if quick else f"{kind}-{fold}-{seed}-{epochs}-{share}")
+    folder = work / (f"quick-{fold}-{seed}" if quick else f"{'brisk' if brisk else 'run'}-{fold}-{seed}-{epochs}-{share}")
     train = table[table["fold"] != fold]
     settings = TrainingSettings(
         tiles=str(tile_set(train[train["n_unpaved"] > 0], work / f"tiles-{fold}", 0)),
@@ -172,8 +171,7 @@ def fine_tuned(
         replay_share=share,
         epochs=epochs,
         seed=seed,
-        freeze="all_but_last_layer" if quick else "backbone",
-        look_once=look_once,
+        freeze="all_but_last_layer" if quick else "features" if brisk else "backbone",
     )
     seconds = folder / "seconds.json"
     if not seconds.exists():
@@ -246,8 +244,8 @@ def report(
         f"28 NAIP chips (256 x 256 px, 0.6 m; 13 with unpaved roads), {FOLDS} folds by place: chips within {APART_M:.0f} m of each other are always on the same "
         f"side ({table['group'].nunique()} groups). Scored against the hand-made masks, uncertain pixels left out, pooled over all held-out chips. "
         f"Base model: land cover from generated scenes, then {base_steps} steps on paved roads without the fold's chips. After: frozen backbone, {epochs} epochs, "
-        f"reminder share {share}, {len(after['after'])} seeds; mean ± standard deviation over the seeds. Every epoch looks at the tiles anew (`--no-look-once`; what looking once "
-        "brings: [frozen-training.md](frozen-training.md)). 'Find more': the same models, asked to find more "
+        f"reminder share {share}, {len(after['after'])} seeds; mean ± standard deviation over the seeds. What looking at each tile once ('Brisk') "
+        "brings: [frozen-training.md](frozen-training.md). 'Find more': the same models, asked to find more "
         f"unpaved roads (their odds times {FIND_MORE:g}). 'Eight looks': the mean of eight answers, the picture turned and mirrored (the Compare page's "
         "'Look at every place eight times', `inference.predict --test-time-augmentation`). 'Quick': only the last layer fitted, all at once "
         "(`training.run --freeze all_but_last_layer`).",
