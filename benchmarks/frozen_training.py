@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as training sets it; read when torch loads
 
@@ -32,6 +32,7 @@ from workspace.jobs import job_status, start_job
 from workspace.project import Project
 
 TILES, EPOCHS = 64, 20
+Freeze = Literal["features", "backbone"]
 NETWORKS: tuple[NetworkName, ...] = ("auto", "unet", "fpn", "deeplabv3plus")
 PEER_EPOCH_S = 14.0
 """Frozen training of a peer, 64 tiles of 256 px, two cores: not measured here, but once, where this page was asked for."""
@@ -66,8 +67,8 @@ def an_epoch(ready: PixelLearner) -> Callable[[], object]:
     return work
 
 
-def learner(tiles: TileSet, network: NetworkName, *, look_once: bool) -> PixelLearner:
-    settings = TrainingSettings(tiles=str(tiles.folder), base=BASE, network=network, look_once=look_once)
+def learner(tiles: TileSet, network: NetworkName, freeze: Freeze) -> PixelLearner:
+    settings = TrainingSettings(tiles=str(tiles.folder), base=BASE, network=network, freeze=freeze)
     ready = prepared(settings, lambda *_: None)
     assert isinstance(ready, PixelLearner)
     return ready
@@ -75,7 +76,7 @@ def learner(tiles: TileSet, network: NetworkName, *, look_once: bool) -> PixelLe
 
 def by_network(tiles: TileSet, network: NetworkName, rounds: int) -> str:
     """A row of the table."""
-    once, anew = (learner(tiles, network, look_once=look_once) for look_once in (True, False))
+    once, anew = (learner(tiles, network, freeze) for freeze in ("features", "backbone"))
     assert once.features is not None
     features, count = once.features, 8
     looking = cost(lambda: [features.encoded(once.train, i, 1) for i in range(count)])
@@ -127,7 +128,7 @@ def total(costs: Mapping[str, Cost]) -> Cost:
 def to_first_map(project: Project, tiles: TileSet) -> list[str]:
     """The table of seconds, until the comparison with the base model is done."""
     run = project.runs_folder / "first"
-    learnt = stages(run, "training.run", TrainingSettings(tiles=str(tiles.folder), base=BASE, epochs=EPOCHS))
+    learnt = stages(run, "training.run", TrainingSettings(tiles=str(tiles.folder), base=BASE, freeze="features", epochs=EPOCHS))
     mapped = stages(project.predictions_folder / "first", "inference.run", comparison(project, run))
     rows = [("training", learnt), ("comparison", mapped)]
     lines = [
@@ -144,8 +145,8 @@ def on_real_imagery(work: Path, seeds: int, epochs: int, share: float) -> list[s
     for fold in range(FOLDS):
         base_model(work, table, fold, SPECIALISE_STEPS)
     rows = []
-    for name, look_once in (("looked at once", True), ("looked at anew in every epoch", False)):
-        runs = [[fine_tuned(work, table, fold, seed, epochs, share, look_once=look_once) for fold in range(FOLDS)] for seed in range(seeds)]
+    for name, brisk in (("brisk: looked at once", True), ("thorough: looked at anew in every epoch", False)):
+        runs = [[fine_tuned(work, table, fold, seed, epochs, share, brisk=brisk) for fold in range(FOLDS)] for seed in range(seeds)]
         found = [scores(*pooled(table, [folder for folder, _ in seed], AS_TRAINED)) for seed in runs]
         rows.append(f"| {name} | " + " | ".join(spread([one[column] for one in found]) for column in COLUMNS) + " |")
     return rows
@@ -165,14 +166,18 @@ def main(
         project = create_demo_project(Path(place) / "projects")
         many, few = (some_tiles(project, count, everywhere=count == TILES) for count in (TILES, 20))
         whole = total(
-            stages(project.runs_folder / "whole", "training.run", TrainingSettings(tiles=str(many.folder), base=BASE, epochs=EPOCHS))
+            stages(
+                project.runs_folder / "whole",
+                "training.run",
+                TrainingSettings(tiles=str(many.folder), base=BASE, freeze="features", epochs=EPOCHS),
+            )
         )
         first = to_first_map(project, few)
         networks = [by_network(many, network, rounds) for network in NETWORKS]
         load = os.getloadavg()[1]
     peer = EPOCHS * PEER_EPOCH_S
     lines = [
-        "# Frozen training: each tile looked at once",
+        "# Brisk training: each tile looked at once",
         "",
         "Made by `python -m benchmarks.frozen_training`; all numbers but the peer's were computed by it.",
         "",
@@ -180,14 +185,14 @@ def main(
         "",
         f"{len(many.train)} tiles of 256 px to learn from, {len(many.validation)} held out (demo scene), {EPOCHS} epochs. CPU seconds, all threads, because the machine did "
         f"much else (load {load:.0f} on two cores): on two free cores a training takes between half as many seconds by the clock and as many. An epoch that learns from what was "
-        f"seen once and one that looks anew were taken in turns, {rounds} {'rounds, medians' if rounds > 1 else 'round'}, the held-out tiles scored each time. A decoder that knows its classes learns from "
-        "squares of a quarter of a tile's side, a fresh one of half of it; who looks anew learns from whole tiles. The first column is paid once, and again only for tiles that are new.",
+        f"seen once and one that looks anew were taken in turns, {rounds} {'rounds, medians' if rounds > 1 else 'round'}, the held-out tiles scored each time. Who looked once learns from "
+        "squares of half a tile's side, one of each tile in an epoch; who looks anew from whole tiles. The first column is paid once, and again only for tiles that are new.",
         "",
         f"| network | looking once | epoch | epoch that looks anew | {EPOCHS} epochs | {EPOCHS} that look anew | times less |",
         "|---|---|---|---|---|---|---|",
         *networks,
         "",
-        f"The whole training job of the default network (process, imports, quick fit, report and all, at most {EPOCHS} epochs): {whole.cpu_s:.0f} CPU s, {whole.wall_s:.0f} s by the clock at that load. "
+        f"The whole brisk training job of the default network (process, imports, quick fit, report and all, at most {EPOCHS} epochs): {whole.cpu_s:.0f} CPU s, {whole.wall_s:.0f} s by the clock at that load. "
         f"A peer's frozen training takes {PEER_EPOCH_S:g} s an epoch on such a machine when it is idle, so {peer:.0f} s: {peer / whole.cpu_s:.0f} times the CPU seconds of this job.",
         "",
         "## From 'train' to the new map",

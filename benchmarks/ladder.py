@@ -43,7 +43,6 @@ def climbed(work: Path, table: pd.DataFrame, fold: int, seed: int, epochs: int, 
             epochs=epochs,
             seed=seed,
             freeze="ladder",
-            look_once=False,
         )
         started, ended = time.monotonic(), []
 
@@ -77,7 +76,7 @@ def main(
         "# Step by step",
         "",
         f"What each step of 'Step by step' (`training.run --freeze ladder`) brings, on the {FOLDS} folds by place of [results.md](results.md): {seeds} seed{'s' * (seeds > 1)}, "
-        f"at most {epochs} epochs a step, reminder share {share}; every epoch looks at the tiles anew (`--no-look-once`). Each row: the best model so far by its own validation tiles, scored on the held-out chips. "
+        f"at most {epochs} epochs a step, reminder share {share}. Each row: the best model so far by its own validation tiles, scored on the held-out chips. "
         "Made by `python -m benchmarks.ladder`; seconds (mean of the folds) are of whatever else the machine did at that time.",
         "",
         f"| after | seconds | {' | '.join(COLUMNS)} |",

@@ -17,7 +17,7 @@ from models.network import Network
 from training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
 from training.group import ALONE, Group
 from training.keep import keep_best
-from training.ladder import RUNGS, TITLES, Rung, let_learn
+from training.ladder import QUICK, RUNGS, TITLES, Rung, let_learn
 from training.last_layer import fit_last_layer, last_layer
 from training.learner import Learner
 from training.loop import encoder_and_rest, train_epoch
@@ -33,7 +33,6 @@ from workspace.files import write_text
 from workspace.jobs import JobReporter
 
 LADDER = "ladder"
-QUICK: Rung = "all_but_last_layer"
 Say = Callable[[str], None]
 State = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.Generator]
 
@@ -66,7 +65,7 @@ class Course:
     def learn(self) -> None:
         """Epoch after epoch, until all are done or none gets better; on the ladder so on each rung, each from the best so far."""
         self.progress = read_progress(self.folder, self.ready.fingerprint)
-        if self._begins_quick() and not self.progress.epoch:
+        if isinstance(self.ready, PixelLearner) and self.ready.begins_quick and not self.progress.epoch:
             self.group.agree(lambda: self._fit_last_layer(Ticker(self.reporter)))
             self.group.align(self.ready.network, self.random)
         settings = self.group.agree(
@@ -163,10 +162,6 @@ class Course:
         best = "  (best)" if progress.best_epoch == facts["epoch"] else ""
         last = progress.rung_began + settings.epochs if state else facts["epoch"]
         self.say(f"epoch {facts['epoch']}/{last}  loss {facts['loss']:.3f}  {self.ready.told(facts)}  {facts['seconds']:.1f} s{best}")
-
-    def _begins_quick(self) -> bool:
-        ready = self.ready
-        return isinstance(ready, PixelLearner) and ready.begins_quick and ready.settings.freeze != LADDER
 
     def _given_up(self, settings: TrainingSettings) -> bool:
         since = max(self.progress.best_epoch, self.progress.rung_began)

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from errors import DiskFullError
 from models.arcgis.roads import RoadNetwork
 from models.card import ModelInput
-from models.freezing import is_frozen
 from models.network import ChangeNetwork, SegmentationNetwork
 from tiles.tile_set import IGNORE_LABEL
 from training.augment import Strengths, recolour, strengths_of, turned
 from training.compute import Compute
 from training.dataset import TileData
+from training.ladder import QUICK
 from training.settings import TrainingSettings
 from workspace.array_store import ArrayStore, MappedArrays
 from workspace.files import size_in_words
@@ -35,8 +35,6 @@ from workspace.settings import settings_from_environment
 LOOKS = 160
 """At tiles before learning starts: fewer tiles are looked at in more ways. Every tile is looked at once, however many there are."""
 MOST_WAYS = 8
-SQUARES = 64
-"""An epoch learns from at least so many, one or more of each tile."""
 SMALLEST_SQUARE_PX = 64
 SPARE_BYTES = 10**9
 """Of the disk, left alone: models and checkpoints need room, too."""
@@ -77,14 +75,12 @@ class Window:
 
 def why_anew(network: SegmentationNetwork, settings: TrainingSettings) -> str:
     """Why every epoch has to look at the tiles anew; empty where looking once is enough."""
-    if not settings.look_once:
-        return "as was chosen"
-    if settings.mixup:
-        return "because mixup lays them over one another anew each time"
-    if not is_frozen(network.encoder):
-        return "because the backbone learns, too"
     if isinstance(network, RoadNetwork):
         return "because it learns which way roads lead besides"
+    if settings.freeze == QUICK:  # tiles are taken as they are
+        return ""
+    if settings.mixup:
+        return "because mixup lays them over one another anew each time"
     strengths = strengths_of(settings)
     if settings.augment == "custom" and strengths is not None and _recolours(strengths):
         return "because they are zoomed or recoloured in ways of your own"
@@ -100,7 +96,7 @@ def looked_once(
     scored: Sequence[TileData],
     stage: Callable[[str, float], None],
 ) -> tuple[Features | None, str]:
-    """Look at all tiles once.
+    """Look at all tiles once, where the way to train asks for it.
 
     In how many ways follows from settings, tiles and the size limit alone, so that a run that goes on comes to the same numbers.
 
@@ -116,13 +112,15 @@ def looked_once(
     Returns:
         What was seen, None where every epoch looks anew; and either in words for the log.
     """
+    if settings.freeze not in (QUICK, "features"):
+        return None, ""
     if why := why_anew(network, settings):
         return None, f"Every epoch looks at the tiles anew, {why}."
     installation = settings_from_environment()
     store = ArrayStore(installation.data_folder / "features", installation.features_bytes)
     features = Features(network, model_input, compute, store, strengths_of(settings))
     to_learn, to_score = (sum(len(data) for data in sets) for sets in (learnt, scored))
-    varied = features.strengths is not None and settings.freeze != "all_but_last_layer"
+    varied = features.strengths is not None and settings.freeze != QUICK
     wanted = min(max(LOOKS // to_learn, 1), MOST_WAYS) if varied else 1
     features.ways = min(wanted, (features.room(learnt[0]) - to_score) // to_learn)
     if features.ways < 1:

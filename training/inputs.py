@@ -195,6 +195,8 @@ def check_choices(settings: TrainingSettings, architecture: AnyArchitecture) -> 
     if kind_of(architecture) == "pixels":
         _check_mixup(settings, architecture)
         return
+    if settings.freeze == "features":
+        raise TrainingError("A brisk training is for models that tell a class for each pixel.", "Choose 'Thorough'.")
     if settings.freeze == "all_but_last_layer":
         raise TrainingError(
             "A quick training fits a last layer that tells a class for each pixel; this model has none.", "Choose 'Thorough'."

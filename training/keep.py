@@ -20,6 +20,7 @@ from workspace.files import folder_name, write_json
 
 LEARNT = {
     "all_but_last_layer": "only its last layer fitted.",
+    "features": "backbone frozen, each tile looked at once.",
     "backbone": "backbone frozen.",
     "adapters": "backbone frozen but for small additions to its attention.",
     "ladder": "step by step.",

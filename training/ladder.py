@@ -11,6 +11,8 @@ from models.network import Network
 
 Rung = Literal["all_but_last_layer", "backbone", "early_stages", "nothing"]
 """What stays as it is."""
+QUICK: Rung = "all_but_last_layer"
+"""Fitted at once."""
 RUNGS: tuple[Rung, ...] = ("all_but_last_layer", "backbone", "early_stages", "nothing")
 TITLES: dict[Rung, str] = {
     "all_but_last_layer": "Last layer",

@@ -30,16 +30,16 @@ def training_batches(
     new: TileData, replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator, share: Share
 ) -> Iterator[Batch]:
     """Every new tile once, in random order; a share of each batch is drawn from the replay tiles. Of each batch one process's part."""
-    order = torch.randperm(len(new), generator=random).tolist()
-    for fresh, reminders in drawn_tiles(order, replay, batch_size, replay_share, random, share):
+    for fresh, reminders in drawn_tiles(len(new), replay, batch_size, replay_share, random, share):
         batch = new.batch(fresh)
         yield joined(batch, replay.batch(reminders)) if replay is not None and reminders else batch
 
 
 def drawn_tiles(
-    order: Sequence[int], replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator, share: Share
+    new: int, replay: TileData | None, batch_size: int, replay_share: float, random: torch.Generator, share: Share
 ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-    """For each batch which new tiles, in this order, and which replay tiles, at random; of each one process's part."""
+    """For each batch which of so many new tiles, each once in random order, and which replay tiles; of each one process's part."""
+    order = torch.randperm(new, generator=random).tolist()
     reminders = replay_per_batch(batch_size, replay_share) if replay is not None else 0
     fresh = batch_size - reminders
     for start in range(0, len(order), fresh):

@@ -30,7 +30,7 @@ from tiles.tile_set import TileSet, open_tile_set
 from training.augment import varied
 from training.compute import Compute, choose_compute
 from training.dataset import Batch, TileData
-from training.features import SMALLEST_SQUARE_PX, SQUARES, Features, Seen, looked_once, seen_batches
+from training.features import SMALLEST_SQUARE_PX, Features, Seen, looked_once, seen_batches
 from training.inputs import check_enough, check_quick, check_replay, input_for, reminders_apart
 from training.last_layer import last_layer
 from training.learner import Learner
@@ -48,8 +48,6 @@ from training.tasks import starting_card, starts_from_nothing
 from training.tile_check import require_sound
 from workspace.settings import settings_from_environment
 
-SMALLER = 4
-"""How many small squares a step takes for each tile that it is said to take."""
 REPLAY_VALIDATION_TILES = 40
 """Reminder tiles scored after each epoch, at most."""
 REMINDERS = "held-out reminder tiles"
@@ -104,22 +102,17 @@ class PixelLearner(Learner):
 
     @property
     def begins_quick(self) -> bool:
-        """Is the last layer fitted at once before the first epoch, which then takes small squares of what was seen?"""
+        """Is the last layer fitted at once before the first epoch, which then only adjusts it?"""
         return self.seen is not None and bool(self.base.classes) and last_layer(self.network) is not None
 
     def steps(self, batch_size: int) -> int:
-        squares, size = self._squares(batch_size)
+        size = self._squares(batch_size)
         reminders = replay_per_batch(size, self.settings.replay_share) if self.replay is not None else 0
-        return -(-squares * len(self.train) // (size - reminders))
+        return -(-len(self.train) // (size - reminders))
 
-    def _squares(self, batch_size: int) -> tuple[int, int]:
-        """How often an epoch draws from each new tile, and how many tiles a step takes.
-
-        A model that knows its classes is only adjusted: many small squares a step, few steps. One that learns from nothing needs as many steps as ever.
-        """
-        if not self.begins_quick:
-            return 1, batch_size
-        return max(1, round(SQUARES / len(self.train))), SMALLER * batch_size
+    def _squares(self, batch_size: int) -> int:
+        """How many tiles a step takes: of one that is only adjusted to its classes, by squares, twice as many; what begins from nothing needs more steps."""
+        return 2 * batch_size if self.begins_quick else batch_size
 
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Batch | Seen]:
         if self.seen is not None:
@@ -131,10 +124,8 @@ class PixelLearner(Learner):
 
     def _seen_batches(self, seen: Features, batch_size: int, random: torch.Generator) -> Iterator[Seen]:
         own = self.share.own(random)
-        squares, size = self._squares(batch_size)
-        order = torch.cat([torch.randperm(len(self.train), generator=random) for _ in range(squares)]).tolist()
-        drawn = drawn_tiles(order, self.replay, size, self.settings.replay_share, random, self.share)
-        side = self.settings.chip_size or max(max(self.tile_set.record.tile_sides) // (4 if self.begins_quick else 2), SMALLEST_SQUARE_PX)
+        drawn = drawn_tiles(len(self.train), self.replay, self._squares(batch_size), self.settings.replay_share, random, self.share)
+        side = self.settings.chip_size or max(max(self.tile_set.record.tile_sides) // 2, SMALLEST_SQUARE_PX)
         return seen_batches(seen, drawn, self.train, self.replay, side, own)
 
     def batch_loss(self, batch: Batch | Seen, part: slice) -> torch.Tensor:

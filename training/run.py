@@ -51,7 +51,6 @@ def main(
     balance: Annotated[bool, _option("balance")] = _default("balance"),
     ignore_classes: Annotated[list[str] | None, _option("ignore_classes", "--ignore-class")] = None,
     chip_size: Annotated[int | None, _option("chip_size")] = None,
-    look_once: Annotated[bool, _option("look_once")] = _default("look_once"),
     augment: Annotated[str, _option("augment")] = _default("augment"),
     augment_turn: Annotated[bool, _option("augment_turn")] = _default("augment_turn"),
     augment_zoom: Annotated[float, _option("augment_zoom")] = _default("augment_zoom"),

@@ -66,11 +66,11 @@ class TrainingSettings(BaseModel):
         title="Base model",
         description="What training starts from: a name in the list, or a folder.",
     )
-    freeze: Literal["all_but_last_layer", "backbone", "adapters", "ladder", "nothing"] = Field(
+    freeze: Literal["all_but_last_layer", "features", "backbone", "adapters", "ladder", "nothing"] = Field(
         default="backbone",
         title="How thoroughly",
-        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "backbone": "Thorough", "adapters": "Adapters", "ladder": "Step by step", "nothing": "Everything"}},
-        description="Quick: only the last layer is fitted, a first map within seconds. Thorough: the last layers learn too, after that; what the "
+        json_schema_extra={"options": {"all_but_last_layer": "Quick (seconds)", "features": "Brisk", "backbone": "Thorough", "adapters": "Adapters", "ladder": "Step by step", "nothing": "Everything"}},
+        description="Quick: only the last layer is fitted, a first map within seconds. Brisk: the last layers learn too, from what the backbone sees in one look at each tile. Thorough: the same, but it looks anew in every epoch, at tiles varied differently each time; what the "
         "model knows about how the ground looks (its backbone) stays as it is; safe with few labels. Adapters (only where the backbone is a transformer): as "
         "thorough, and the backbone's attention learns small additions, which are merged into it. Step by step: quick, then thorough, then the "
         "backbone's last stage, then everything, each from the best so far; stop when you like, the best is kept. Everything: wants hundreds of tiles.",
@@ -126,16 +126,8 @@ class TrainingSettings(BaseModel):
         multiple_of=32,
         title="Chip size",
         description="Learn from random squares of this many pixels, cut anew from each tile in each epoch. Smaller is quicker and needs less "
-        "memory, but shows less of the surroundings. Empty: from whole tiles; where each tile is looked at once, from squares of a quarter of "
-        "its side, or of half of it where the model knows no class yet.",
+        "memory, but shows less of the surroundings. Empty: from whole tiles (brisk: from squares of half a tile's side).",
         json_schema_extra=_shown(TILES, typed=True, empty="as usual"),
-    )
-    look_once: bool = Field(
-        default=True,
-        title="Look at each tile once",
-        description="While the backbone stays as it is, it looks at each tile once, in up to eight ways, and every epoch learns from what it saw: "
-        "seconds instead of a minute. Off: it looks anew in every epoch, at tiles varied differently each time.",
-        json_schema_extra=_shown(TILES, kinds=("pixels",)),
     )
     augment: Literal["default", "none", "custom"] = Field(
         default="default",

@@ -38,7 +38,7 @@ MODULE = "training.run"
 LIKE = f"{KEY}:like"
 """In the tab: (run whose settings fill the form, how often that was asked for)."""
 ADAPTERS = "adapters"
-ONLY_PIXELS = (QUICK,)
+ONLY_PIXELS = (QUICK, "features")
 """Ways to train that only models have that tell a class for each pixel."""
 NO_REPLAY = "None"
 LEAST_SHARE = 0.05

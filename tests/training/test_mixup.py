@@ -81,7 +81,7 @@ def test_a_run_with_mixup_learns_otherwise_and_leaves_the_tiles_alone(tmp_path, 
     files = {path: path.read_bytes() for path in (tmp_path / "tiles").rglob("*") if path.is_file()}
     losses = []
     for mixup in (False, True):
-        chosen = {"tiles": str(tmp_path / "tiles"), "base": str(tmp_path / "base"), "epochs": 2, "batch_size": 3, "look_once": False}
+        chosen = {"tiles": str(tmp_path / "tiles"), "base": str(tmp_path / "base"), "epochs": 2, "batch_size": 3}
         settings = TrainingSettings.model_validate(chosen | {"loss": "focal", "mixup": mixup})
         write_json(tmp_path / str(mixup) / "settings.json", settings.model_dump())
         assert run(tmp_path / str(mixup)) == 0, job_status(tmp_path / str(mixup)).error

@@ -57,7 +57,7 @@ def test_a_frozen_run_leaves_the_encoder_bit_for_bit(place):
     assert not (folder / "checkpoint.pt").exists()
 
 
-@pytest.mark.parametrize("freeze", ["backbone", "all_but_last_layer"])
+@pytest.mark.parametrize("freeze", ["backbone", "features", "all_but_last_layer"])
 def test_tiles_that_are_not_square_are_learnt_from(place, freeze):
     make_tile_set(place / "wide", rows=32, drawn=(UNPAVED,))
     make_base(place / "knows", classes=("Paved road", "Unpaved road"))
@@ -137,7 +137,7 @@ def test_what_was_left_open_is_found_and_noted(place):
 
 
 def test_memory_that_runs_out_in_the_middle_costs_no_epoch(place, monkeypatch):
-    plain, tight = (a_run(place, name, augment="none", look_once=False) for name in ("plain", "tight"))
+    plain, tight = a_run(place, "plain", augment="none"), a_run(place, "tight", augment="none")
     assert run(plain) == 0
     steps = []
     decode = SegmentationNetwork.decode
@@ -204,9 +204,9 @@ def test_same_settings_same_weights(place):
 
 
 def test_the_defaults_learn_as_they_always_did(place, monkeypatch):
-    """Numbers of the first release, when every epoch looked anew: what a setting adds must leave them alone."""
+    """Numbers of the first release: what a setting adds must leave them alone."""
     monkeypatch.setattr("training.prepare.choose_compute", lambda wanted: Compute(torch.device("cpu"), None))
-    folder = a_run(place, look_once=False)
+    folder = a_run(place)
     assert run(folder) == 0
     assert [e["loss"] for e in events(folder)] == pytest.approx(FIRST_LOSSES, rel=2e-3)
 
@@ -215,7 +215,8 @@ def test_the_defaults_learn_as_they_always_did(place, monkeypatch):
     "changes",
     [
         {},
-        {"look_once": False},
+        {"freeze": "features"},
+        {"freeze": "features", "chip_size": 32, "batch_size": None, "learning_rate": None},
         {"freeze": "nothing"},
         {"schedule": "one_cycle", "loss": "tversky", "monitor": "f1"},
         {"learning_rate": None, "batch_size": None, "chip_size": 32},
@@ -353,11 +354,10 @@ def test_the_command_takes_every_setting(place):
     out = place / "by-hand"
     words = {"tiles": place / "tiles", "base": place / "base", "epochs": 1, "learning-rate": "auto", "batch-size": "auto"}
     words |= {"schedule": "one_cycle", "loss": "dice", "ignore-class": "Paved road", "chip-size": 32, "augment": "custom", "monitor": "f1"}
-    ran = call(*(str(part) for name, value in words.items() for part in (f"--{name}", value)), "--no-augment-turn", "--no-look-once", "--out", str(out))
+    ran = call(*(str(part) for name, value in words.items() for part in (f"--{name}", value)), "--no-augment-turn", "--out", str(out))
     assert ran.exit_code == 0, ran.output
     asked = read_settings(out)
     assert (asked.learning_rate, asked.batch_size, asked.chip_size) == (None, None, 32)
-    assert not asked.look_once
     assert (asked.schedule, asked.loss, asked.augment, asked.augment_turn, asked.monitor) == ("one_cycle", "dice", "custom", False, "f1")
     assert asked.ignore_classes == ("Paved road",)
 
