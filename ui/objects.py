@@ -242,6 +242,8 @@ def _fit(rasters: Sequence[Raster], card: ModelCard) -> tuple[list[Raster], list
             fitting.append(raster)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
+    if len(problems) > 3:
+        st.caption(f":material/info: {many(len(problems) - 3, 'further picture')} cannot be searched with this model either.")
     return fitting, told_once(notes)
 
 

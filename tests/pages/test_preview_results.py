@@ -205,6 +205,14 @@ def test_imagery_that_does_not_fit_the_models_is_named_before_anything_runs(proj
     assert "red" in words(page) and page.button(key="preview_results:predict").disabled
 
 
+def test_how_many_pictures_do_not_fit_is_told_even_where_not_every_reason_is(project, tmp_path):
+    add_models(project)
+    for number in range(5):
+        add_copy(project, write_raster(tmp_path / "upload.tif", np.full((1, 64, 80), number + 1, np.uint8)), f"grey{number}.tif")
+    page = open_page(project)
+    assert "2 further pictures cannot be predicted" in words(page) and page.button(key="preview_results:predict").disabled
+
+
 @pytest.mark.parametrize(("state", "said"), [("failed", "The disk is full"), ("cancelled", "You stopped"), ("interrupted", "without finishing")])
 def test_a_comparison_that_ended_early_says_so_and_can_go_on(project, tmp_path, monkeypatch, state, said):
     add_scene(project, tmp_path)

@@ -83,6 +83,8 @@ def new_comparison(project: Project, rasters: Sequence[Raster], trained: Sequenc
     fitting, problems, notes = _fit(there, new.card, base.card)
     for fact, remedy in problems[:3]:
         show_problem(fact, remedy)
+    if len(problems) > 3:
+        st.caption(f":material/info: {many(len(problems) - 3, 'further picture')} cannot be predicted with these models either.")
     for note in notes[:2]:
         st.caption(f":material/info: {plain(note)}")
     if len(notes) > 2:
