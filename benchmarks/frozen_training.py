@@ -186,7 +186,7 @@ def main(
         f"{len(many.train)} tiles of 256 px to learn from, {len(many.validation)} held out (demo scene), {EPOCHS} epochs. CPU seconds, all threads, because the machine did "
         f"much else (load {load:.0f} on two cores): on two free cores a training takes between half as many seconds by the clock and as many. An epoch that learns from what was "
         f"seen once and one that looks anew were taken in turns, {rounds} {'rounds, medians' if rounds > 1 else 'round'}, the held-out tiles scored each time. Who looked once learns from "
-        "squares of half a tile's side, one of each tile in an epoch; who looks anew from whole tiles. The first column is paid once, and again only for tiles that are new.",
+        "a square of each tile in an epoch, of a quarter of its side, or of half of it where the decoder is fresh; who looks anew from whole tiles. The first column is paid once, and again only for tiles that are new.",
         "",
         f"| network | looking once | epoch | epoch that looks anew | {EPOCHS} epochs | {EPOCHS} that look anew | times less |",
         "|---|---|---|---|---|---|---|",

@@ -126,7 +126,8 @@ class TrainingSettings(BaseModel):
         multiple_of=32,
         title="Chip size",
         description="Learn from random squares of this many pixels, cut anew from each tile in each epoch. Smaller is quicker and needs less "
-        "memory, but shows less of the surroundings. Empty: from whole tiles (brisk: from squares of half a tile's side).",
+        "memory, but shows less of the surroundings. Empty: from whole tiles (brisk: from squares of a quarter of a tile's side, "
+        "of half of it where the model knows no class yet).",
         json_schema_extra=_shown(TILES, typed=True, empty="as usual"),
     )
     augment: Literal["default", "none", "custom"] = Field(
