@@ -21,6 +21,7 @@ from tiles.roads.scores import NEAR_M, SNAP_M, apls, length_scores
 from tiles.tile_set import IGNORE_LABEL
 from training.compute import Compute
 from training.dataset import TileData
+from training.features import Features
 from training.loop import Tick
 from training.pixels import answers
 from training.run_folder import MODEL, RESULT, read_result
@@ -103,7 +104,9 @@ class Lines:
         return there, there * (by_length.completeness or 0.0), said, said * (by_length.correctness or 0.0), np.nan if ways is None else ways
 
 
-def look_once_more(folder: Path, lines: Lines, names: Sequence[str], on: str, compute: Compute, tick: Tick) -> None:
+def look_once_more(
+    folder: Path, lines: Lines, names: Sequence[str], on: str, compute: Compute, tick: Tick, features: Features | None
+) -> None:
     """Let the card and the result of a finished run say how well its best model finds roads.
 
     Args:
@@ -113,12 +116,13 @@ def look_once_more(folder: Path, lines: Lines, names: Sequence[str], on: str, co
         on: What scores on these tiles say they are from.
         compute: Where to.
         tick: Called after each batch; may raise to stop.
+        features: What the encoder saw in these tiles, where that is kept.
     """
     if not lines.outputs:
         return
     network = load_bundle(folder / MODEL, SegmentationNetwork).network
     compute.place(network)
-    seen = answers(network, lines.data, compute, tick)
+    seen = answers(network, lines.data, compute, tick, features)
     rows = np.stack([lines.measured(tile, output) for tile, (output, _) in enumerate(seen)])
     card, result = read_card(folder / MODEL), read_result(folder)
     scores = lines.scored(card.scores, names, on, rows)

@@ -178,7 +178,7 @@ class PixelLearner(Learner):
         return f"IoU on {facts['on']}: {per_class or 'none'}{old}{led}"
 
     def finish(self, folder: Path, tick: Tick) -> None:
-        look_once_more(folder, self.lines, self.class_names, self.on.held_out, self.compute, tick)
+        look_once_more(folder, self.lines, self.class_names, self.on.held_out, self.compute, tick, self.seen)
 
     def write_report(self, folder: Path, tick: Tick) -> None:
         from training.report import write_report  # only where a run ends
