@@ -119,8 +119,8 @@ class HourglassBranch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.decoder1 = DecoderBlock(WIDTH, STEM)
-        self.final = Finish(STEM, slope=0.0)
+        self.decoder1 = DecoderBlock(WIDTH, WIDTH)
+        self.final = Finish(WIDTH, slope=0.0)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.final(self.decoder1(features[-1]))

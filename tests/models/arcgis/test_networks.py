@@ -93,7 +93,7 @@ LAYOUTS = [
         HOURGLASS,
         2,
         1295,
-        28.9,
+        29.0,
         {
             "conv1.weight": (64, 3, 7, 7),
             "bn1.weight": (64,),
@@ -102,6 +102,8 @@ LAYOUTS = [
             "score_2.0.weight": (19, 128, 1, 1),
             "_score_2.0.weight": (128, 19, 1, 1),
             "decoder1.conv1.weight": (32, 128, 1, 1),
+            "decoder1.norm3.weight": (128,),
+            "finaldeconv1.weight": (128, 32, 3, 3),
             "angle_decoder1.conv1.weight": (32, 128, 1, 1),
             "finalconv3.weight": (2, 32, 2, 2),
             "angle_finalconv3.weight": (19, 32, 2, 2),
