@@ -130,7 +130,7 @@ class Course:
         expected = epoch_seconds(ready, size, self.pieces) if self.group.leads else 0.0
         last = progress.rung_began + settings.epochs
         to_do = last - progress.epoch
-        self.say(f"{to_do} epochs of {steps} steps with {size} tiles each; about {expected * to_do:.0f} s on this machine, less if it stops early.")
+        self.say(f"{to_do} epochs of {steps} steps with {ready.tiles_per_step(size)} tiles each; about {expected * to_do:.0f} s on this machine, less if it stops early.")
         self.reporter.progress(f"Starting {to_do} epochs", PREPARING + (1 - PREPARING) * progress.rung_began / in_all, expected * to_do)
         began, first = time.monotonic(), progress.epoch
         while progress.epoch < last and not self._given_up(settings):

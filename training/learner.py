@@ -54,8 +54,6 @@ class Learner(abc.ABC):
     """Which tiles of a batch are this process's."""
     note: str = field(default="", kw_only=True)
     """How the tiles are looked at, for the log."""
-    note: str = field(default="", kw_only=True)
-    """How the tiles are looked at, for the log."""
 
     @property
     def class_names(self) -> list[str]:
@@ -64,6 +62,10 @@ class Learner(abc.ABC):
     def steps(self, batch_size: int) -> int:
         """Batches in one epoch."""
         return -(-len(self.train) // batch_size)
+
+    def tiles_per_step(self, batch_size: int) -> int:
+        """From how many tiles a step learns that is said to take `batch_size`."""
+        return batch_size
 
     @abc.abstractmethod
     def batches(self, batch_size: int, random: torch.Generator) -> Iterator[Any]:

@@ -106,11 +106,11 @@ class PixelLearner(Learner):
         return self.seen is not None and bool(self.base.classes) and last_layer(self.network) is not None
 
     def steps(self, batch_size: int) -> int:
-        size = self._squares(batch_size)
+        size = self.tiles_per_step(batch_size)
         reminders = replay_per_batch(size, self.settings.replay_share) if self.replay is not None else 0
         return -(-len(self.train) // (size - reminders))
 
-    def _squares(self, batch_size: int) -> int:
+    def tiles_per_step(self, batch_size: int) -> int:
         """How many tiles a step takes. What is only adjusted takes small squares of four times as many; what begins from nothing needs more steps."""
         return 4 * batch_size if self.begins_quick else batch_size
 
@@ -124,7 +124,7 @@ class PixelLearner(Learner):
 
     def _seen_batches(self, seen: Features, batch_size: int, random: torch.Generator) -> Iterator[Seen]:
         own = self.share.own(random)
-        drawn = drawn_tiles(len(self.train), self.replay, self._squares(batch_size), self.settings.replay_share, random, self.share)
+        drawn = drawn_tiles(len(self.train), self.replay, self.tiles_per_step(batch_size), self.settings.replay_share, random, self.share)
         side = self.settings.chip_size or max(max(self.tile_set.record.tile_sides) // (4 if self.begins_quick else 2), SMALLEST_SQUARE_PX)
         return seen_batches(seen, drawn, self.train, self.replay, side, own)
 
