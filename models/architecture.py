@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Task = Literal["semantic segmentation", "object detection", "instance segmentation", "scene classification", "change detection"]
 """What a model answers: a class for each pixel; boxes; outlines; a class for a whole tile; a class for each pixel of a pair of images."""
@@ -89,6 +89,7 @@ ROAD_MODELS = ("MultiTaskRoadExtractor", "ConnectNet")
 ArcGISDetectorName = Literal["MaskRCNN", "FasterRCNN", "RetinaNet", "SingleShotDetector"]
 _DETECTORS: dict[str, Detector] = {"MaskRCNN": "maskrcnn", "FasterRCNN": "fasterrcnn", "RetinaNet": "retinanet", "SingleShotDetector": "ssd"}
 _Share = Annotated[float, Field(gt=0, le=64)]
+MOST_SSD_BOXES = 100_000
 
 
 class ArcGISDetectorArchitecture(_Strict):
@@ -107,7 +108,14 @@ class ArcGISDetectorArchitecture(_Strict):
         default=((1.0, 1.0),), min_length=1, max_length=16, description="SSD: their height and width, in cells."
     )
     ssd_version: Literal[1, 2] = Field(default=2, description="SSD: how grids follow one another.")
-    side: int = Field(default=256, ge=32, le=8192, description="SSD: side of the pictures it is made for, in pixels.")
+    side: int = Field(default=256, ge=32, le=4096, description="SSD: side of the pictures it is made for, in pixels.")
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> ArcGISDetectorArchitecture:
+        boxes = sum(grid**2 for grid in self.grids) * self.boxes_per_cell
+        if boxes > MOST_SSD_BOXES:
+            raise ValueError(f"Its grids have {boxes:,} boxes; more than {MOST_SSD_BOXES:,} are not looked at.")
+        return self
 
     @property
     def detector(self) -> Detector:

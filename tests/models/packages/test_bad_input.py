@@ -211,6 +211,10 @@ CASES = {
         "cannot be built: no convolution leads from 8 to 16 cells",
     ),
     "boxes on a grid of millions": (lambda p, f: dlpk(p["boxes"], f, emd=p["boxes"]["emd"] | {"Grids": [4000]}), "cannot be true of a SingleShot"),
+    "a bundle's boxes without number": (
+        lambda p, f: bundle(p, f, architecture={"kind": "arcgis-objects", "model": "SingleShotDetector", "grids": [128] * 16}, weights_sha256=""),
+        "262,144 boxes",
+    ),
     "boxes with other shapes": (
         lambda p, f: dlpk(p["retina"], f, emd=p["retina"]["emd"] | {"ModelParameters": {"backbone": "resnet18", "scales": [1.0]}}),
         "the weights have 4|where the description asks for",
