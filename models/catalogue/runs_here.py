@@ -16,6 +16,11 @@ State = Literal["yes", "import", "no"]
 SAM_MEMORY_GB = {"sam-vit-h": 6.0}
 """What a checkpoint needs; the smaller ones run wherever Terratune does."""
 SAM_FOLDER = "sam"
+NOT_STATED = "not stated"
+ARCGIS_NETWORKS = (
+    "U-Net", "DeepLab", "PSPNet", "MultiTaskRoadExtractor", "ConnectNet", "Feature Classifier", "Mask R-CNN", "Faster R-CNN", "RetinaNet", "SSD"
+)
+"""That are built again from ArcGIS packages, as cards name them."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,7 @@ def runs_here(model: PublishedModel) -> RunsHere:
     if model.loader in ENCODER_LOADERS:
         return RunsHere("no", "Its card does not say how its numbers are scaled or which network they belong to, so they cannot be loaded.")
     if model.loader == "arcgis":
-        where = "Download its .dlpk from its page (an ArcGIS account is needed), then bring it in below, in a project"
-        return RunsHere("import", f"{where}; networks that Terratune knows run.")
+        return _of_arcgis(model)
     if model.loader in PROMPTABLE:
         return _promptable(model)
     return RunsHere("no", f"Terratune cannot build its network yet ({model.architecture or 'not stated'}).")
@@ -64,6 +68,19 @@ def held(model: PublishedModel, store: Path, mirror: str = "") -> Path | None:
         folders = [store / SAM_FOLDER, *([Path(mirror)] if mirror and not is_address(mirror) else [])]
         return next((folder / model.file for folder in folders if (folder / model.file).is_file()), None)
     return None
+
+
+def _of_arcgis(model: PublishedModel) -> RunsHere:
+    """What its card says of its network decides; hearsay, and silence, do not."""
+    where = "Download its .dlpk from its page (an ArcGIS account is needed), then bring it in below, in a project"
+    network = "" if model.architecture == NOT_STATED else model.architecture
+    hearsay = "architecture" in model.unconfirmed
+    if network in ARCGIS_NETWORKS:
+        return RunsHere("import", f"{where}. Its network ({'said to be ' if hearsay else ''}{network}) runs here where it stands on a plain ResNet.")
+    if not network or hearsay:
+        said = f"said to be {network}, which would not run here" if network else "not stated"
+        return RunsHere("import", f"{where}: that tells what it is, and whether it runs. Its network is {said}.")
+    return RunsHere("no", f"Its network ({network}) is none of ArcGIS's that Terratune can build. Its .dlpk can be described, not run.")
 
 
 def _promptable(model: PublishedModel) -> RunsHere:

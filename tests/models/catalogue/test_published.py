@@ -164,6 +164,23 @@ def test_what_runs_here_says_why():
     assert "Swin" in runs_here(find_published("naip-rgb-swinv2b-satlas")).why
 
 
+@pytest.mark.parametrize(
+    ("name", "state", "words"),
+    [
+        ("ship-detection", "import", "network .Mask R-CNN. runs here where it stands on a plain ResNet"),
+        ("palm-tree-detection", "import", "said to be Faster R-CNN"),
+        ("building-footprints-africa", "import", "Its network is not stated"),
+        ("tree-detection", "import", "said to be DeepForest, which would not run here"),
+        ("prithvi-flood", "no", "Prithvi-100M, fine-tuned. is none of ArcGIS's"),
+        ("parcel-extraction-usa", "no", "described, not run"),
+    ],
+)
+def test_models_of_arcgis_run_where_their_network_is_known(name, state, words):
+    found = runs_here(find_published(f"living-atlas-{name}"))
+    assert found.state == state
+    assert re.search(words, found.why)
+
+
 def test_a_machine_with_too_little_memory_is_told(monkeypatch):
     monkeypatch.setattr("models.catalogue.runs_here._memory_gb", lambda: 4.0)
     assert "needs about 6 GB of memory; this machine has 4 GB" in runs_here(find_published("sam-vit-h")).why
