@@ -17,8 +17,8 @@ from server.changes import Pair, changed_ground, pair_of
 from ui import maps
 from ui.comparison.choices import KEY
 from ui.comparison.legend import legend
-from ui.comparison.scores import area_rows
-from ui.comparison.sides import AFTER, BEFORE, LABELS, OPACITY, Side, class_side
+from ui.comparison.scores import TWICE, area_rows
+from ui.comparison.sides import AFTER, BEFORE, LABELS, OPACITY, Side, class_side, overlapping
 from ui.frame import tile_token
 from ui.problems import explained
 from ui.scenes import leaflet_bounds, native_zoom
@@ -115,7 +115,7 @@ def changes_told(project: Project, changes: Changes, visible: Sequence[Raster], 
     if table is not None:
         with st.expander("Areas by class"):
             st.dataframe(area_rows(list(changes.classes.values()), table, (left, right) if left != right else ("Left", "Right")), hide_index=True)
-            st.caption("Ground that both sides tell of, measured on the ellipsoid.")
+            st.caption(f"Ground that both sides tell of, measured on the ellipsoid. {TWICE if overlapping(visible, visible) else ''}")
 
 
 def _table(changes: Changes, visible: Sequence[Raster], report: Report | None) -> Table | None:

@@ -15,6 +15,7 @@ from ui.comparison.choices import KEY
 from ui.problems import plain
 from ui.wording import NO_HONEST_TEST
 
+TWICE = "Some of these pictures overlap: of all pictures together, ground that two of them show counts twice."
 RANGE = "Likely range"
 SCORE_HELP = {
     "IoU": "Overlap of the predicted and the true area, divided by what both cover together. 1 is perfect, 0 is none.",
@@ -118,7 +119,7 @@ def areas_tab(report: Report, twice: bool) -> None:
     picked = st.selectbox("Picture", list(names), label_visibility="collapsed", key=f"{KEY}:areas") if len(names) > 1 else next(iter(names))
     table = names[picked]
     if twice:
-        st.caption(":material/info: Some of these pictures overlap: of all pictures together, ground that two of them show counts twice.")
+        st.caption(f":material/info: {TWICE}")
     st.dataframe(area_rows([c.name for c in report.classes], table), hide_index=True)
     st.caption(
         "Ground area, measured on the ellipsoid. **Gained**: was background before. **Lost**: is background now. **Became another**: had this class before, has another one now."
