@@ -58,6 +58,7 @@ def local_cluster(workers: int, tell: Tell) -> Iterator[Cluster]:
             processes=True,
             dashboard_address=None,
             silence_logs=logging.ERROR,
+            memory_limit=0,  # bounded as it is; dask would stop workers where memory is short
             local_directory=folder,
             env={"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": path},
         ) as processes,
