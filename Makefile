@@ -34,6 +34,7 @@ benchmarks: $(VENV)/.test-ready
 	$(BIN)/python -m benchmarks.prediction_memory
 	$(BIN)/python -m benchmarks.tiles compare
 	$(BIN)/python -m benchmarks.prediction
+	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.shapes
 
 # Train the bundled starter model again from nothing (two hours or more on two cores).
