@@ -145,12 +145,13 @@ def _actions(project: Project, run: Run) -> None:
             args=(name,),
         )
         notes = read_notes(run.folder)
-        with st.popover("Notes", icon=":material/sticky_note_2:" if notes else ":material/note_add:"):
+        with st.popover("Notes", icon=":material/sticky_note_2:" if notes else ":material/note_add:", key=f"{KEY}:noting:{name}"):
             key = f"{KEY}:notes:{name}"
             st.text_area(
                 "Notes on this run", value=notes, key=key, max_chars=2000, height=140, on_change=_save_notes, args=(run.folder, key)
             )
-        with st.popover("Delete", icon=":material/delete:", disabled=at_work):
+        # of this run: one without a name of its own would stay open over the next run, ready to delete that, too
+        with st.popover("Delete", icon=":material/delete:", disabled=at_work, key=f"{KEY}:deleting:{name}"):
             st.markdown(f"Delete **{plain(run.name)}** with its curves, log and notes? {_stays(run)}")
             if st.button("Yes, delete it", key=f"{KEY}:delete:{name}"):
                 with explained():
