@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 from errors import UnsupportedModelError
 from inference.objects.classify import classify_cells
 from inference.objects.detect import detect_raster
-from models.architecture import ArcGISDetectorArchitecture, ArcGISSceneArchitecture
+from models.arcgis.networks import to_arcgis
+from models.architecture import ArcGISArchitecture, ArcGISDetectorArchitecture, ArcGISSceneArchitecture
 from models.bundle import load_bundle, save_bundle
 from models.card import ModelInput, read_card
 from models.network import Network, build_network
 from models.packages.transfer import export_model, import_model
+from tests.models.arcgis.definitions import MASKS, definition
 from tests.models.arcgis.test_detectors import lively
 from tests.models.cards import a_card
 from tests.training.objects.squares import make_squares
@@ -76,12 +78,33 @@ def test_what_is_found_on_a_raster_is_the_same_after_a_package(model, tmp_path, 
 
 
 def test_a_faster_rcnn_is_read_but_not_written(tmp_path):
+    """As ArcGIS writes it, with a file of program code that is not looked at."""
     architecture = SSD.model_copy(update={"model": "FasterRCNN"})
-    card = a_card(architecture=architecture, input=SEEN)
-    save_bundle(tmp_path / "mine", build_network(architecture, 3, card.outputs), card)
+    torch.manual_seed(2)
+    theirs = build_network(architecture, 3, 3)
+    torch.save(to_arcgis(architecture, theirs.state_dict()), tmp_path / "w.pth")
+    names = {"ModelName": "FasterRCNN", "ModelType": "ObjectDetection", "ModelConfiguration": "_model_extension_inferencing"}
+    emd = definition(**MASKS | names | {"ModelFile": "theirs.pth", "ModelConfigurationFile": "ModelConfiguration.py", "MaskRCNNkwargs": None, "Kwargs": {}})
+    with zipfile.ZipFile(tmp_path / "theirs.dlpk", "w") as package:
+        package.writestr("theirs.emd", json.dumps(emd))
+        package.write(tmp_path / "w.pth", "theirs.pth")
+        package.writestr("ModelConfiguration.py", "raise SystemExit('this must never run')")
+    bundle = load_bundle(import_model(tmp_path / "theirs.dlpk", tmp_path / "mine").folder, Network)
+    assert [c.name for c in bundle.card.classes] == ["River", "Road"]
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in bundle.network.state_dict().items())
     with pytest.raises(UnsupportedModelError, match="program code of ArcGIS's own"):
         export_model(tmp_path / "mine", "dlpk", tmp_path / "x.dlpk")
     assert not (tmp_path / "x.dlpk").exists()
+
+
+@pytest.mark.parametrize("unet_end", [True, False])
+def test_a_pspnet_goes_out_and_comes_in(unet_end, tmp_path):
+    file = packaged(tmp_path, ArcGISArchitecture(model="PSPNetClassifier", backbone="resnet18", unet_end=unet_end))
+    assert import_model(file, tmp_path / "mine").notes == ()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        before, after = (load_bundle(tmp_path / name).network(image) for name in ("theirs", "mine"))
+    assert torch.allclose(before, after, atol=1e-5 * float(before.abs().max()))
 
 
 def settings_for(place, **changes):
