@@ -284,7 +284,7 @@ def reading_factor(model_input: ModelInput, resolution_m: float | None) -> float
     factor = model_input.resolution_m / resolution_m
     if 1 / RESOLUTION_FACTOR <= factor <= RESOLUTION_FACTOR:
         return 1.0
-    sizes = f"{resolution_m:.2g} m per pixel; the model learnt from {model_input.resolution_m:.2g} m"
+    sizes = f"{_metres(resolution_m)} m per pixel; the model learnt from {_metres(model_input.resolution_m)} m"
     if factor < 1 / MOST_REFINING:
         raise InputMismatchError(
             f"This imagery is too coarse for the model: {sizes}. What it learnt to see is not in such a picture.",
@@ -310,10 +310,11 @@ def _order_notes(model_input: ModelInput, band_names: Sequence[str], order: Sequ
 def _resolution_notes(model_input: ModelInput, resolution_m: float | None) -> list[str]:
     if (factor := reading_factor(model_input, resolution_m)) == 1:
         return []
+    assert resolution_m is not None and model_input.resolution_m is not None  # else the factor is 1
     kind = "finer" if factor > 1 else "coarser"
     return [
-        f"This imagery ({resolution_m:.2g} m per pixel) is much {kind} than what the model learnt from ({model_input.resolution_m:.2g} m): "
-        f"it is resampled to {model_input.resolution_m:.2g} m for the model, and the map is drawn back onto the imagery's own pixels."
+        f"This imagery ({_metres(resolution_m)} m per pixel) is much {kind} than what the model learnt from ({_metres(model_input.resolution_m)} m): "
+        f"it is resampled to {_metres(model_input.resolution_m)} m for the model, and the map is drawn back onto the imagery's own pixels."
     ]
 
 
@@ -346,6 +347,11 @@ def _value_notes(card: ModelCard, order: Sequence[int], ranges: Sequence[Range |
             "If it should be left out, save the picture with that nodata value."
         )
     return notes
+
+
+def _metres(size: float) -> str:
+    """'0.13', '30', '1,100'."""
+    return f"{size:.2g}" if size < 99.5 else f"{size:,.0f}"
 
 
 def _number(value: float) -> str:

@@ -73,7 +73,7 @@ def test_beyond_twice_the_resolution_imagery_is_read_at_the_models(resolution, f
     assert reading_factor(a_card().input, resolution) == pytest.approx(factor)
 
 
-@pytest.mark.parametrize(("resolution", "words"), [(2.5, "too coarse"), (0.01, "too fine")])
+@pytest.mark.parametrize(("resolution", "words"), [(2.5, "too coarse"), (0.01, "too fine"), (99.7, "100 m per pixel"), (1113.2, "1,113 m per pixel")])
 def test_hopeless_resolutions_are_refused_with_a_way_out(resolution, words):
     with pytest.raises(InputMismatchError, match=words) as caught:
         check_input(a_card(), ["Red", "Green", "Blue"], "uint8", resolution)
