@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from urllib.parse import quote
+from zlib import crc32
 
 import pandas as pd
 import streamlit as st
@@ -117,7 +118,8 @@ def _compare(entries: list[CatalogueEntry]) -> None:
 
 
 def _manage(own: list[CatalogueEntry]) -> None:
-    entry = _choice("Model to rename or delete", own, f"{KEY}:manage")
+    names = crc32("|".join(entry.title for entry in own).encode())  # another key when a name changes: the browser would go on showing the old one
+    entry = _choice("Model to rename or delete", own, f"{KEY}:manage:{names}")
     assert entry.folder is not None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         title = st.text_input("Name", entry.title, max_chars=MOST_TITLE, key=f"{KEY}:title:{entry.name}")
@@ -132,10 +134,11 @@ def _manage(own: list[CatalogueEntry]) -> None:
 
 
 def _choice(label: str, entries: list[CatalogueEntry], key: str, *, start: int = 0) -> CatalogueEntry:
-    """The chosen entry; by its folder, as titles may be alike."""
-    by_folder = {str(entry.folder): entry for entry in entries}
+    """The chosen entry. Where titles are alike the folder is said, too: the browser tells options apart by their words."""
+    titles = [entry.title for entry in entries]
+    by_name = {e.title if titles.count(e.title) == 1 else f"{e.title} ({e.name})": e for e in entries}
     index = min(start, len(entries) - 1)
-    return by_folder[st.selectbox(label, list(by_folder), index=index, format_func=lambda folder: by_folder[folder].title, key=key)]
+    return by_name[st.selectbox(label, list(by_name), index=index, key=key)]
 
 
 def _job(folder: Path) -> None:

@@ -49,7 +49,7 @@ def more_options(
                     if _has_part(name, chosen, kind, quick=quick):
                         classes = learnt if name == "ignore_classes" else list(dict.fromkeys([*learnt, *kept]))
                         offers: Offers = {"class": {c: c for c in classes}, "network": {"auto": NETWORKS["auto"]} | dict(networks)}
-                        with st.container(width="stretch" if name == "network" else WIDTH_PX):  # its words are long
+                        with st.container(width=2 * WIDTH_PX if name == "network" else WIDTH_PX):  # its words are long
                             chosen[name] = settings_field(TrainingSettings, name, chosen[name], offers=offers, key=f"{key}:{name}")
     changed = [
         title_of(TrainingSettings, name)

@@ -96,6 +96,19 @@ def test_models_are_compared_renamed_and_deleted(project):
     assert "None yet" in words(page)
 
 
+def test_models_of_one_name_are_told_apart(project):
+    for name in ("roads", "roads-2"):
+        saved(project.models_folder / name, a_card(name=name))
+    page = open_page(project)
+    box = next(b for b in page.selectbox if b.label == "Model to rename or delete")
+    assert sorted(box.options) == ["Roads (roads)", "Roads (roads-2)"]
+    box.set_value("Roads (roads)").run()
+    page.text_input("packages:title:roads").set_value("Fire roads").run()
+    page.button("packages:rename:roads").click().run()
+    box = next(b for b in page.selectbox if b.label == "Model to rename or delete")
+    assert sorted(box.options) == ["Fire roads", "Roads"] and not page.exception
+
+
 def test_the_bundled_model_can_be_taken_away_from_a_new_project(project):
     page = open_page(project)
     assert "Paved roads (starter)" in page.selectbox("packages:out").options
