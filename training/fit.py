@@ -10,10 +10,11 @@ import torch
 from errors import JobCancelled
 from models.freezing import learnable_parameters
 from training.checkpoint import FILE as CHECKPOINT
-from training.course import QUICK, Course, Say
+from training.course import Course, Say
 from training.group import group_of
 from training.inputs import measured_anew, warnings_on
 from training.keep import publish
+from training.ladder import QUICK
 from training.prepare import base_folder
 from training.settings import TrainingSettings
 from training.tasks import prepared
