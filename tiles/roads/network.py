@@ -260,8 +260,9 @@ class Network:
 
 def smoothed(road: Road, tolerance_m: float) -> Floats:
     """(k, 2) the road without the steps of its pixels and with few points; its ends stay where they are."""
-    sigma = SMOOTH_WIDTHS * road.width / max(float(np.median(road.steps)), 1e-9)
     points = road.points
+    sigma = SMOOTH_WIDTHS * road.width / max(float(np.median(road.steps)), 1e-9)
+    sigma = min(sigma, 4.0 * len(points))  # where most points are one, as after joining junctions, this would be without bound
     if len(points) > 2 and sigma > 0:
         reach = min(int(4 * sigma) + 1, len(points) - 1)
         before = 2 * points[0] - points[reach:0:-1]

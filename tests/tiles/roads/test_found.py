@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tiles.roads.found import area_of_lines, lines_in, pixel_lines
+from tiles.roads.network import Road, smoothed
 from tiles.roads.scores import apls, length_scores
 
 
@@ -49,3 +50,10 @@ def test_what_is_a_line(shape, size_m, is_line):
     mask = np.zeros((120, 120), bool)
     mask[10 : 10 + shape[0], 10 : 10 + shape[1]] = True
     assert area_of_lines(mask, (size_m, size_m)) == (mask.sum() if is_line else 0)
+
+
+def test_a_road_most_of_whose_points_are_one_is_smoothed_in_little_memory():
+    points = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [5.0, 0.0]])
+    known = np.ones(len(points))
+    line = smoothed(Road(points, 3 * known, known, known.astype(np.uint8), 0, 1), 0.1)
+    assert line[0].tolist() == [0, 0] and line[-1].tolist() == [5, 0]
