@@ -145,42 +145,27 @@ def on_real_imagery(work: Path, seeds: int, epochs: int, share: float) -> list[s
     for fold in range(FOLDS):
         base_model(work, table, fold, SPECIALISE_STEPS)
     rows = []
-    for name, brisk in (("brisk: looked at once", True), ("thorough: looked at anew in every epoch", False)):
-        runs = [[fine_tuned(work, table, fold, seed, epochs, share, brisk=brisk) for fold in range(FOLDS)] for seed in range(seeds)]
+    ways: dict[str, dict[str, bool]] = {"quick": {"quick": True}, "brisk": {"brisk": True}, "thorough": {}}
+    for name, way in ways.items():
+        runs = [[fine_tuned(work, table, fold, seed, epochs, share, **way) for fold in range(FOLDS)] for seed in range(seeds)]
         found = [scores(*pooled(table, [folder for folder, _ in seed], AS_TRAINED)) for seed in runs]
         rows.append(f"| {name} | " + " | ".join(spread([one[column] for one in found]) for column in COLUMNS) + " |")
     return rows
 
 
-def main(
-    work: Annotated[Path, typer.Option(help="Keeps what was made, so that a stopped run goes on.")] = ROOT / ".cache" / "results",
-    seeds: int = 3,
-    epochs: int = 40,
-    share: float = 0.5,
-    rounds: int = 3,
-    out: Path = ROOT / "docs" / "frozen-training.md",
-) -> None:
-    """Measure and write the page."""
+def measured_cost(rounds: int) -> list[str]:
+    """The first two parts of the page."""
     with tempfile.TemporaryDirectory() as place:
         os.environ["TERRATUNE_DATA"] = str(Path(place) / "data")  # nothing is kept from before
         project = create_demo_project(Path(place) / "projects")
         many, few = (some_tiles(project, count, everywhere=count == TILES) for count in (TILES, 20))
-        whole = total(
-            stages(
-                project.runs_folder / "whole",
-                "training.run",
-                TrainingSettings(tiles=str(many.folder), base=BASE, freeze="features", epochs=EPOCHS),
-            )
-        )
+        settings = TrainingSettings(tiles=str(many.folder), base=BASE, freeze="features", epochs=EPOCHS)
+        whole = total(stages(project.runs_folder / "whole", "training.run", settings))
         first = to_first_map(project, few)
         networks = [by_network(many, network, rounds) for network in NETWORKS]
         load = os.getloadavg()[1]
     peer = EPOCHS * PEER_EPOCH_S
-    lines = [
-        "# Brisk training: each tile looked at once",
-        "",
-        "Made by `python -m benchmarks.frozen_training`; all numbers but the peer's were computed by it.",
-        "",
+    return [
         "## Cost",
         "",
         f"{len(many.train)} tiles of 256 px to learn from, {len(many.validation)} held out (demo scene), {EPOCHS} epochs. CPU seconds, all threads, because the machine did "
@@ -203,6 +188,26 @@ def main(
         "|---|---|---|",
         *first,
         "",
+    ]
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="Keeps what was made, so that a stopped run goes on.")] = ROOT / ".cache" / "results",
+    seeds: int = 3,
+    epochs: int = 40,
+    share: float = 0.5,
+    rounds: Annotated[int, typer.Option(help="Of the costs; 0: only the scores.")] = 3,
+    out: Path = ROOT / "docs" / "frozen-training.md",
+) -> None:
+    """Measure and write the page."""
+    lines = [
+        "# Brisk training: each tile looked at once",
+        "",
+        "Made by `python -m benchmarks.frozen_training`; all numbers but the peer's were computed by it."
+        if rounds
+        else "Made by `python -m benchmarks.frozen_training --rounds 0`.",
+        "",
+        *(measured_cost(rounds) if rounds else []),
         "## Scores",
         "",
         f"The {FOLDS} folds by place of [results.md](results.md): {seeds} seed{'s' * (seeds > 1)}, at most {epochs} epochs, reminder share {share}, scored on the held-out chips; "
