@@ -126,7 +126,7 @@ def _manage(own: list[CatalogueEntry]) -> None:
         if st.button("Rename", icon=":material/edit:", disabled=title == entry.title, key=f"{KEY}:rename:{entry.name}"):
             rename_model(entry.folder, title)
             st.rerun()
-        with st.popover("Delete", icon=":material/delete:"):
+        with st.popover("Delete", icon=":material/delete:", key=f"{KEY}:confirm:{entry.name}"):  # of its own: closed for the next model
             st.markdown(f"**{plain(entry.title)}** is deleted for good. Runs and comparisons made with it keep their numbers and maps.")
             if st.button("Yes, delete it", key=f"{KEY}:delete:{entry.name}"):
                 delete_model(entry.folder)
