@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -56,7 +56,7 @@ def local_cluster(workers: int, tell: Tell) -> Iterator[Cluster]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
             memory_limit=0,  # bounded as it is; dask would stop workers where memory is short
             local_directory=folder,
@@ -134,7 +134,7 @@ class Cluster:
 
     def open_scan(self, stack: ExitStack, bundle: ModelBundle, request: MapRequest) -> Scan:
         """As `inference.request.open_scan`, for the device of the workers; nothing is classified with it here."""
-        scan = open_scan(stack, bundle, dataclasses.replace(request, device="cpu"))
+        scan = open_scan(stack, bundle, dataclasses.replace(request, device="cpu", arithmetic="float32"))
         place = torch.device(self._for_workers(request).device)
         return dataclasses.replace(scan, classifier=dataclasses.replace(scan.classifier, device=place))
 
@@ -214,7 +214,8 @@ class Cluster:
                 future.release()
         finally:
             if futures:
-                self.client.cancel(list(futures), force=True)
+                with suppress(OSError, TimeoutError, CancelledError):  # the cluster may be gone
+                    self.client.cancel(list(futures), force=True)
 
     def _model(self, bundle: ModelBundle) -> Future:
         """The model on its way to the workers; it stays there as long as the cluster is used."""

@@ -10,17 +10,20 @@ import dataclasses
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from distributed import get_worker
+from numpy.typing import NDArray
 
 from errors import ImageryError, JobCancelled, JobError
+from imagery.grid import Grid
 from imagery.read import is_url
 from inference.area import Area
 from inference.classify import Classifier
@@ -39,8 +42,10 @@ if TYPE_CHECKING:
 
 GPU = "GPU"
 """The name that dask's own pages give a worker's resource where one task at a time may use its graphics card."""
-KEPT = 2
-"""Models that stay loaded: a comparison has two."""
+KEPT = 3
+"""Models that stay loaded: a comparison has two, and perhaps one of them fitted to other bands."""
+PIECE_BYTES = 32 * 2**20
+"""Of rows that are put together into one piece."""
 RELEASE = f"{VERSION}, method {METHOD}"
 
 
@@ -109,8 +114,33 @@ def make_part(model: PackedModel, part: Part) -> dict[str, bytes]:
             _refuse_another_file(part)
             bundle, classifier = _loaded(model, part.request)
             scan = dataclasses.replace(open_scan(stack, bundle, part.request, classifier), area=part.area)
-            run_scan(scan, Pieces(Path(folder), scan.grid, part.layers), stop, [part.band])
+            pieces = LargePieces(Path(folder), scan.grid, part.layers)
+            run_scan(scan, pieces, stop, [part.band])
+            pieces.flush()
         return {path.name: path.read_bytes() for path in Path(folder).glob("*.tif")}
+
+
+class LargePieces(Pieces):
+    """Puts rows together before they are written: each file costs whoever keeps it a moment of the disk's time, one after the other."""
+
+    def __init__(self, folder: Path, grid: Grid, bands: Sequence[int]) -> None:
+        super().__init__(folder, grid, bands)
+        self._held: list[Sequence[NDArray[np.uint8]]] = []
+        self._place = (0, 0)
+
+    def write(self, left: int, top: int, layers: Sequence[NDArray[np.uint8]]) -> None:
+        """The rows below those of the last call."""
+        if not self._held:
+            self._place = left, top
+        self._held.append(layers)
+        if sum(values.nbytes for rows in self._held for values in rows) >= PIECE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held; to be called at the end."""
+        if self._held:
+            super().write(*self._place, [np.concatenate(rows, axis=1) for rows in zip(*self._held, strict=True)])
+            self._held = []
 
 
 def choose_there(model: PackedModel, trial: tuple[Precision, MapRequest, int]) -> Chosen:

@@ -13,6 +13,7 @@ from affine import Affine
 
 import inference.scan
 from imagery.grid import Grid
+from inference.cluster import worker
 from inference.cluster.bands import MOST_ROWS, cut
 from inference.mosaic import Rule
 from inference.pieces import Pieces
@@ -107,3 +108,17 @@ def test_what_is_missing_between_pieces_is_gone_on_with(tmp_path):
     assert pieces.missing(0) == [(0, 20), (40, 60)]
     pieces.write(0, 0, [np.zeros((1, 60, 10), np.uint8)])
     assert pieces.missing(0) == []
+
+
+def test_workers_put_rows_together_before_they_write_them(tmp_path, monkeypatch):
+    grid = Grid(10, 100, Affine.identity(), None)
+    pieces = worker.LargePieces(tmp_path, grid, (1, 2))
+    monkeypatch.setattr(worker, "PIECE_BYTES", 3 * 10 * 30)
+    for top in range(0, 50, 10):
+        pieces.write(0, top, [np.full((bands, 10, 10), top, np.uint8) for bands in (1, 2)])
+    pieces.flush()
+    pieces.flush()
+    assert sorted(files(tmp_path)) == ["0-0-10-0-30.tif", "0-0-10-30-50.tif", "1-0-10-0-30.tif", "1-0-10-30-50.tif"]
+    with rasterio.open(tmp_path / "1-0-10-30-50.tif") as made:
+        assert np.array_equal(made.read(), np.repeat([[30] * 10 + [40] * 10] * 2, 10).reshape(2, 20, 10))
+    assert Pieces(tmp_path, grid, (1, 2)).missing(0) == [(50, 100)]

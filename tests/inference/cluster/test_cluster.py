@@ -182,8 +182,13 @@ def comparison(folder: Path, lively: ModelBundle, **more) -> Path:
     """Four rasters: of more than three no pictures are drawn."""
     job = folder / "predictions" / "one"
     job.mkdir(parents=True)
-    rasters = [RasterToPredict(id=f"aaa{i}", name=f"scene {i}", source=str(write_raster(folder / f"{i}.tif", waves(70 + 10 * i, 90)))) for i in range(4)]
-    settings = PredictionSettings(title="Try", base=str(lively.folder.parent / "random"), new=str(lively.folder), rasters=tuple(rasters), **more)
+    rasters = [
+        RasterToPredict(id=f"aaa{i}", name=f"scene {i}", source=str(write_raster(folder / f"{i}.tif", waves(70 + 10 * i, 90))))
+        for i in range(4)
+    ]
+    settings = PredictionSettings(
+        title="Try", base=str(lively.folder.parent / "random"), new=str(lively.folder), rasters=tuple(rasters), **more
+    )
     (job / "settings.json").write_text(settings.model_dump_json())
     return job
 
@@ -241,7 +246,10 @@ def test_nobody_loads_dask_who_does_not_need_it():
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(inference.cluster.client, "SECONDS_TO_ANSWER", 1)
-    with pytest.raises(JobError, match=r"No dask scheduler answers at tcp://127\.0\.0\.1:9 "), open_cluster(0, "tcp://127.0.0.1:9", lambda stage: None):
+    with (
+        pytest.raises(JobError, match=r"No dask scheduler answers at tcp://127\.0\.0\.1:9 "),
+        open_cluster(0, "tcp://127.0.0.1:9", lambda stage: None),
+    ):
         pass
 
 
