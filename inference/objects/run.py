@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import geopandas as gpd
 import pyogrio
+import shapely
 import typer
 
 from errors import ImageryError, InputMismatchError, LabelError, NoOverlapError, TerratuneError
@@ -35,6 +37,7 @@ from models.architecture import Task
 from models.bundle import ModelBundle, load_bundle
 from models.card import ModelCard, check_input, of_one_image
 from models.network import Network, SegmentationNetwork
+from workspace.classes import is_fully_labelled
 from workspace.files import write_text
 from workspace.jobs import JobReporter, run_job
 from workspace.places import place_of
@@ -187,8 +190,20 @@ def _objects(job: _Job, raster: RasterToPredict, out: Path, tell: Progress) -> d
         return _changed(job, raster, out, tell)
     if settings.features is None:
         return classify_cells(network, card, source, out, band_names=raster.band_names, device=settings.device, progress=tell)
-    features = read_features(place_of(job.folder, settings.features))
+    features = _to_classify(job, raster, read_features(place_of(job.folder, settings.features)))
     return classify_features(network, card, source, features, out, band_names=raster.band_names, device=settings.device, progress=tell)
+
+
+def _to_classify(job: _Job, raster: RasterToPredict, features: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Features of one kind: of several, as labels may be, the areas; what is left out is noted. Fully labelled areas are no objects."""
+    if "Classname" in features:
+        features = features[[not (isinstance(name, str) and is_fully_labelled(name)) for name in features["Classname"]]]
+    areas = features[shapely.get_dimensions(features.geometry.to_numpy()) == 2]
+    if not 0 < len(areas) < len(features):
+        return features
+    fact = f"Only areas are given a class: {len(features) - len(areas):,} lines and points are left out."
+    job.notes.append(Problem(raster=raster.name, fact=fact))
+    return areas
 
 
 def _changed(job: _Job, raster: RasterToPredict, out: Path, tell: Progress) -> dict[int, int]:

@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
 
 from inference.objects import run
@@ -100,6 +101,18 @@ def test_a_picture_that_does_not_fit_is_told_and_the_others_are_searched(project
     assert [r.id for r in report.rasters] == ["scene1"] and "uint16" in report.failed[0].fact
     other = job_of(project, wide)
     assert run_job(other, find_objects) == 1 and "None of the pictures" in job_status(other).error
+
+
+def test_of_labels_of_several_kinds_the_areas_are_given_a_class_but_not_fully_labelled_ones(project, monkeypatch):
+    use(monkeypatch, Brightest(), architecture=SceneArchitecture())
+    scene = squares_scene(project / "imagery" / "a.tif", SQUARES)
+    square = shapely.box(500_005, 3_699_955, 500_045, 3_699_995)
+    names, shapes = ["Roof", "Fully labelled area", "Way"], [square, square.buffer(4), square.exterior]
+    gpd.GeoDataFrame({"Classname": names}, geometry=shapes, crs="EPSG:32611").to_file(project / "labels.geojson")
+    job = job_of(project, scene, features="labels.geojson")
+    assert run_job(job, find_objects) == 0
+    assert len(gpd.read_file(job / "scene0" / "objects.gpkg", layer="objects")) == 1
+    assert "1 lines and points are left out" in read_object_report(job).notes[-1].fact
 
 
 def test_scene_models_give_cells_or_features_a_class(project, monkeypatch):
