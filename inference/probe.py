@@ -6,6 +6,7 @@ classes are compared with those of 32-bit numbers. What was found is kept in `<d
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -19,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torch.onnx import OnnxExporterError
 
+from errors import BundleError
 from imagery.read import Pixels, read_window
 from inference.classify import Arithmetic, Classifier, device_of, fast_bfloat16
 from inference.pieces import begun_with
@@ -29,6 +32,7 @@ from inference.settings import Precision
 from models.architecture import OnnxArchitecture
 from models.bundle import ModelBundle
 from models.card import ModelCard
+from models.packages.formats import cannot_be
 from workspace.files import write_json
 from workspace.settings import settings_from_environment
 
@@ -113,8 +117,9 @@ def choose(
             return Chosen("float32", f"Calculating with {IN_WORDS['float32']}: the map is too small for trying out anything quicker.")
         known = _tried(load(), request, ["float32", "bfloat16"] if fast_bfloat16(device) else ["float32"], tell)
     expected = min((trial.seconds for trial in known.values()), default=0.0) * pixels / 1e6
-    if "onnxruntime" not in known and device.type == "cpu" and expected > WORTH_EXPORTING_S:
-        known = known | _tried(load(), request, ["float32", "onnxruntime"], tell)
+    if "onnxruntime" not in known and device.type == "cpu" and expected > WORTH_EXPORTING_S and not cannot_be(card, "onnx"):
+        with contextlib.suppress(BundleError, OnnxExporterError):  # a library is missing, or the network has parts that ONNX does not know
+            known = known | _tried(load(), request, ["float32", "onnxruntime"], tell)
     if known and card.weights_sha256:
         write_json(file, _STORED.dump_python(known))
     return best(known)

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import inference.probe
-from errors import JobCancelled
+from errors import BundleError, JobCancelled
 from inference.predict import app, make_map
 from inference.probe import Trial, best, choose
 from inference.request import MapRequest
@@ -105,6 +105,17 @@ def test_onnx_runtime_is_tried_where_it_could_save_minutes(source, tmp_path, mon
     assert "ONNX Runtime" in way.reason
     found = json.loads(next((tmp_path / "data" / "arithmetic").iterdir()).read_text())
     assert found["onnxruntime"]["changed"] <= 0.0001
+
+
+def test_a_network_that_cannot_be_exported_is_calculated_as_before(source, tmp_path, monkeypatch):
+    of = bundle(BrightAbove)
+    monkeypatch.setattr(inference.probe, "WORTH_EXPORTING_S", 0)
+
+    def refused(bundle):
+        raise BundleError("Writing ONNX needs a library.", "Install it.")
+
+    monkeypatch.setattr("inference.request.as_onnx", refused)
+    assert "ONNX" not in chosen(of, source, tmp_path / "out.tif").reason
 
 
 @pytest.mark.parametrize("arithmetic", ["bfloat16", "float32"])
