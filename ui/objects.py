@@ -293,8 +293,9 @@ def _results(project: Project, job: Path, report: ObjectReport) -> None:
         },
         hide_index=True,
     )
-    for problem in report.failed:
-        show_problem(f"{problem.raster}: {problem.fact}", problem.remedy)
+    for said in told_once([(problem.raster, f"{problem.fact}\n{problem.remedy}") for problem in report.failed]):
+        fact, _, remedy = said.partition("\n")
+        show_problem(fact, remedy)
     for note in told_once([(note.raster, note.fact) for note in report.notes])[:3]:
         st.caption(f":material/info: {plain(note)}")
     lines = [f"- {download_link(project, job, 'Everything (ZIP)', '.zip')}: all pictures"] if len(report.rasters) > 1 else []
