@@ -272,7 +272,7 @@ def simple_options(
 ) -> dict[str, Any]:
     """`adaptable`: the backbone is a transformer."""
     ways = [way for way in THOROUGHNESS if (kind == "pixels" or way not in ONLY_PIXELS) and (adaptable or way != ADAPTERS)]
-    freeze = st.segmented_control(
+    freeze = st.pills(
         _FIELDS["freeze"].title or "",
         ways,
         default=usual.freeze if usual.freeze in ways else _FIELDS["freeze"].default,

@@ -16,7 +16,6 @@ from models.catalogue.published import find_published
 from models.catalogue.runs_here import runs_here
 from tests.labeling.prompt.tiny_sam import iou, scene
 
-HERE = importlib.util.find_spec("sam2") is not None
 POINTS = (Point(120.5, 80.5), Point(40.5, 150.5, wanted=False))
 BOX = (60.0, 50.0, 180.0, 140.0)
 
@@ -49,8 +48,6 @@ def test_with_its_library_it_is_offered(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """The library's network with seeded weights, our model of the same file, and what each makes of a picture."""
-    if not HERE:
-        pytest.skip("the library sam2 is not installed")
     with warnings.catch_warnings(action="ignore"):
         from sam2.build_sam import build_sam2
         from sam2.sam2_image_predictor import SAM2ImagePredictor
@@ -78,6 +75,7 @@ def official(predictor, points, box, several, logits=None):
 
 
 @pytest.mark.parametrize(("points", "box"), [(POINTS, None), ((), BOX), (POINTS, BOX)])
+@pytest.mark.sam2
 def test_a_clear_prompt_is_answered_as_the_library_does(both, points, box):
     theirs, ours, embedding = both
     masks, scores, _ = official(theirs, points, box, several=False)
@@ -90,6 +88,7 @@ def test_a_clear_prompt_is_answered_as_the_library_does(both, points, box):
         assert iou(ours.mask(embedding, ours.predict(embedding, again).logits[0]), masks[0]) > 0.999
 
 
+@pytest.mark.sam2
 def test_a_click_has_three_answers_the_best_first(both):
     theirs, ours, embedding = both
     masks, scores, _ = official(theirs, POINTS[:1], None, several=True)
@@ -99,6 +98,7 @@ def test_a_click_has_three_answers_the_best_first(both):
     assert all(iou(ours.mask(embedding, logits), masks[i]) > 0.999 for logits, i in zip(found.logits, order, strict=True))
 
 
+@pytest.mark.sam2
 def test_everything_at_many_points(both):
     _, ours, embedding = both
     ours.keeps(predicted_iou=-1.0, stability=0.0, same_box=0.99)
