@@ -225,12 +225,13 @@ def choose_base(project: Project, usual: TrainingSettings) -> CatalogueEntry | N
     )
     entry = entries[names.index(name)]
     st.caption(entry.summary if entry.published is None or entry.folder else f"{entry.summary} {fetched_when_started(entry.published)}")
-    st.page_link(
-        models_page(), label="All models", icon=":material/shelves:", help="Search more models, and see whether they suit your imagery."
-    )
-    if entry.card is not None:
-        with st.popover("About this model", type="tertiary", icon=":material/info:"):
-            about(entry.card)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(
+            models_page(), label="All models", icon=":material/shelves:", help="Search more models, and see whether they suit your imagery."
+        )
+        if entry.card is not None:
+            with st.popover("About this model", type="tertiary", icon=":material/info:"):
+                about(entry.card)
     if finished := [plain(e.title) for e in known if not e.learns]:
         st.caption(f"Not in the list: {', '.join(finished)}. What came as an ONNX file makes maps, but cannot be trained on.")
     for damaged in damaged_models(project.models_folder):
