@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from inference.fuse import fused, on_any_threads
+from inference.fuse import fused, on_any_threads, one_thread
 from inference.settings import Device, MergePolicy
 from models.normalise import normalised
 
@@ -71,7 +71,9 @@ class Classifier:
             return (found / found.sum(dim=1, keepdim=True).clamp_min(TINY))[0].cpu().numpy()
 
     def _softmax(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(self.network(image.contiguous(memory_format=torch.channels_last)).float(), dim=1)
+        logits = self.network(image.contiguous(memory_format=torch.channels_last)).float()
+        with one_thread():  # PyTorch's softmax rounds a few pixels otherwise on several
+            return torch.softmax(logits, dim=1)
 
     def _merged_positions(self, image: torch.Tensor) -> torch.Tensor:
         """One position after another: all at once would take eight times the memory."""

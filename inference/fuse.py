@@ -6,7 +6,9 @@ Which of the two follow one another is seen from one small pass, so any network 
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 import torch
@@ -14,22 +16,52 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.network import Upscale
+
 SIDE_PX = 128
+ENLARGING = (Upscale, nn.Upsample)
 TOLERANCE = 1e-4
 """Largest difference of two answers, in shares of the largest of them: what float32 may round."""
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """What is calculated inside comes out the same however many threads there are; for what is soon done."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class OnOneThread(nn.Module):
+    """Runs `module` on one thread."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        with one_thread():
+            made: Tensor = self.module(x)
+        return made
 
 
 def on_any_threads(network: nn.Module) -> nn.Module:
     """A copy of `network` that sums up in the same order on one thread as on several; `network` itself where there is nothing to be done.
 
     PyTorch hands 1x1 convolutions to oneDNN, except on one thread; dilated ones it hands over always, and in a window of one pixel there is nothing to dilate.
+    It enlarges three channels (a logit for each of three outputs) otherwise on one thread than on several, so this, at the end of a network, is done on one.
     """
-    if not any(map(_of_one_pixel, network.modules())):
+    if not any(_of_one_pixel(module) or isinstance(module, ENLARGING) for module in network.modules()):
         return network
     made = _sharing_numbers(network)
-    for module in made.modules():
+    for name, module in list(made.named_modules()):
         if _of_one_pixel(module):
             module.dilation = (2, 2)
+        elif isinstance(module, ENLARGING):
+            made.set_submodule(name, OnOneThread(module))
     return made
 
 

@@ -68,3 +68,12 @@ def test_the_highest_or_lowest_of_eight_answers_counts_where_it_is_asked_for():
     for policy, merged in (("max", np.max(answers, axis=0)), ("min", np.min(answers, axis=0))):
         found = answer(classifier(test_time_augmentation=True, merge_policy=policy), values)
         np.testing.assert_allclose(found, merged / merged.sum(axis=0), atol=1e-5)
+
+
+def test_probabilities_are_the_same_on_any_number_of_threads():
+    values, found, before = window(84, 84), [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(answer(classifier(), values))
+    torch.set_num_threads(before)
+    assert all(np.array_equal(each, found[0]) for each in found)

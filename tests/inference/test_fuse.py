@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inference.fuse import fused, on_any_threads
 from models.architecture import Architecture
-from models.network import build_network
+from models.network import Upscale, build_network
 
 
 def normalisations(network: nn.Module) -> int:
@@ -87,3 +87,16 @@ def test_one_thread_sums_up_as_several_do():
     assert all(torch.equal(each, steady[0]) for each in steady)
     torch.testing.assert_close(steady[0], plain[0], atol=1e-5, rtol=1e-5)
     assert network[0].dilation == (1, 1)
+
+
+def test_three_channels_are_enlarged_alike_on_any_number_of_threads():
+    network = on_any_threads(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), Upscale(2), nn.UpsamplingBilinear2d(scale_factor=2)).eval())
+    image = torch.randn(1, 3, 48, 42, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            found.append(network(image))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert all(torch.equal(each, found[0]) for each in found)
