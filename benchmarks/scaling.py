@@ -224,7 +224,7 @@ def report(
 def main(
     side: Annotated[int, typer.Option(help="Side of the scene of the real work, pixels.")] = 4096,
     rounds: Annotated[int, typer.Option(help="The fastest of so many counts, for the real work.")] = 2,
-    rows: Annotated[int, typer.Option(help="Windows of the raster that is slept over, one below the other.")] = 128,
+    rows: Annotated[int, typer.Option(help="Windows of the raster that is slept over, one below the other.")] = 384,
     seconds: Annotated[float, typer.Option(help="Sleep for each window.")] = 1.0,
     write: Annotated[bool, typer.Option(help=f"Put the tables into {DOCUMENT}.")] = True,
 ) -> None:

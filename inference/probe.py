@@ -25,6 +25,7 @@ from torch.onnx import OnnxExporterError
 from errors import BundleError
 from imagery.read import Pixels, read_window
 from inference.classify import Arithmetic, Classifier, device_of, fast_bfloat16
+from inference.memory import give_memory_back
 from inference.pieces import begun_with
 from inference.request import MapRequest, classifier_for, open_scan
 from inference.scan import Scan
@@ -142,10 +143,12 @@ def best(trials: Trials) -> Chosen:
 
 def _tried(bundle: ModelBundle, request: MapRequest, ways: list[Arithmetic], tell: Callable[[float], None]) -> dict[Arithmetic, Trial]:
     """Each way on the same windows, in turns, so that what else the machine does meets all alike; nothing where there is no imagery."""
-    once = replace(request, test_time_augmentation=False)
+    give_memory_back()
+    once = replace(request, test_time_augmentation=False, arithmetic="float32")
+    plain = classifier_for(bundle, once)
     with ExitStack() as stack:
-        scan = open_scan(stack, bundle, once)
-        classifiers: dict[Arithmetic, Classifier] = {way: classifier_for(bundle, replace(once, arithmetic=way)) for way in ways}
+        scan = open_scan(stack, bundle, once, plain)
+        classifiers: dict[Arithmetic, Classifier] = {way: _calculating(plain, way, bundle, once) for way in ways}
         seconds: dict[Arithmetic, list[float]] = {way: [] for way in ways}
         changed: dict[Arithmetic, int] = dict.fromkeys(ways, 0)
         pixels = 0
@@ -160,6 +163,11 @@ def _tried(bundle: ModelBundle, request: MapRequest, ways: list[Arithmetic], tel
                 changed[way] += int((classes[way] != classes["float32"])[window.valid].sum())
             pixels += int(window.valid.sum())
     return {way: Trial(statistics.median(seconds[way]), changed[way] / pixels) for way in ways} if pixels else {}
+
+
+def _calculating(plain: Classifier, way: Arithmetic, bundle: ModelBundle, request: MapRequest) -> Classifier:
+    """`plain` with other numbers: the same network, but for ONNX Runtime."""
+    return classifier_for(bundle, replace(request, arithmetic=way)) if way == "onnxruntime" else replace(plain, arithmetic=way)
 
 
 def _sample(scan: Scan) -> Iterator[Pixels]:
