@@ -97,7 +97,8 @@ def test_two_processes_learn_what_one_learns_from_batches_in_two_pieces(place, m
     assert not (together / "checkpoint.pt").exists()
     one, two = weights(alone), weights(together)
     moved = [name for name in one if name.endswith(("weight", "bias"))]
-    assert max(float((one[name] - two[name]).abs().max()) for name in moved) < 1e-3
+    apart = torch.cat([(one[name] - two[name]).abs().flatten() for name in moved])
+    assert apart.mean() < 1e-5 and apart.quantile(0.99) < 1e-4  # Adam moves a weight by the whole rate whichever way a gradient of next to nothing points
 
 
 def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_as_if_it_had_not_been(place):
