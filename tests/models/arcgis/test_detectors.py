@@ -61,7 +61,11 @@ def test_torchvisions_own_find_the_very_same(architecture):
     count = min(len(expected["boxes"]), len(found["boxes"]))
     assert count > 5
     for name in expected:
-        assert torch.allclose(found[name][:count].float(), expected[name][:count].float(), atol=2e-3)
+        one, other = found[name][:count].float(), expected[name][:count].float()
+        if name == "masks":  # laid on whole pixels: a box that rounds the other way moves its edge
+            assert (one - other).abs().mean() < 1e-3
+        else:
+            assert torch.allclose(one, other, atol=2e-3)
 
 
 def test_names_of_older_versions_are_read():

@@ -68,7 +68,7 @@ def test_fetch_asks_for_the_licence_once(data, tmp_path, monkeypatch):
 
 def test_fetch_refuses_what_cannot_be_used_here(data):
     found = run("fetch", "sam2.1-hiera-tiny", "--accept-licence")
-    assert found.exit_code == 2 and "first SAM only" in found.stderr
+    assert found.exit_code == 2 and "needs the library sam2" in found.stderr
     assert run("fetch", "no-such-model").exit_code == 2
 
 
