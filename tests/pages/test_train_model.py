@@ -173,7 +173,7 @@ def test_a_quick_training_offers_only_what_it_uses(project):
     make_tile_set(project.tiles_folder / "tracks")
     page = open_page(project)
     assert {"Learning rate", "Chip size", "Stop early after"} <= labels_of(page) and "curves" in text_of(page.markdown)
-    page.segmented_control(key="train_model:freeze").set_value("all_but_last_layer").run()
+    page.pills(key="train_model:freeze").set_value("all_but_last_layer").run()
     assert page.number_input(key="train_model:epochs").disabled
     assert labels_of(page) & FURTHER == {"What is learnt", "Leave out classes", "Balance classes", "Seed"}
     assert "curves" not in text_of(page.markdown) and not start_button(page).disabled
@@ -507,9 +507,9 @@ def test_a_network_that_arcgis_can_open(project):
     page.selectbox(key="train_model:network").set_value("arcgis_unet").run()
     assert "Learns: **A class for each pixel: U-Net that ArcGIS can open**" in text_of(page.caption)
     assert "no plain ResNet" in text_of(page.error) and start_button(page).disabled
-    page.segmented_control(key="train_model:freeze").set_value("nothing").run()
+    page.pills(key="train_model:freeze").set_value("nothing").run()
     assert "starts from nothing" in text_of(page.warning) and not start_button(page).disabled
-    page.segmented_control(key="train_model:freeze").set_value("backbone").run()
+    page.pills(key="train_model:freeze").set_value("backbone").run()
     page.selectbox(key="train_model:base").set_value("imagenet-resnet18").run()
     assert not page.error and not page.exception
     assert "starts from nothing" not in text_of(page.warning) and not start_button(page).disabled
@@ -647,12 +647,12 @@ def test_how_sure_an_accuracy_is(facts, said):
 def test_adapters_are_offered_where_the_backbone_is_a_transformer(project):
     make_tile_set(project.tiles_folder / "tracks")
     page = open_page(project)
-    assert "Adapters" not in page.segmented_control(key="train_model:freeze").options
+    assert "Adapters" not in page.pills(key="train_model:freeze").options
     make_base(project.models_folder / "attentive", architecture=Architecture(encoder="pvt_v2_b0", decoder_channels=8))
     page = open_page(project)
     assert page.selectbox(key="train_model:base").value == "attentive"
-    assert "Adapters" in page.segmented_control(key="train_model:freeze").options
-    page.segmented_control(key="train_model:freeze").set_value("adapters").run()
+    assert "Adapters" in page.pills(key="train_model:freeze").options
+    page.pills(key="train_model:freeze").set_value("adapters").run()
     assert not page.error and not page.exception
 
 
@@ -662,7 +662,7 @@ def test_networks_for_roads_are_offered_in_plain_words(project):
     page.selectbox(key="train_model:network").set_value("roads_hourglass").run()
     assert "roads, and which way each leads" in text_of(page.caption)
     assert "no backbone" in text_of(page.error) and start_button(page).disabled
-    page.segmented_control(key="train_model:freeze").set_value("nothing").run()
+    page.pills(key="train_model:freeze").set_value("nothing").run()
     assert not page.error and not start_button(page).disabled
 
 
