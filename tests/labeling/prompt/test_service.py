@@ -197,7 +197,7 @@ def test_another_file_under_a_published_name_is_refused(settings, service):
     path = settings.data_folder / "models" / "sam" / "sam_vit_b_01ec64.pth"
     path.write_bytes(b"not it")
     try:
-        with pytest.raises(BundleError, match="not the file that Meta published"):
+        with pytest.raises(BundleError, match="not the file that was published"):
             service._place(service.checkpoints.tool("sam-vit-b"))
     finally:
         path.unlink()

@@ -160,7 +160,7 @@ def test_what_runs_here_says_why():
     assert runs_here(find_published("paved-roads-starter")).yes
     assert "knows no class" in runs_here(find_published("coco-fcn-resnet50")).why
     assert runs_here(find_published("living-atlas-roads-north-america")).state == "import"
-    assert "first SAM only" in runs_here(find_published("sam2.1-hiera-tiny")).why
+    assert "needs the library sam2" in runs_here(find_published("sam2.1-hiera-tiny")).why
     assert "Swin" in runs_here(find_published("naip-rgb-swinv2b-satlas")).why
 
 
