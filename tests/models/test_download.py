@@ -80,8 +80,9 @@ def test_stopping_keeps_what_arrived(site, tmp_path):
     with pytest.raises(JobCancelled):
         download(f"{address}/a.bin", tmp_path / "a.bin", sha256=DIGEST, progress=stop)
     assert 0 < (tmp_path / "a.bin.part").stat().st_size < len(BODY)
+    before = len(asked_for)
     download(f"{address}/a.bin", tmp_path / "a.bin", sha256=DIGEST)
-    assert asked_for[-1][1].startswith("bytes=")
+    assert any(part.startswith("bytes=") for _, part in asked_for[before:])
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
 
